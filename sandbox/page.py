@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import jinja2
@@ -25,13 +26,13 @@ class Outcome:
 
     key: str
     state: str
-    seconds: float
-    polls: int
     original: Path
+    seconds: float = 0.0
+    polls: int = 0
     result: Path | None = None
     report: Path | None = None
     reason: str = ""
-    options: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
     comparison: Comparison | None = None
 
 
@@ -69,9 +70,7 @@ class Writer:
         self.figures: list[Figure] = []
         self.bytes = 0
 
-    def add(
-        self, outcome: Outcome, before: pyvips.Image | None = None, after: pyvips.Image | None = None
-    ) -> None:
+    def add(self, outcome: Outcome, before: pyvips.Image | None = None, after: pyvips.Image | None = None) -> None:
         """Add a photo; without `before` and `after` it has a caption and a link only."""
         link = _link(outcome.result or outcome.report, self.folder)
         if before is None or after is None or self.bytes > PAGE_BYTES:
@@ -100,8 +99,8 @@ class Writer:
 
 
 def size_text(size: tuple[int, int]) -> str:
-    """`(1024, 768)` as "1,024 × 768"."""
-    return f"{size[0]:,} × {size[1]:,}"  # noqa: RUF001 - a multiplication sign is what belongs between sizes
+    """Width and height for people, with a multiplication sign and thousands separated."""
+    return f"{size[0]:,} \N{MULTIPLICATION SIGN} {size[1]:,}"
 
 
 def _summary(outcomes: Sequence[Outcome]) -> dict[str, object]:

@@ -22,8 +22,8 @@ ROTATE_90_CLOCKWISE_TO_VIEW = 6  # the EXIF orientation of a phone held upright
 LAPLACIAN = pyvips.Image.new_from_array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
 
 
-class NoPhotosError(ValueError):
-    """A folder has nothing to drop; the message says why and is meant for people."""
+class PhotosError(ValueError):
+    """The photos can't be used; the message says why and is meant for people."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ def discover(folder: Path, leave_out: Path | None = None) -> list[Photo]:
     """Every file below `folder`, sorted by key, except hidden ones and those below `leave_out`.
 
     The key is the path below `folder` with slashes. Files that are no photos are included: that they end as a
-    report is part of what the sandbox shows. Raises `NoPhotosError` when there is nothing.
+    report is part of what the sandbox shows. Raises `PhotosError` when there is nothing.
     """
     if not folder.is_dir():
-        raise NoPhotosError(f"{folder} is not a folder. Name a folder with photos in it.")
+        raise PhotosError(f"{folder} is not a folder. Name a folder with photos in it.")
     excluded = leave_out.resolve() if leave_out else None
     photos = []
     for parent, folders, names in os.walk(folder):
@@ -59,7 +59,7 @@ def discover(folder: Path, leave_out: Path | None = None) -> list[Photo]:
         files = (here / name for name in names if not _hidden(name))
         photos += [Photo(path, _key(path, folder)) for path in files if path.is_file()]
     if not photos:
-        raise NoPhotosError(f"{folder} has no files in it (hidden ones don't count). Put photos there.")
+        raise PhotosError(f"{folder} has no files in it (hidden ones don't count). Put photos there.")
     return sorted(photos, key=lambda photo: photo.key)
 
 

@@ -1,0 +1,95 @@
+"""Starts what every command needs: the enhancer and AWS with the stack deployed, both on loopback only."""
+
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.cloud import Cloud
+
+ROOT = Path(__file__).resolve().parent.parent
+ENHANCER_START_SECONDS = 60
+ENHANCER_STOP_SECONDS = 5
+NO_TASK_LIMIT = "1000000"  # the most the template allows: tasks cost nothing here
+
+
+class StartError(RuntimeError):
+    """The sandbox can't start; the message is meant for people."""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A running sandbox: `cloud` with the stack in it, and the enhancer's base URL."""
+
+    cloud: Cloud
+    enhancer: str
+
+
+@contextmanager
+def sandbox(parameters: Mapping[str, str], port: int = 0) -> Iterator[Sandbox]:
+    """Run the enhancer and the stack until the block ends. Port 0 takes any free one.
+
+    Raises `StartError` when the port is taken or the enhancer doesn't come up.
+    """
+    _check_free(port)
+    key = secrets.token_urlsafe(24)
+    with _enhancer(key) as enhancer:
+        values = {"ApiBaseUrl": enhancer, "DailyTaskLimit": NO_TASK_LIMIT, **parameters}
+        with Cloud(template=ROOT / "template.yaml", parameters=values, port=port) as cloud:
+            cloud.client("secretsmanager").put_secret_value(SecretId=cloud.outputs["KeySecretArn"], SecretString=key)
+            yield Sandbox(cloud, enhancer)
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise StartError(
+                f"Port {port} can't be used ({error.strerror}). "
+                "Stop the program that has it, or choose another with --port; 0 takes any free one."
+            ) from error
+
+
+@contextmanager
+def _enhancer(key: str) -> Iterator[str]:
+    """Run the enhancer in a process of its own: its work takes no turns from AWS's. Gives its base URL."""
+    command = [sys.executable, "-m", "sandbox.enhancer", "--port", "0", "--api-key", key]
+    with tempfile.NamedTemporaryFile() as log:
+        # A session of its own: Ctrl-C reaches this process only, which then ends the enhancer in good order.
+        process = subprocess.Popen(  # noqa: S603 - this project's own module
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            yield _address(process, Path(log.name))
+        finally:
+            _stop(process)
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + ENHANCER_START_SECONDS
+    while time.monotonic() < deadline:
+        text = log.read_text()
+        if found := re.search(r"http://127\.0\.0\.1:\d+", text):
+            return found.group()
+        if process.poll() is not None:
+            raise StartError(f"The enhancer stopped while starting:\n{text}")
+        time.sleep(0.05)
+    raise StartError(f"The enhancer did not start within {ENHANCER_START_SECONDS} seconds.")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(ENHANCER_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
