@@ -1,0 +1,197 @@
+"""Submits one upload: look, claim, pay once, record, start the workflow."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+import msgspec
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from msgspec import Meta
+
+from lumendrop import clients, options, settings, storage, upload_queue, uploads, workflow
+from lumendrop.api_key import ApiKey
+from lumendrop.enhancer import Ambiguous, Enhancer, Refused, SubmittedTask, Unavailable
+from lumendrop.ledger import DailyLimitReached, Ledger, Row
+from lumendrop.options import Options
+from lumendrop.outcomes import Outcome, Rejected
+from lumendrop.telemetry import count, logger, metrics
+from lumendrop.upload_queue import Message
+from lumendrop.uploads import Upload
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """See the parameters of template.yaml for what each means."""
+
+    api_base_url: str
+    key_secret_arn: str
+    resolution: str
+    creativity: str
+    resemblance: str
+    profile_ids: str
+    max_upload_bytes: Annotated[int, Meta(gt=0)]
+    daily_task_limit: Annotated[int, Meta(gt=0)]
+    max_wait_minutes: Annotated[int, Meta(gt=0)]
+    ambiguous_submit: Literal["park", "retry"]
+    ledger_table: str
+    upload_queue_url: str
+    workflow_arn: str
+
+
+SETTINGS = settings.read(Settings)
+DEFAULTS = options.read(
+    {
+        "resolution": SETTINGS.resolution,
+        "creativity": SETTINGS.creativity,
+        "resemblance": SETTINGS.resemblance,
+        "profile-ids": SETTINGS.profile_ids,
+    }
+)
+S3 = clients.s3()
+SQS = clients.sqs()
+STEPFUNCTIONS = clients.stepfunctions()
+LEDGER = Ledger(clients.dynamodb(), SETTINGS.ledger_table, SETTINGS.daily_task_limit)
+ENHANCER = Enhancer(SETTINGS.api_base_url, ApiKey(clients.secretsmanager(), SETTINGS.key_secret_arn))
+
+CLOSED = ("enhanced", "failed", "superseded")
+
+
+class NotNow(Exception):
+    """The upload has to wait, for `seconds` if that is known."""
+
+    def __init__(self, reason: str, message: str, seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.seconds = seconds
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
+    """Takes one SQS message (the event source's BatchSize is 1). Raises what five receives can't heal."""
+    for message in upload_queue.messages(event):
+        take(message, context)
+
+
+def take(message: Message, context: LambdaContext) -> None:
+    """Brings one upload as far as it goes now; whatever the ledger says of it then, its workflow runs."""
+    upload = uploads.parse_event(message.body)
+    logger.append_keys(upload=upload.uri, version_id=upload.version_id)
+    if reason := upload.reason_to_skip():
+        count("UploadsSkipped")
+        logger.info("skipped", extra={"reason": reason})
+        return
+    try:
+        row = submit(upload, context)
+    except NotNow as error:
+        count("UploadsWaiting")
+        delay = upload_queue.send_to_back(SQS, SETTINGS.upload_queue_url, message, error.reason, error.seconds)
+        said = {"reason": error.reason, "said": str(error), "seconds": delay, "waits": message.waits + 1}
+        logger.warning("sent to the back of the queue", extra=said)
+        return
+    logger.info("settled", extra={"status": row.status, "task_id": row.task_id, "attempt": row.attempt})
+    if row.status not in CLOSED:
+        workflow.start(STEPFUNCTIONS, SETTINGS.workflow_arn, row)
+
+
+def submit(upload: Upload, context: LambdaContext) -> Row:
+    """Everything that can fail harmlessly comes before the claim, and the claim right before the POST."""
+    try:
+        source = storage.look(S3, upload, SETTINGS.max_upload_bytes)
+        wanted = options.read(source.metadata, DEFAULTS)
+    except Rejected as rejected:
+        count("UploadsRejected")
+        return LEDGER.reject(upload, rejected.outcome)
+    url = storage.presign(S3, source)
+    seconds = context.get_remaining_time_in_millis() / 1000
+    over = None
+    try:
+        row, ours = LEDGER.claim(source.upload, seconds)
+        if not ours and is_to_be_sent_again(row):
+            over = row
+            row, ours = LEDGER.claim(source.upload, seconds, over)
+    except DailyLimitReached as error:
+        count("DailyLimitReached")
+        raise NotNow("daily_limit", str(error)) from None
+    return pay(row, over, url, wanted) if ours else settle(row)
+
+
+def pay(claim: Row, over: Row | None, url: str, wanted: Options) -> Row:
+    """Sends the task of a claim, and writes down what came of it."""
+    try:
+        task, sent = post(url, wanted)
+    except Refused as error:
+        count("UploadsRejected")
+        return LEDGER.close_claim(claim, refused(error))
+    except Unavailable as error:
+        count("AccountBlocked" if error.account else "EnhancerUnavailable")
+        LEDGER.release(claim, over)
+        raise NotNow(error.code, error.message, error.retry_after) from None
+    except Ambiguous as error:
+        return park(claim, error.message)
+    count("TasksCreated")
+    now = int(time.time())
+    return LEDGER.record(
+        claim,
+        task_id=task.id,
+        options=msgspec.json.encode(sent.as_json()).decode(),
+        submitted_at=now,
+        deadline=now + SETTINGS.max_wait_minutes * 60,
+        estimated_seconds=task.estimated_seconds,
+        credits=task.credits,
+    )
+
+
+def post(url: str, wanted: Options) -> tuple[SubmittedTask, Options]:
+    """Submits; once more without the optional fields when the enhancer says that it can't take those."""
+    try:
+        return ENHANCER.submit(url, wanted), wanted
+    except Refused as error:
+        plain = wanted.required_only()
+        if error.code != "unsupported_advanced_options" or wanted == plain:
+            raise
+        logger.warning("the enhancer does not support these options", extra={"options": wanted.as_json()})
+        return ENHANCER.submit(url, plain), plain
+
+
+def settle(row: Row) -> Row:
+    """Decides on what another run left behind."""
+    if row.status != "claimed":
+        return row
+    if LEDGER.claimant_is_dead(row):
+        return park(row, "The function that was submitting this upload ended before it could record the answer.")
+    raise NotNow("claimed", "another run is submitting this upload", (row.claim_expires or 0) - time.time() + 1)
+
+
+def park(claim: Row, what: str) -> Row:
+    """Nobody can tell whether a task was created, so none is created again unless the owner wants that."""
+    count("SubmitsUnknown")
+    outcome = Outcome(
+        status="unknown",
+        code="ambiguous_submit",
+        message=f"Nobody can tell whether a task was created and paid for. {what}",
+        advice=(
+            "Look at the vendor's account whether a task was charged at that time. "
+            "To send the photo again, and perhaps pay twice, upload it again."
+        ),
+        may_have_cost=True,
+    )
+    row = LEDGER.close_claim(claim, outcome)
+    if is_to_be_sent_again(row):
+        raise NotNow("ambiguous_submit", "the submit was ambiguous and AmbiguousSubmit is retry")
+    return row
+
+
+def is_to_be_sent_again(row: Row) -> bool:
+    """AmbiguousSubmit: retry is the owner's word to risk a second payment, once."""
+    return SETTINGS.ambiguous_submit == "retry" and row.status == "unknown" and row.attempt == 1
+
+
+def refused(error: Refused) -> Outcome:
+    return Outcome(
+        status="rejected",
+        code=error.code,
+        message=f"The enhancer refused this photo. {error.message}",
+        advice="Change the photo or its options, then upload it again.",
+        may_have_cost=False,
+    )

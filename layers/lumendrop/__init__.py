@@ -1,0 +1,1 @@
+"""What Lumendrop's functions share, one subject per module."""

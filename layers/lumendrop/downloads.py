@@ -1,0 +1,111 @@
+"""Downloading a result. Its link is the vendor's choice, so it could lead anywhere, to this function's own host too."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import msgspec
+import requests
+from requests_hardened import Config, HTTPSession
+from requests_hardened.ip_filter import InvalidIPAddress
+from urllib3.exceptions import HTTPError
+
+_CONNECT_SECONDS = 5
+_READ_SECONDS = 20
+_MOST_REDIRECTS = 5
+_CHUNK_BYTES = 1 << 18
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+class DownloadRefused(Exception):
+    """The link or what it led to is not to be trusted; trying again would not help. Quotes no query string."""
+
+
+class DownloadFailed(Exception):
+    """The download did not work this time: link expired, server in trouble, body cut short."""
+
+
+class Download(msgspec.Struct, frozen=True):
+    """A file on disk; `sha256` in base64, as S3 wants its checksums."""
+
+    path: Path
+    bytes: int
+    sha256: str
+
+
+def fetch(url: str, path: Path, *, most_bytes: int, seconds: float, allow_loopback: bool = False) -> Download:
+    """Streams `url` into the file `path`; at most `most_bytes`, in at most about `seconds`.
+
+    https on port 443 to a public address only; the address that was checked is the one connected to, and each
+    redirect is checked again. `allow_loopback` adds http and 127.0.0.1, on any port.
+
+    Raises DownloadRefused and DownloadFailed.
+    """
+    deadline = time.monotonic() + seconds
+    with _session(allow_loopback) as session:
+        try:
+            response = _get(session, url, allow_loopback)
+            return _save(response, path, most_bytes, deadline)
+        except InvalidIPAddress:
+            raise DownloadRefused("The result's link leads to an address that is not public.") from None
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise DownloadFailed(f"The result could not be downloaded ({type(error).__name__}).") from None
+
+
+def _session(allow_loopback: bool) -> HTTPSession:
+    session = HTTPSession(
+        Config(
+            ip_filter_enable=True,
+            ip_filter_allow_loopback_ips=allow_loopback,
+            never_redirect=True,
+            default_timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+        )
+    )
+    session.trust_env = False  # a proxy would connect to an address that nobody checked
+    return session
+
+
+def _get(session: HTTPSession, url: str, allow_loopback: bool) -> requests.Response:
+    for _ in range(_MOST_REDIRECTS + 1):
+        _check(url, allow_loopback)
+        response: requests.Response = session.get(url, headers={"Accept-Encoding": "identity"}, stream=True)
+        if response.status_code not in _REDIRECTS:
+            return response
+        url = urljoin(url, response.headers.get("Location", ""))
+        response.close()
+    raise DownloadRefused("The result's link redirects without end.")
+
+
+def _check(url: str, allow_loopback: bool) -> None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise DownloadRefused("The result's link is not a URL.") from None
+    if parts.scheme != "https" and not (allow_loopback and parts.scheme == "http"):
+        raise DownloadRefused("The result's link is not https.")
+    if not parts.hostname or "@" in parts.netloc:
+        raise DownloadRefused("The result's link names no host, or credentials.")
+    if port not in (None, 443) and not allow_loopback:
+        raise DownloadRefused("The result's link names an unusual port.")
+
+
+def _save(response: requests.Response, path: Path, most_bytes: int, deadline: float) -> Download:
+    if response.status_code != 200:
+        raise DownloadFailed(f"The result's link answered {response.status_code}.")
+    digest = hashlib.sha256()
+    total = 0
+    with path.open("wb") as file:
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+            total += len(chunk)
+            if total > most_bytes:
+                raise DownloadRefused(f"The result is larger than {most_bytes} bytes.")
+            if time.monotonic() > deadline:
+                raise DownloadFailed("The result came too slowly.")
+            digest.update(chunk)
+            file.write(chunk)
+    return Download(path, total, base64.b64encode(digest.digest()).decode())

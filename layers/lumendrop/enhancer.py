@@ -1,0 +1,335 @@
+"""The enhancer's HTTP API: submit a task, ask how it is doing.
+
+Every answer ends as a value or as one of four errors that say what may be done next. No error text carries the key or
+a presigned URL, even where the vendor quotes them back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal, NoReturn
+from urllib.parse import quote
+
+import msgspec
+import requests
+from urllib3.exceptions import HTTPError
+
+from lumendrop.api_key import ApiKey, KeyUnavailable
+from lumendrop.options import Options
+
+MODEL = "phota-image-enhance"
+
+_CONNECT_SECONDS = 5
+_SUBMIT_SECONDS = 30
+_STATUS_SECONDS = 10
+_MOST_ANSWER_BYTES = 1 << 20
+_MOST_RETRY_AFTER_SECONDS = 900
+_TASK_ID = re.compile(r"[!-~]{1,256}")
+_URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]*)\?[^\s\"'<>]*", re.IGNORECASE)
+_SIGNATURE = re.compile(r"(X-Amz-[A-Za-z-]+)(=|%3D)[^&\s\"'<>]+", re.IGNORECASE)
+
+RETRYABLE_CODES = frozenset(
+    {
+        "service_error",
+        "generation_timeout",
+        "resource_exhausted",
+        "quota_exceeded",
+        "service_unavailable",
+        "generation_failed_no_content",
+    }
+)
+"""Codes of failed tasks for which another task may go well."""
+
+
+class EnhancerError(Exception):
+    """Something the enhancer said no to, or did not say."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class Refused(EnhancerError):
+    """No task was created, and none will be for this photo with these options."""
+
+
+class Unavailable(EnhancerError):
+    """No task was created, for a reason that has nothing to do with the photo.
+
+    `account` tells trouble with the owner's account (key, balance, rights) from trouble with the vendor or the
+    network; `retry_after` is in seconds, if the enhancer said so.
+    """
+
+    def __init__(self, code: str, message: str, *, account: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(code, message)
+        self.account = account
+        self.retry_after = retry_after
+
+
+class Ambiguous(EnhancerError):
+    """Nobody can tell whether a task was created."""
+
+
+class TaskNotFound(EnhancerError):
+    """The enhancer knows no such task."""
+
+
+class SubmittedTask(msgspec.Struct, frozen=True):
+    """A task that was created and has to be paid for; `estimated_seconds` is the vendor's hint."""
+
+    id: str
+    estimated_seconds: float | None = None
+    credits: float | None = None
+
+
+class TaskStatus(msgspec.Struct, frozen=True):
+    """How a task is doing. `completed` always comes with a `result_url`, a bearer token for whoever holds it."""
+
+    state: Literal["waiting", "completed", "failed"]
+    progress: float | None = None
+    result_url: str | None = None
+    error_code: str = ""
+    error_message: str = ""
+
+
+class _Body(io.BytesIO):
+    """A request body that knows whether anybody began to send it."""
+
+    sending = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.sending = True
+        return super().read(size)
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        found = self.body.get("error") if isinstance(self.body, dict) else None
+        return found if isinstance(found, dict) else None
+
+
+class Enhancer:
+    """A client of the enhancer at `base_url`."""
+
+    def __init__(self, base_url: str, key: ApiKey) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._key = key
+
+    def submit(self, image_url: str, options: Options) -> SubmittedTask:
+        """Creates and pays for one task.
+
+        Raises Refused, Unavailable or Ambiguous; see there for what each allows.
+        """
+        payload = msgspec.json.encode({"model": MODEL, "image_url": image_url, **options.as_json()})
+        body = _Body()
+
+        def post(key: str) -> _Answer:
+            nonlocal body
+            body = _Body(payload)
+            return _call("POST", f"{self._base_url}/v1/images/generations", key, _SUBMIT_SECONDS, body)
+
+        try:
+            answer = self._with_key(post)
+        except (requests.RequestException, HTTPError, OSError) as error:
+            self._raise_for_broken_submit(error, body)
+        if answer.status in (200, 201, 202):
+            return _submitted(answer.body)
+        raise self._submit_error(answer)
+
+    def status(self, task_id: str) -> TaskStatus:
+        """Asks for one task once.
+
+        Raises TaskNotFound, or Unavailable when the enhancer gave no usable answer.
+        """
+        url = f"{self._base_url}/v1/tasks/{quote(task_id, safe='')}?sync_upstream=true"
+        try:
+            answer = self._with_key(lambda key: _call("GET", url, key, _STATUS_SECONDS))
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise Unavailable("unreachable", f"No answer ({type(error).__name__}).") from None
+        if answer.status == 404:
+            raise TaskNotFound("task_not_found", self._words(answer))
+        if answer.status != 200:
+            raise Unavailable(
+                f"http_{answer.status}",
+                self._words(answer),
+                account=answer.status in (401, 402, 403),
+                retry_after=_retry_after(answer),
+            )
+        status = parse_status(answer.body)
+        return msgspec.structs.replace(status, error_message=self._clean(status.error_message))
+
+    def _with_key(self, call: Callable[[str], _Answer]) -> _Answer:
+        """Calls with the key at hand; after a 401, once more if Secrets Manager has another by now."""
+        try:
+            key = self._key.read()
+            answer = call(key)
+            if answer.status == 401 and (fresh := self._key.read(fresh=True)) != key:
+                answer = call(fresh)
+        except KeyUnavailable as error:
+            raise Unavailable("key_unavailable", str(error), account=True) from None
+        return answer
+
+    def _raise_for_broken_submit(self, error: Exception, body: _Body) -> NoReturn:
+        """Tells by the body whether the request left: a POST whose body was never read created nothing."""
+        what = type(error).__name__
+        if body.sending:
+            raise Ambiguous("no_answer", f"The enhancer took the request and never answered ({what}).") from None
+        raise Unavailable("unreachable", f"No connection to the enhancer ({what}).") from None
+
+    def _submit_error(self, answer: _Answer) -> EnhancerError:
+        """The contract's table. What it doesn't list may have created a task."""
+        status, words, code = answer.status, self._words(answer), _error_code(answer)
+        retry_after = _retry_after(answer)
+        if status in (401, 402, 403) or code == "model_not_found":
+            return Unavailable(code or f"http_{status}", words, account=True, retry_after=retry_after)
+        if status == 429 or code in ("no_compatible_channel", "service_unavailable_error"):
+            return Unavailable(code or f"http_{status}", words, retry_after=retry_after)
+        if status in (400, 422):
+            return Refused(code or f"http_{status}", words)
+        if status == 503 and answer.error is not None:
+            return Unavailable(code or "http_503", words, retry_after=retry_after)
+        if status in (301, 302, 307, 308, 404, 405):
+            return Unavailable(f"http_{status}", f"Nothing takes tasks at ApiBaseUrl. {words}", account=True)
+        return Ambiguous(code or f"http_{status}", words)
+
+    def _words(self, answer: _Answer) -> str:
+        error = answer.error or {}
+        said = error.get("message") or error.get("type") or "no explanation"
+        return self._clean(f"The enhancer answered {answer.status}: {said}")
+
+    def _clean(self, text: str) -> str:
+        """Takes out what vendors quote back: the key, the query strings of URLs, signatures."""
+        with contextlib.suppress(KeyUnavailable):  # a key that can't be read was not sent either
+            text = text.replace(self._key.read(), "[key]")
+        return redact(text)[:500]
+
+
+def redact(text: str) -> str:
+    """Takes the query strings of URLs and the parts of S3 signatures out of a text."""
+    return _SIGNATURE.sub(r"\1\2[redacted]", _URL_QUERY.sub(r"\1?[redacted]", text))
+
+
+def parse_status(body: object) -> TaskStatus:
+    """Reads a task object; the results in any of the three shapes that the vendor's pages and clients show.
+
+    A task that is `completed` without a result is not finished yet: the vendor fills it in within seconds.
+    Raises Unavailable when `body` is no task object.
+    """
+    if not isinstance(body, dict) or not isinstance(body.get("status"), str):
+        raise Unavailable("unintelligible", "The enhancer's answer is not a task.")
+    progress = body.get("progress")
+    progress = float(progress) if isinstance(progress, int | float) else None
+    status = body["status"].lower()
+    if status in ("failed", "cancelled", "canceled"):
+        code, message = _task_error(body, status)
+        return TaskStatus("failed", progress, error_code=code, error_message=message)
+    url = _result_url(body) if status == "completed" else None
+    return TaskStatus("completed" if url else "waiting", progress, result_url=url)
+
+
+def _task_error(body: dict[str, Any], status: str) -> tuple[str, str]:
+    error = body.get("error")
+    if not isinstance(error, dict):
+        error = {"message": error} if isinstance(error, str) else {}
+    default = "unknown_error" if status == "failed" else "request_cancelled"
+    code = error.get("code") or error.get("type") or default
+    return str(code)[:100], str(error.get("message") or "no explanation")
+
+
+def _result_url(body: dict[str, Any]) -> str | None:
+    candidates: list[Any] = []
+    if isinstance(body.get("results"), list):
+        candidates += [one.get("url") if isinstance(one, dict) else one for one in body["results"]]
+    if isinstance(output := body.get("output"), dict):
+        urls = output.get("urls")
+        candidates += [output.get("url"), *(urls if isinstance(urls, list) else [])]
+    return next((one for one in candidates if isinstance(one, str) and one), None)
+
+
+def _submitted(body: object) -> SubmittedTask:
+    task_id = body.get("id") if isinstance(body, dict) else None
+    if not isinstance(body, dict) or not isinstance(task_id, str) or not _TASK_ID.fullmatch(task_id):
+        raise Ambiguous("no_task_id", "The enhancer accepted the request and named no task.")
+    return SubmittedTask(
+        task_id,
+        estimated_seconds=_positive(body.get("task_info"), "estimated_time"),
+        credits=_positive(body.get("usage"), "credits_reserved"),
+    )
+
+
+def _positive(holder: object, field: str) -> float | None:
+    value = holder.get(field) if isinstance(holder, dict) else None
+    return float(value) if isinstance(value, int | float) and 0 < value < 1e9 else None
+
+
+def _error_code(answer: _Answer) -> str:
+    error = answer.error or {}
+    return str(error.get("code") or error.get("type") or "")[:100]
+
+
+def _retry_after(answer: _Answer) -> float | None:
+    """Seconds from a Retry-After header in either of its forms, capped at SQS's longest delay."""
+    text = answer.headers.get("retry-after", "")
+    try:
+        seconds = float(text) if text.isdigit() else _seconds_until(text)
+    except ValueError:
+        return None
+    return min(max(seconds, 0), _MOST_RETRY_AFTER_SECONDS)
+
+
+def _seconds_until(http_date: str) -> float:
+    when = parsedate_to_datetime(http_date)
+    return (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+
+
+def _call(method: str, url: str, key: str, seconds: float, body: _Body | None = None) -> _Answer:
+    """One request on a connection of its own, never redirected: the key would travel along.
+
+    Its own, because a request lost on a connection that had died idle looks like one that was taken and not answered.
+    """
+    deadline = time.monotonic() + seconds
+    headers = {"Authorization": f"Bearer {key}", "Accept": "application/json", "Connection": "close"}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    with requests.Session() as session:
+        session.trust_env = False  # neither a proxy nor a .netrc may see or replace the key
+        response = session.request(
+            method,
+            url,
+            data=body,
+            headers=headers,
+            timeout=(_CONNECT_SECONDS, seconds),
+            allow_redirects=False,
+            stream=True,
+        )
+        content = _read(response, deadline)
+    return _Answer(response.status_code, _json(content), {k.lower(): v for k, v in response.headers.items()})
+
+
+def _read(response: requests.Response, deadline: float) -> bytes:
+    """The whole body, if it comes in time and is not too long: an answer fed drop by drop must end too."""
+    content = b""
+    while chunk := response.raw.read1(65536, decode_content=True):
+        content += chunk
+        if len(content) > _MOST_ANSWER_BYTES or time.monotonic() > deadline:
+            raise requests.ConnectionError("the answer is too long or too slow")
+    return content
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None

@@ -1,0 +1,92 @@
+"""What the enhancer is asked for: the stack's parameters, overridden by one photo's metadata."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+import msgspec
+
+from lumendrop.outcomes import Rejected
+
+Resolution = Literal["1K", "4K"]
+_PROFILE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_MOST_PROFILE_IDS = 20
+
+
+class Options(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Options of one task. `creativity` and `resemblance` go from 0.0 to 1.0; what is None is not sent."""
+
+    resolution: Resolution
+    creativity: float | None = None
+    resemblance: float | None = None
+    profile_ids: tuple[str, ...] | None = None
+
+    def required_only(self) -> Options:
+        """These options without those that the enhancer may not support."""
+        return Options(self.resolution)
+
+    def as_json(self) -> dict[str, Any]:
+        """Only what is set, with the field names of the enhancer's API."""
+        return cast(dict[str, Any], msgspec.to_builtins(self))
+
+
+def read(values: Mapping[str, str], defaults: Options | None = None) -> Options:
+    """Reads options from text: `resolution`, `creativity`, `resemblance`, `profile-ids` (separated by commas).
+
+    What `values` lacks comes from `defaults`; an empty value means "not sent". Other names are somebody else's.
+    Raises Rejected, naming the option, when a value is not one the enhancer knows.
+    """
+    given = {name.lower(): value.strip() for name, value in values.items()}
+    return Options(
+        resolution=_resolution(given.get("resolution"), defaults),
+        creativity=_fraction("creativity", given, defaults.creativity if defaults else None),
+        resemblance=_fraction("resemblance", given, defaults.resemblance if defaults else None),
+        profile_ids=_profile_ids(given, defaults.profile_ids if defaults else None),
+    )
+
+
+def _resolution(text: str | None, defaults: Options | None) -> Resolution:
+    if text is None and defaults:
+        return defaults.resolution
+    wanted = (text or "").upper()
+    if wanted not in ("1K", "4K"):
+        raise _bad("resolution", text, "1K or 4K")
+    return cast(Resolution, wanted)
+
+
+def _fraction(name: str, given: Mapping[str, str], default: float | None) -> float | None:
+    if name not in given:
+        return default
+    if not given[name]:
+        return None
+    try:
+        value = float(given[name])
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise _bad(name, given[name], "a number from 0.0 to 1.0")
+    return value
+
+
+def _profile_ids(given: Mapping[str, str], default: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if "profile-ids" not in given:
+        return default
+    ids = tuple(part.strip() for part in given["profile-ids"].split(",") if part.strip())
+    if len(ids) > _MOST_PROFILE_IDS or not all(_PROFILE_ID.fullmatch(one) for one in ids):
+        raise _bad(
+            "profile-ids",
+            given["profile-ids"],
+            f"at most {_MOST_PROFILE_IDS} ids of letters, digits, - and _, separated by commas",
+        )
+    return ids or None
+
+
+def _bad(name: str, value: str | None, expected: str) -> Rejected:
+    return Rejected(
+        "invalid_option",
+        f"The option {name} is {(value or '')[:100]!r}; it must be {expected}.",
+        f"Upload the photo again with another value, for example --metadata {name}=…, or without it.",
+    )

@@ -1,0 +1,227 @@
+"""The two buckets: looking at an upload, handing it to the enhancer, writing the enhanced photo."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, unquote_plus
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from lumendrop import images
+from lumendrop.downloads import Download
+from lumendrop.images import Format
+from lumendrop.outcomes import Rejected
+from lumendrop.uploads import Upload, is_newer
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+URL_SECONDS = 3600
+"""How long the enhancer may fetch the photo with its presigned URL."""
+
+_MOST_KEY_BYTES = 1024
+_MOST_SOURCE_KEY_BYTES = 1024  # of the 2 KB that S3 allows for all metadata
+_WRITE_TRIES = 8
+_GONE = ("404", "NoSuchKey", "NoSuchVersion")
+_LOST_RACE = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", *_GONE)
+
+
+class Source(msgspec.Struct, frozen=True):
+    """An upload that was looked at: a photo by its first bytes, with its own metadata."""
+
+    upload: Upload
+    format: Format
+    metadata: Mapping[str, str]
+
+
+class Written(msgspec.Struct, frozen=True):
+    """Where an enhanced photo is; `bytes` is its size."""
+
+    bucket: str
+    key: str
+    version_id: str
+    bytes: int
+    format: str
+
+
+class LostRace(Exception):
+    """Others kept writing the same output key; trying again later will do."""
+
+
+def look(client: S3Client, upload: Upload, most_bytes: int) -> Source:
+    """Reads the first bytes and the metadata of an upload.
+
+    Raises Rejected when it is gone, too big, or no JPEG, PNG, WebP or HEIC.
+    """
+    upload, found = _open(client, upload)
+    if upload.size > most_bytes:
+        raise Rejected(
+            "too_big",
+            f"The upload has {upload.size} bytes; the most that is enhanced here is {most_bytes}.",
+            "Upload a smaller file, or raise the stack's MaxUploadBytes.",
+        )
+    format_ = images.detect(found["Body"].read())
+    if format_ is None:
+        raise Rejected(
+            "not_an_image",
+            "The file's first bytes are not those of a JPEG, PNG, WebP or HEIC image, whatever its name says.",
+            "Upload the photo in one of these formats.",
+        )
+    return Source(upload, format_, found["Metadata"])
+
+
+def _open(client: S3Client, upload: Upload) -> tuple[Upload, Any]:
+    """Where the raw key has no object and decoding changes it, the decoded one is worth one try.
+
+    AWS nowhere says in one sentence that EventBridge carries raw keys.
+    """
+    for key in dict.fromkeys([upload.key, unquote_plus(upload.key)]):
+        try:
+            found = client.get_object(
+                Bucket=upload.bucket,
+                Key=key,
+                VersionId=upload.version_id,
+                Range=f"bytes=0-{images.HEAD_BYTES - 1}",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _GONE:
+                raise
+        else:
+            return msgspec.structs.replace(upload, key=key), found
+    raise Rejected(
+        "upload_gone",
+        "This version of the object was deleted before it could be enhanced.",
+        "If that was not on purpose, upload the photo again.",
+    )
+
+
+def presign(client: S3Client, source: Source) -> str:
+    """A URL with which anybody can read this version of the upload for an hour. A secret: keep it in this function.
+
+    It names the content type found in the bytes, since many uploads are stored as binary/octet-stream. Dots that would
+    make up `.` and `..` segments are encoded, because HTTP clients resolve such segments away.
+    """
+    url = client.generate_presigned_url(
+        "get_object",
+        Params={
+            "Bucket": source.upload.bucket,
+            "Key": source.upload.key,
+            "VersionId": source.upload.version_id,
+            "ResponseContentType": source.format.content_type,
+        },
+        ExpiresIn=URL_SECONDS,
+    )
+    path, _, query = url.partition("?")
+    segments = [part.replace(".", "%2E") if part in (".", "..") else part for part in path.split("/")]
+    return f"{'/'.join(segments)}?{query}"
+
+
+def report_key(key: str) -> str:
+    """Where the report about an upload with this key goes in the output bucket."""
+    return _fit(f"errors/{key}", ".json")
+
+
+def output_key(key: str, format_: Format) -> str:
+    """The upload's own key if its extension fits the format, else with the right extension added."""
+    return key if key.lower().endswith(format_.extensions) else _fit(key, format_.extensions[0])
+
+
+def _fit(key: str, suffix: str) -> str:
+    """`key` with `suffix`, the key shortened and told apart by a hash where S3's 1,024 bytes would not do."""
+    if len(f"{key}{suffix}".encode()) <= _MOST_KEY_BYTES:
+        return f"{key}{suffix}"
+    return _told_apart(key, key, suffix)
+
+
+def _told_apart(key: str, by: str, suffix: str) -> str:
+    suffix = f"~{hashlib.sha256(by.encode()).hexdigest()[:12]}{suffix}"
+    return key.encode()[: _MOST_KEY_BYTES - len(suffix)].decode(errors="ignore") + suffix
+
+
+def write(
+    client: S3Client,
+    bucket: str,
+    upload: Upload,
+    download: Download,
+    format_: Format,
+    facts: Mapping[str, str],
+) -> Written | None:
+    """Writes an enhanced photo unless a newer upload's is there already; None means that one is.
+
+    `facts` (short ASCII values) become metadata next to the source's key, version and sequencer. Each write is
+    conditional on what was seen before, so of several that race the newest upload wins. Where another photo has the
+    output key (`a.heic` and `a.heic.jpg` both come out as the latter), this one gets a key of its own.
+    Raises LostRace.
+    """
+    key = output_key(upload.key, format_)
+    metadata = _source_metadata(upload) | dict(facts)
+    for _ in range(_WRITE_TRIES):
+        there = _head(client, bucket, key)
+        if there and (source := _source_key(there["Metadata"])) is not None and source != upload.key:
+            key = _told_apart(key, upload.key, format_.extensions[0])
+            continue
+        if there and there["Metadata"].get("source-version-id") == upload.version_id:
+            return Written(bucket, key, there.get("VersionId", ""), there["ContentLength"], format_.name)
+        if there and is_newer(there["Metadata"].get("sequencer", ""), upload.sequencer):
+            return None
+        condition = {"IfMatch": there["ETag"]} if there else {"IfNoneMatch": "*"}
+        try:
+            version_id = _put(client, bucket, key, download, format_, metadata, condition)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _LOST_RACE:
+                raise
+            continue
+        return Written(bucket, key, version_id, download.bytes, format_.name)
+    raise LostRace(f"others kept writing the output key, {_WRITE_TRIES} times in a row")
+
+
+def _put(
+    client: S3Client,
+    bucket: str,
+    key: str,
+    download: Download,
+    format_: Format,
+    metadata: Mapping[str, str],
+    condition: Mapping[str, Any],
+) -> str:
+    with download.path.open("rb") as file:
+        answer = client.put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=file,
+            ContentLength=download.bytes,
+            ContentType=format_.content_type,
+            ChecksumSHA256=download.sha256,
+            Metadata=metadata,
+            **condition,
+        )
+    return answer.get("VersionId", "")
+
+
+def _head(client: S3Client, bucket: str, key: str) -> Any:
+    try:
+        return client.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _GONE:
+            return None
+        raise
+
+
+def _source_metadata(upload: Upload) -> dict[str, str]:
+    """Metadata is ASCII and 2 KB at most, so a key is percent-encoded, and one that grows too long, base64."""
+    encoded = quote(upload.key)
+    if len(encoded) <= _MOST_SOURCE_KEY_BYTES:
+        named = {"source-key": encoded}
+    else:
+        named = {"source-key-base64": base64.b64encode(upload.key.encode()).decode()}
+    return named | {"source-version-id": upload.version_id, "sequencer": upload.sequencer}
+
+
+def _source_key(metadata: Mapping[str, str]) -> str | None:
+    if "source-key-base64" in metadata:
+        return base64.b64decode(metadata["source-key-base64"]).decode(errors="replace")
+    return unquote(metadata["source-key"]) if "source-key" in metadata else None

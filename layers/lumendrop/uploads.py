@@ -1,0 +1,104 @@
+"""Upload events, and the order of the uploads of one key."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+_Text = Annotated[str, Meta(min_length=1)]
+
+
+class NotAnUploadEvent(ValueError):
+    """A message that is not an EventBridge "Object Created" event of a versioned bucket."""
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """One version of one object.
+
+    `key` is raw, as EventBridge carries it; `sequencer` orders the uploads of one key; `size` is in bytes.
+    """
+
+    bucket: _Text
+    key: _Text
+    version_id: _Text
+    sequencer: str
+    size: Annotated[int, Meta(ge=0)]
+    etag: str
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+    def reason_to_skip(self) -> str | None:
+        """Why this is no photo at all, or None. S3 consoles and sync tools make such objects as folders."""
+        if self.key.endswith("/"):
+            return "folder marker"
+        return "empty object" if self.size == 0 else None
+
+
+class _Bucket(msgspec.Struct):
+    name: _Text
+
+
+class _Object(msgspec.Struct, rename="kebab"):
+    key: _Text
+    version_id: _Text
+    size: Annotated[int, Meta(ge=0)] = 0
+    etag: str = ""
+    sequencer: str = ""
+
+
+class _Detail(msgspec.Struct):
+    bucket: _Bucket
+    object: _Object
+
+
+class _Event(msgspec.Struct):
+    detail: _Detail
+
+
+_decoder = msgspec.json.Decoder(_Event)
+
+
+def parse_event(body: str | bytes) -> Upload:
+    """Reads an EventBridge "Object Created" event.
+
+    The key is taken raw: EventBridge doesn't encode it, and decoding would break `+` and `%`.
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+
+    Raises NotAnUploadEvent when `body` is anything else, or carries no version id.
+    """
+    try:
+        detail = _decoder.decode(body).detail
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise NotAnUploadEvent(f"not an Object Created event of a versioned bucket: {error}") from error
+    found = detail.object
+    return Upload(detail.bucket.name, found.key, found.version_id, found.sequencer, found.size, found.etag)
+
+
+def as_event(upload: Upload) -> dict[str, Any]:
+    """The event that `parse_event` reads back as `upload`."""
+    return {
+        "detail": {
+            "bucket": {"name": upload.bucket},
+            "object": {
+                "key": upload.key,
+                "version-id": upload.version_id,
+                "size": upload.size,
+                "etag": upload.etag,
+                "sequencer": upload.sequencer,
+            },
+        }
+    }
+
+
+def is_newer(sequencer: str, other: str) -> bool:
+    """Whether the upload with `sequencer` came after the one with `other`; both of the same key.
+
+    Hexadecimal text of varying length: the shorter is padded with zeros on the right, then compared as text.
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+    """
+    width = max(len(sequencer), len(other))
+    return sequencer.upper().ljust(width, "0") > other.upper().ljust(width, "0")

@@ -1,0 +1,58 @@
+"""Starting an upload's workflow: one execution per upload and attempt, however often it is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from lumendrop.ledger import Row
+from lumendrop.polling import Poll, Task, first_wait
+from lumendrop.storage import report_key
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+_NAME_TAIL = 30
+
+
+def execution_name(row: Row) -> str:
+    """The same for the same upload and attempt, so that starting twice runs once.
+
+    The key's tail for people, a hash for the rest; at most 80 characters of letters, digits, - and _.
+    """
+    upload = row.upload
+    digest = hashlib.sha256("\0".join([upload.bucket, upload.key, upload.version_id]).encode()).hexdigest()
+    tail = re.sub(r"[^A-Za-z0-9]+", "-", upload.key)[-_NAME_TAIL:].strip("-")
+    return f"{tail or 'upload'}-{digest[:32]}-{row.attempt}"
+
+
+def execution_input(row: Row) -> dict[str, Any]:
+    """What the workflow gets, from the ledger's row alone: a task to wait for, or an outcome to report. No links."""
+    task = None
+    if row.task_id and row.submitted_at and row.deadline:
+        task = Task(row.task_id, row.submitted_at, row.deadline, row.estimated_seconds)
+    return {
+        "upload": msgspec.to_builtins(row.upload),
+        "row": {"pk": row.pk, "sk": row.sk},
+        "attempt": row.attempt,
+        "options": msgspec.json.decode(row.options or "{}"),
+        "task": msgspec.to_builtins(task),
+        "poll": msgspec.to_builtins(Poll(wait_seconds=first_wait(row.estimated_seconds))),
+        "outcome": msgspec.to_builtins(row.outcome),
+        "report_key": report_key(row.upload.key),
+    }
+
+
+def start(client: SFNClient, workflow_arn: str, row: Row) -> None:
+    """Starts the workflow of a row; one that runs or has ended already stays as it is."""
+    try:
+        client.start_execution(
+            stateMachineArn=workflow_arn,
+            name=execution_name(row),
+            input=msgspec.json.encode(execution_input(row)).decode(),
+        )
+    except client.exceptions.ExecutionAlreadyExists:
+        return
