@@ -41,6 +41,7 @@ ENHANCER = Enhancer(SETTINGS.api_base_url, ApiKey(clients.secretsmanager(), SETT
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001  # Lambda passes it
     """Returns the next `Poll`. An enhancer that can't be reached is no failed task: the answer is to wait."""
     request = msgspec.convert(event, Request)
+    count("StatusChecks")
     poll = look(request.task, request.poll, time.time())
     logger.info(
         "looked at the task",

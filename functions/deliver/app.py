@@ -56,6 +56,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  #
     try:
         return deliver(request)
     except (DownloadFailed, TaskNotFound, Unavailable) as error:
+        count("DeliveriesWaiting")
         logger.warning("the result can't be fetched now", extra={"said": str(error)})
         return {"state": "waiting", "wait_seconds": RETRY_SECONDS}
     except DownloadRefused as error:

@@ -75,6 +75,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
 
 def take(message: Message, context: LambdaContext) -> None:
     """Brings one upload as far as it goes now; whatever the ledger says of it then, its workflow runs."""
+    count("UploadsReceived")
     upload = uploads.parse_event(message.body)
     logger.append_keys(upload=upload.uri, version_id=upload.version_id)
     if reason := upload.reason_to_skip():
@@ -106,10 +107,10 @@ def submit(upload: Upload, context: LambdaContext) -> Row:
     seconds = context.get_remaining_time_in_millis() / 1000
     over = None
     try:
-        row, ours = LEDGER.claim(source.upload, seconds)
+        row, ours = LEDGER.claim(source.upload, wanted.as_text(), seconds)
         if not ours and is_to_be_sent_again(row):
             over = row
-            row, ours = LEDGER.claim(source.upload, seconds, over)
+            row, ours = LEDGER.claim(source.upload, wanted.as_text(), seconds, over)
     except DailyLimitReached as error:
         count("DailyLimitReached")
         raise NotNow("daily_limit", str(error)) from None
@@ -134,7 +135,7 @@ def pay(claim: Row, over: Row | None, url: str, wanted: Options) -> Row:
     return LEDGER.record(
         claim,
         task_id=task.id,
-        options=msgspec.json.encode(sent.as_json()).decode(),
+        options=sent.as_text(),
         submitted_at=now,
         deadline=now + SETTINGS.max_wait_minutes * 60,
         estimated_seconds=task.estimated_seconds,

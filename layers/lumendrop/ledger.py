@@ -86,7 +86,7 @@ class Ledger:
         self._daily_limit = daily_limit
         self._now = now
 
-    def claim(self, upload: Upload, seconds: float, over: Row | None = None) -> tuple[Row, bool]:
+    def claim(self, upload: Upload, options: str, seconds: float, over: Row | None = None) -> tuple[Row, bool]:
         """Claims an upload for a claimant that lives `seconds` more, just before it pays.
 
         Returns the row, and whether it is this claim; if not, it is what another run left. `over` is a row seen
@@ -97,6 +97,7 @@ class Ledger:
             upload=upload,
             status="claimed",
             attempt=over.attempt + 1 if over else 1,
+            options=options,
             claim_expires=int(now + seconds) + _CLOCK_SKEW_SECONDS,
             day=datetime.fromtimestamp(now, UTC).date().isoformat(),
         )

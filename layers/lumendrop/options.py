@@ -32,6 +32,10 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
         """Only what is set, with the field names of the enhancer's API."""
         return cast(dict[str, Any], msgspec.to_builtins(self))
 
+    def as_text(self) -> str:
+        """`as_json` as text."""
+        return msgspec.json.encode(self).decode()
+
 
 def read(values: Mapping[str, str], defaults: Options | None = None) -> Options:
     """Reads options from text: `resolution`, `creativity`, `resemblance`, `profile-ids` (separated by commas).

@@ -1,0 +1,83 @@
+# Everything a newcomer or CI needs; each target installs what it needs into an environment of its own.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+PHOTOS ?=
+OUT ?= out
+PORT ?= 4566
+VENV := .venv
+SAM := .venv-sam
+BIN := $(VENV)/bin
+export UV_PYTHON_DOWNLOADS := never
+export SAM_CLI_TELEMETRY := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# An environment is made once, and again when its requirements change.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lumendrop needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try make PYTHON=python3.13 …")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.sandbox: sandbox/requirements.txt | $(VENV)/bin/python
+	@echo "Installing what the sandbox needs (about a minute, once) …"
+	@$(BIN)/python -m pip install --quiet --require-hashes -r sandbox/requirements.txt
+	@touch $@
+
+$(VENV)/.tests: tests/requirements.txt $(VENV)/.sandbox
+	@echo "Installing what the tests need (about half a minute, once) …"
+	@$(BIN)/python -m pip install --quiet --require-hashes -r tests/requirements.txt
+	@touch $@
+
+$(SAM)/.ready: requirements-sam.txt
+	@echo "Installing the SAM CLI into an environment of its own (about a minute, once) …"
+	@$(PYTHON) -m venv $(SAM)
+	@$(SAM)/bin/python -m pip install --quiet --require-hashes -r requirements-sam.txt
+	@touch $@
+
+.PHONY: help
+help: ## List every target.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
+
+.PHONY: demo
+demo: $(VENV)/.sandbox ## Run the whole pipeline on photos, here: make demo [PHOTOS=dir] [OUT=dir]. Then open out/index.html.
+	@$(BIN)/python -m sandbox demo $(if $(PHOTOS),--photos "$(PHOTOS)") --out "$(OUT)"
+
+.PHONY: sandbox
+sandbox: $(VENV)/.sandbox ## Run the stack on this machine until Ctrl-C, for the AWS CLI: make sandbox [PORT=4566].
+	@$(BIN)/python -m sandbox up --port $(PORT)
+
+.PHONY: test
+test: $(VENV)/.tests ## Run all tests.
+	@$(BIN)/python -m pytest
+
+.PHONY: check
+check: $(VENV)/.tests ## Lint, types, template checks.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@for app in functions/*/app.py; do $(BIN)/mypy "$$app"; done
+	@$(BIN)/cfn-lint template.yaml
+
+.PHONY: build
+build: $(SAM)/.ready ## Validate the template and build what `sam deploy` uploads; needs no Docker.
+	@PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam validate --lint --region us-east-1
+	@PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam build
+
+.PHONY: format
+format: $(VENV)/.tests ## Format the code.
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+LOCK := $(SAM)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-emit-find-links --custom-compile-command "make lock"
+
+.PHONY: lock
+lock: $(SAM)/.ready ## Lock the requirements anew.
+	$(LOCK) --upgrade sandbox/requirements.in -o sandbox/requirements.txt
+	$(LOCK) -c sandbox/requirements.txt layers/requirements.in -o layers/requirements.txt
+	$(LOCK) -c sandbox/requirements.txt tests/requirements.in -o tests/requirements.txt
+	$(LOCK) --upgrade requirements-sam.in -o requirements-sam.txt
+
+.PHONY: clean
+clean: ## Remove environments, builds and results.
+	rm -rf $(VENV) $(SAM) .aws-sam out .pytest_cache .mypy_cache .ruff_cache
