@@ -48,14 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(chosen: argparse.Namespace, console: Console) -> int:
     # Imported here, so that --help and mistakes on the command line are answered at once.
     from sandbox import demo, up
+    from sandbox.cloud import CloudError
     from sandbox.photos import PhotosError
     from sandbox.start import StartError
+    from sandbox.template import TemplateError
 
     try:
         if chosen.command == "up":
             return up.run(chosen.port, console)
         return demo.run(chosen.photos, chosen.out, chosen.resolution, console)
-    except (PhotosError, StartError) as error:
+    except (CloudError, PhotosError, StartError, TemplateError) as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return BAD_USAGE
 

@@ -54,8 +54,8 @@ COLOURS = {
 def run(folder: Path | None, out: Path, resolution: str | None, console: Console) -> int:
     """Send the photos in `folder`, or the bundled ones, through the sandbox; results and page go to `out`.
 
-    Returns 0 if every photo came back enhanced, else 1. Raises `PhotosError` when a folder can't be used,
-    `StartError` when the sandbox can't start.
+    Returns 0 if every photo came back enhanced, else 1. Raises `PhotosError` when a folder can't be used, and
+    what `start.sandbox` raises.
     """
     with tempfile.TemporaryDirectory() as scratch:
         _prepare_out(out, folder)

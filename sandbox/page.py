@@ -16,6 +16,7 @@ from sandbox.photos import Comparison, luminance
 PAGE_BYTES = 14_000_000  # of embedded pictures, as base64
 LARGEST_SIDE, SMALLEST_SIDE = 1600, 640  # pixels
 DETAIL_SIDE = 400  # pixels of the result
+COARSE_SIDE = 96  # pixels; where the detail is needs to be known roughly only
 
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
@@ -139,10 +140,10 @@ def busiest(image: pyvips.Image, share: float) -> Box:
     """The part of `image`, `share` of its width and height, with the most edges in it."""
     width, height = max(1, round(image.width * share)), max(1, round(image.height * share))
     edges = luminance(image).sobel()
-    scale = min(1.0, 256 / max(image.width, image.height))
+    scale = min(1.0, COARSE_SIDE / max(image.width, image.height))
     small = edges.resize(scale, kernel="linear")
     window = pyvips.Image.black(max(1, round(width * scale)), max(1, round(height * scale))) + 1
-    _, x, y = small.conv(window, precision="integer").maxpos()
+    _, x, y = small.cast("float").conv(window, precision="float").maxpos()
     box = (round(x / scale - width / 2), round(y / scale - height / 2), width, height)
     return _inside(box, image)
 

@@ -2,7 +2,6 @@
 
 import re
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -36,27 +35,15 @@ class Sandbox:
 def sandbox(parameters: Mapping[str, str], port: int = 0) -> Iterator[Sandbox]:
     """Run the enhancer and the stack until the block ends. Port 0 takes any free one.
 
-    Raises `StartError` when the port is taken or the enhancer doesn't come up.
+    Raises `CloudError` when the port is taken, `TemplateError` when the template is wrong, `StartError` when the
+    enhancer doesn't come up.
     """
-    _check_free(port)
     key = secrets.token_urlsafe(24)
     with _enhancer(key) as enhancer:
         values = {"ApiBaseUrl": enhancer, "DailyTaskLimit": NO_TASK_LIMIT, **parameters}
-        with Cloud(template=ROOT / "template.yaml", parameters=values, port=port) as cloud:
+        with Cloud(parameters=values, port=port) as cloud:
             cloud.client("secretsmanager").put_secret_value(SecretId=cloud.outputs["KeySecretArn"], SecretString=key)
             yield Sandbox(cloud, enhancer)
-
-
-def _check_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise StartError(
-                f"Port {port} can't be used ({error.strerror}). "
-                "Stop the program that has it, or choose another with --port; 0 takes any free one."
-            ) from error
 
 
 @contextmanager

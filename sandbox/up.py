@@ -17,7 +17,7 @@ CREDENTIALS = "AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REG
 def run(port: int, console: Console) -> int:
     """Start the sandbox, say how to use it, and show what becomes of each upload until interrupted.
 
-    Raises `StartError` when it can't start.
+    Raises what `start.sandbox` raises.
     """
     try:
         console.print("Starting AWS and the enhancer on this machine ...")
@@ -57,10 +57,10 @@ def changes(running: Sandbox) -> Iterator[str]:
     """A line for each change of an upload's state, for as long as it is asked."""
     seen: dict[tuple[str, str], str] = {}
     while True:
-        for version in _uploads(running):
+        for version, is_empty in _uploads(running):
             if version not in seen:
-                seen[version] = "dropped"
-                yield _line(version[0], "dropped")
+                seen[version] = "skipped" if is_empty else "dropped"
+                yield _line(version[0], seen[version], "An empty object is no photo." if is_empty else "")
         for sight in look(running):
             version = (sight.key, sight.version_id)
             if seen.get(version) != sight.state:
@@ -69,14 +69,15 @@ def changes(running: Sandbox) -> Iterator[str]:
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def _uploads(running: Sandbox) -> Iterator[tuple[str, str]]:
+def _uploads(running: Sandbox) -> Iterator[tuple[tuple[str, str], bool]]:
+    """Key and version id of each upload, and whether it is empty, as folder markers are."""
     pages = (
         running.cloud.client("s3")
         .get_paginator("list_object_versions")
         .paginate(Bucket=running.cloud.outputs["InputBucketName"])
     )
-    for page in pages:
-        yield from ((version["Key"], version["VersionId"]) for version in page.get("Versions", []))
+    for version in (one for page in pages for one in page.get("Versions", [])):
+        yield (version["Key"], version["VersionId"]), version["Size"] == 0
 
 
 def _explanation(sight: Sight, running: Sandbox) -> str:

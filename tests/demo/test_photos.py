@@ -1,0 +1,85 @@
+"""Which photos the demo drops, and how it compares them."""
+
+from pathlib import Path
+
+import pytest
+import pyvips
+from sandbox.photos import BUNDLED, PhotosError, bundled, discover, load, sharpness_gain
+
+
+def touch(path: Path, content: bytes = b"x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_finds_files_at_any_depth_under_their_paths(tmp_path: Path) -> None:
+    for name in ("b.jpg", "Ä ö/mit Leerzeichen & ß.png", "a/b/c/d.webp", "notes.txt"):
+        touch(tmp_path / name)
+    photos = discover(tmp_path)
+    assert [photo.key for photo in photos] == [
+        "a/b/c/d.webp", "b.jpg", "notes.txt", "Ä ö/mit Leerzeichen & ß.png",
+    ]  # fmt: skip
+    assert all(photo.path == tmp_path / photo.key for photo in photos)
+
+
+def test_ignores_what_systems_leave_in_folders(tmp_path: Path) -> None:
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", ".cache/photo.jpg", "sub/._photo.jpg", "photo.jpg"):
+        touch(tmp_path / name)
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    assert [photo.key for photo in discover(tmp_path)] == ["photo.jpg"]
+
+
+def test_does_not_drop_the_results_of_an_earlier_run(tmp_path: Path) -> None:
+    touch(tmp_path / "photo.jpg")
+    touch(tmp_path / "out/photo.jpg")
+    assert [photo.key for photo in discover(tmp_path, leave_out=tmp_path / "out")] == ["photo.jpg"]
+
+
+def test_names_a_folder_that_can_not_be_used(tmp_path: Path) -> None:
+    touch(tmp_path / "empty/.DS_Store")
+    with pytest.raises(PhotosError, match=r"missing is not a folder"):
+        discover(tmp_path / "missing")
+    with pytest.raises(PhotosError, match=r"empty has no files in it"):
+        discover(tmp_path / "empty")
+
+
+def test_bundled_photos_come_in_three_formats_small_and_one_lying_on_its_side(tmp_path: Path) -> None:
+    photos = bundled(tmp_path)
+    images = {photo.key: load(photo.path) for photo in photos}
+    assert set(images) == set(BUNDLED.values())
+    assert {Path(key).suffix for key in images} == {".jpg", ".png", ".webp"}
+    assert all(max(image.width, image.height) == 384 for image in images.values())
+    raw = pyvips.Image.new_from_file(str(tmp_path / "rocket.jpg"))
+    assert raw.get("orientation") == 6
+    assert raw.width > raw.height
+    assert images["rocket.jpg"].width < images["rocket.jpg"].height
+    # The dark sky is above, the launch pad's lights are below.
+    upright = images["rocket.jpg"]
+    third = upright.height // 3
+    assert upright.crop(0, 0, upright.width, third).avg() < upright.crop(0, 2 * third, upright.width, third).avg()
+
+
+def test_loads_a_file_whose_name_looks_like_options_and_makes_it_srgb(tmp_path: Path) -> None:
+    grey = pyvips.Image.black(20, 10).copy(interpretation="b-w")
+    path = touch(tmp_path / "photo [page=3]", grey.pngsave_buffer())
+    image = load(path)
+    assert (image.width, image.height, image.bands, image.interpretation) == (20, 10, 3, "srgb")
+
+
+def test_a_file_that_is_no_image_can_not_be_loaded(tmp_path: Path) -> None:
+    with pytest.raises(pyvips.Error):
+        load(touch(tmp_path / "photo.jpg", b"not a photo"))
+
+
+def test_sharpness_is_measured_against_bicubic(tmp_path: Path) -> None:
+    small = load(bundled(tmp_path)[1].path)
+    bicubic = small.resize(3, kernel="cubic")
+    assert sharpness_gain(small, bicubic) == pytest.approx(1.0)
+    assert sharpness_gain(small, (bicubic * 2 - bicubic.gaussblur(1)).cast("uchar")) > 1.2
+    assert sharpness_gain(small, bicubic.gaussblur(2)) < 0.8
+
+
+def test_sharpness_of_a_photo_without_any_detail_is_no_gain() -> None:
+    flat = (pyvips.Image.black(10, 10, bands=3) + 40).cast("uchar").copy(interpretation="srgb")
+    assert sharpness_gain(flat, flat.resize(4)) == 1.0
