@@ -1,0 +1,319 @@
+"""AWS on one machine: the repo's own template, deployed by moto, its functions run as Lambda runs them."""
+
+import contextlib
+import json
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from threading import Lock, Thread
+from types import TracebackType
+from typing import Any, Self
+
+import boto3
+from botocore.config import Config
+from moto.awslambda.exceptions import LambdaClientError
+from moto.cloudformation.models import cloudformation_backends
+from moto.core.base_backend import BackendDict
+from moto.core.utils import unix_time_millis
+from moto.logs.models import logs_backends
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+from sandbox import moto_gaps, resources
+from sandbox.event_source import Poller
+from sandbox.runtime import Function, Outcome, Pool, Throttled
+from sandbox.template import Template
+from sandbox.template import load as load_template
+
+REPO = Path(__file__).resolve().parents[1]
+ACCOUNT = "123456789012"
+STACK = "lumendrop"
+# Longer than any function or long poll.
+_READ_TIMEOUT = 960
+
+
+class CloudError(Exception):
+    """The cloud can't be started; the text says why and what to do."""
+
+
+class Cloud:
+    """The deployed stack, until it is closed. One at a time in a process: moto keeps its state in modules.
+
+    `port` 0 takes a free one. `log` gets every line the functions log, as "<logical id> <line>": a callable, or
+    a file to write. Raises CloudError or template.TemplateError.
+    """
+
+    def __init__(
+        self,
+        template: Path = REPO / "template.yaml",
+        *,
+        parameters: Mapping[str, str] = {},
+        port: int = 0,
+        region: str = "us-east-1",
+        log: Callable[[str], None] | Path | None = None,
+    ) -> None:
+        self.region = region
+        self.outputs: dict[str, str] = {}
+        self.resources: dict[str, str] = {}
+        self.skipped: list[str] = []
+        self._pools: dict[str, Pool] = {}
+        self._logs: dict[str, deque[str]] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients_lock = Lock()
+        self._closing = contextlib.ExitStack()
+        try:
+            self._log_line = self._open_log(log)
+            self._closing.enter_context(_own_environment(region))
+            self._closing.callback(BackendDict.reset)
+            BackendDict.reset()
+            self._closing.enter_context(moto_gaps.bridged(self._invoke_api, self._role_client, ACCOUNT, region))
+            self.endpoint = self._serve(port)
+            self._deploy(load_template(template, parameters, region))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop everything: pollers, executions, functions, the server; leave no process behind."""
+        self._closing.close()
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this cloud that may do everything."""
+        return self._client(service, "")
+
+    def invoke(self, logical_id: str, payload: Any) -> Any:
+        """Invoke a function through Lambda's Invoke and return what it returned; FunctionFailed if it failed."""
+        answer = self.client("lambda").invoke(
+            FunctionName=self.resources[logical_id], Payload=json.dumps(payload).encode()
+        )
+        result = json.load(answer["Payload"])
+        if "FunctionError" in answer:
+            raise FunctionFailed(result.get("errorType", ""), result.get("errorMessage", ""))
+        return result
+
+    def logs(self, logical_id: str) -> str:
+        """What a function has logged so far, the platform's START, END and REPORT lines included."""
+        return "\n".join(self._logs[self.resources[logical_id]])
+
+    def _open_log(self, log: Callable[[str], None] | Path | None) -> Callable[[str], None]:
+        if not isinstance(log, Path):
+            return log or (lambda line: None)
+        file = self._closing.enter_context(log.open("a", buffering=1))
+        return lambda line: print(line, file=file)
+
+    def _serve(self, port: int) -> str:
+        try:
+            listener = socket.create_server(("127.0.0.1", port))
+        except OSError as error:
+            raise CloudError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}; choose another port") from error
+        with listener:
+            server = make_server(
+                "127.0.0.1",
+                port,
+                DomainDispatcherApplication(create_backend_app),
+                threaded=True,
+                request_handler=_Handler,
+                fd=listener.fileno(),
+            )
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+        self._closing.callback(server.server_close)
+        self._closing.callback(server.shutdown)
+        return f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+
+    def _deploy(self, stack_template: Template) -> None:
+        deployment = resources.Deployment(self.client)
+        body, unknown = resources.without_unknown(stack_template.body)
+        with resources.deploying(deployment):
+            cloudformation_backends[ACCOUNT][self.region].create_stack(
+                STACK, json.dumps(body), dict(stack_template.parameters)
+            )
+        self.skipped = unknown + deployment.skipped
+        cloudformation = self.client("cloudformation")
+        stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
+        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=STACK)
+        self.resources = {
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+            for page in pages
+            for resource in page["StackResourceSummaries"]
+        }
+        self._closing.callback(moto_gaps.stop_executions, ACCOUNT, self.region)
+        self._start_functions(stack_template, deployment)
+        self._start_pollers(deployment)
+
+    def _start_functions(self, stack_template: Template, deployment: resources.Deployment) -> None:
+        logical_ids = {physical: logical for logical, physical in self.resources.items()}
+        for name, properties in deployment.functions.items():
+            function = self._function(name, properties, stack_template, deployment)
+            self._logs[name] = deque(maxlen=100_000)
+            self._pools[name] = Pool(function, partial(self._write_log, function, logical_ids[name]))
+            self._closing.callback(self._pools[name].close)
+
+    def _function(
+        self,
+        name: str,
+        properties: dict[str, Any],
+        stack_template: Template,
+        deployment: resources.Deployment,
+    ) -> Function:
+        layers = [stack_template.code(deployment.layers[arn]["Content"]) for arn in properties.get("Layers", [])]
+        variables = properties.get("Environment", {}).get("Variables", {})
+        runtime = properties["Runtime"]
+        return Function(
+            name=name,
+            arn=f"arn:aws:lambda:{self.region}:{ACCOUNT}:function:{name}",
+            handler=properties["Handler"],
+            timeout=int(properties.get("Timeout", 3)),
+            memory=int(properties.get("MemorySize", 128)),
+            code=stack_template.code(properties["Code"]),
+            layers=tuple(layers),
+            log_group=properties.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{name}"),
+            variables={
+                **{key: str(value) for key, value in variables.items()},
+                **self._surroundings(properties["Role"]),
+                "AWS_EXECUTION_ENV": f"AWS_Lambda_{runtime}",
+            },
+            reserved=properties.get("ReservedConcurrentExecutions"),
+        )
+
+    def _surroundings(self, role: str) -> dict[str, str]:
+        """What a function finds in its environment beside the template's variables and Lambda's own."""
+        return {
+            **_own_settings(self.region),
+            **self._credentials(role),
+            # These two exist here only; no deployed function ever sees them.
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "LUMENDROP_ALLOW_LOOPBACK": "true",
+        }
+
+    def _start_pollers(self, deployment: resources.Deployment) -> None:
+        for mapping in deployment.mappings:
+            name = mapping.function_arn.rsplit(":", 1)[-1]
+            sqs = self._client("sqs", deployment.functions[name]["Role"])
+            queue = self.client("sqs").get_queue_url(QueueName=mapping.event_source_arn.rsplit(":", 1)[-1])
+            poller = Poller(mapping, sqs, queue["QueueUrl"], self.region, self._pools[name].invoke)
+            self._closing.callback(poller.close)
+
+    def _invoke_api(self, name: str, body: Any, headers: Mapping[str, str], answer: dict[str, str]) -> bytes:
+        """Lambda's Invoke: run the function now, or later and elsewhere, or only say that it could be run."""
+        event = body.encode() if isinstance(body, str) else bytes(body or b"")
+        kind = headers.get("X-Amz-Invocation-Type", "RequestResponse")
+        if kind == "DryRun":
+            return b""
+        if kind == "Event":
+            Thread(target=self._run, args=(name, event), daemon=True).start()
+            return b""
+        outcome = self._run(name, event)
+        if outcome.failed:
+            answer["x-amz-function-error"] = "Unhandled"
+        return outcome.payload
+
+    def _run(self, name: str, event: bytes) -> Outcome:
+        try:
+            return self._pools[name].invoke(event or b"{}")
+        except Throttled as error:
+            raise _TooManyRequests("TooManyRequestsException", "Rate Exceeded.") from error
+
+    def _write_log(self, function: Function, logical_id: str, stream: str, lines: list[str]) -> None:
+        self._logs[function.name].extend(lines)
+        for line in lines:
+            self._log_line(f"{logical_id} {line}")
+        logs = logs_backends[ACCOUNT][self.region]
+        logs.ensure_log_group(function.log_group)
+        if stream not in logs.groups[function.log_group].streams:
+            logs.create_log_stream(function.log_group, stream)
+        now = int(unix_time_millis())
+        logs.put_log_events(function.log_group, stream, [{"timestamp": now, "message": line} for line in lines])
+
+    def _credentials(self, role: str) -> dict[str, str]:
+        return {
+            "AWS_ACCESS_KEY_ID": "sandbox",
+            "AWS_SECRET_ACCESS_KEY": "sandbox",
+            "AWS_SESSION_TOKEN": "sandbox",
+        }
+
+    def _role_client(self, service: str, role: str) -> Any:
+        return self._client(service, role)
+
+    def _client(self, service: str, role: str) -> Any:
+        with self._clients_lock:
+            if (service, role) not in self._clients:
+                keys = self._credentials(role)
+                self._clients[service, role] = boto3.session.Session().client(
+                    service,
+                    endpoint_url=self.endpoint,
+                    region_name=self.region,
+                    aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+                    aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+                    aws_session_token=keys.get("AWS_SESSION_TOKEN"),
+                    # As Step Functions calls services: no retries of its own, parameters left to the service.
+                    config=Config(
+                        parameter_validation=not role,
+                        retries={"total_max_attempts": 1},
+                        read_timeout=_READ_TIMEOUT,
+                        max_pool_connections=64,
+                    ),
+                )
+            return self._clients[service, role]
+
+
+class FunctionFailed(Exception):
+    """A function ended in an error; `kind` is its errorType."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+
+
+class _TooManyRequests(LambdaClientError):
+    code = 429
+
+
+class _Handler(MotoRequestHandler):
+    disable_nagle_algorithm = True
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing: who wants to see calls looks at `Cloud.calls`."""
+
+
+def _own_settings(region: str) -> dict[str, str]:
+    """AWS settings that keep the user's own configuration, and with it any real account, out of reach."""
+    return {
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+@contextlib.contextmanager
+def _own_environment(region: str) -> Iterator[None]:
+    """Hide the user's AWS settings from this process while the cloud is up, and set moto's."""
+    before = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "MOTO_"))}
+    for name in before:
+        del os.environ[name]
+    ours = {
+        **_own_settings(region),
+        # Code is not uploaded here, so there is nothing for moto to find in S3.
+        "VALIDATE_LAMBDA_S3": "false",
+        "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
+    }
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
+        os.environ.update(before)

@@ -1,0 +1,225 @@
+"""What moto does differently from AWS and the sandbox needs right: one function a gap, undone when the cloud closes."""
+
+import contextlib
+import json
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+from jsonata.jsonata import Jsonata
+from moto.awslambda.models import LambdaFunction
+from moto.core.config import default_user_config
+from moto.events.models import events_backends
+from moto.iam.access_control import PermissionResult
+from moto.s3 import notifications
+from moto.s3.models import FakeBucket
+from moto.stepfunctions.parser import models as state_machines
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_aws_sdk
+from moto.stepfunctions.parser.asl.eval import states, variable_store
+from moto.stepfunctions.parser.asl.jsonata import jsonata
+from moto.stepfunctions.parser.asl.utils import encoding
+from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
+from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
+
+# What AWS writes as "reason" of an Object Created event, by moto's name of the notification.
+_REASONS = {
+    "ObjectCreated:Put": "PutObject",
+    "ObjectCreated:Post": "POST Object",
+    "ObjectCreated:Copy": "CopyObject",
+    "ObjectCreated:CompleteMultipartUpload": "CompleteMultipartUpload",
+    "ObjectRemoved:Delete": "DeleteObject",
+}
+
+
+@contextlib.contextmanager
+def bridged(
+    invoke: Callable[..., bytes], service_client: Callable[[str, str], Any], account: str, region: str
+) -> Iterator[None]:
+    """Bridge every gap for as long as the context lasts.
+
+    `invoke` takes a function's name, body and headers and gives the answer of Lambda's Invoke;
+    `service_client` makes the client that a state machine with the given role talks to a service with.
+    """
+    with contextlib.ExitStack() as stack:
+        replace = _replacer(stack)
+        _execute_state_machines(replace)
+        _evaluate_jsonata(replace)
+        _name_errors_as_aws_does(replace)
+        _write_times_as_aws_does(replace)
+        _call_services_as_the_role(replace, service_client)
+        _publish_ended_executions(replace, account, region)
+        _publish_s3_events(replace, account)
+        _leave_bucket_policies_to_the_sandbox(replace)
+        _invoke_functions(replace, invoke)
+        yield
+
+
+Replace = Callable[[Any, str, Any], None]
+
+
+def _replacer(stack: contextlib.ExitStack) -> Replace:
+    def replace(holder: Any, name: str, value: Any) -> None:
+        stack.callback(setattr, holder, name, getattr(holder, name))
+        setattr(holder, name, value)
+
+    return replace
+
+
+def _execute_state_machines(replace: Replace) -> None:
+    # Moto answers executions with canned data unless told to execute them.
+    settings = default_user_config["stepfunctions"]
+    replace(_Items(settings), "execute_state_machine", True)
+
+
+class _Items:
+    """A dictionary's items as attributes, so that `replace` serves them too."""
+
+    def __init__(self, items: dict[str, Any]) -> None:
+        object.__setattr__(self, "_items", items)
+
+    def __getattr__(self, name: str) -> Any:
+        return self._items[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._items[name] = value
+
+
+def _evaluate_jsonata(replace: Replace) -> None:
+    # Moto has no evaluator of its own.
+    replace(jsonata, "_eval_jsonata", lambda expression: Jsonata(expression).evaluate(None))
+
+    # Moto writes strings between quotes as they are, so a quote in a variable broke the expression.
+    def declare(bindings: dict[str, Any]) -> str:
+        return "".join(f"{name}:={to_json_str(value, (',', ':'))};" for name, value in bindings.items())
+
+    for module in (jsonata, states, variable_store):
+        replace(module, "encode_jsonata_variable_declarations", declare)
+
+
+def _name_errors_as_aws_does(replace: Replace) -> None:
+    # AWS capitalises the service in the errors of SDK integrations (S3.NoSuchBucketException); moto knows two.
+    names = state_task_service_aws_sdk._SERVICE_ERROR_NAMES
+    known = {**names, "s3": "S3", "sqs": "Sqs", "eventbridge": "EventBridge", "secretsmanager": "SecretsManager"}
+    replace(state_task_service_aws_sdk, "_SERVICE_ERROR_NAMES", known)
+
+
+def _call_services_as_the_role(replace: Replace, service_client: Callable[[str, str], Any]) -> None:
+    # Moto makes a new client, for a fixed port and without the role, for each call; and the modules of the
+    # integrations have all taken that function by name.
+    def client(region: str, service: str, state_credentials: Any = None) -> Any:  # noqa: ARG001  # moto's
+        made = service_client(service, state_credentials.role_arn)
+        if service == "s3":
+            made.meta.events.register("provide-client-params.s3.PutObject", _write_json, unique_id="json-body")
+        return made
+
+    for module in [m for name, m in sys.modules.items() if name.startswith("moto.stepfunctions.")]:
+        if hasattr(module, "boto_client_for"):
+            replace(module, "boto_client_for", client)
+
+
+def _write_json(params: dict[str, Any], **_: object) -> None:
+    # AWS writes a Body that is no text as JSON; moto hands it on as it is.
+    if "Body" in params and not isinstance(params["Body"], str | bytes):
+        params["Body"] = to_json_str(params["Body"], (",", ":")).encode()
+
+
+def _write_times_as_aws_does(replace: Replace) -> None:
+    # AWS writes 2026-01-31T12:00:00.123Z wherever a workflow sees a time; moto microseconds and +00:00.
+    def default(_: Any, value: Any) -> str:
+        return _timestamp(value) if isinstance(value, datetime) else str(value)
+
+    replace(encoding._DateTimeEncoder, "default", default)
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _publish_ended_executions(replace: Replace, account: str, region: str) -> None:
+    # AWS tells EventBridge about every change of an execution's status; moto doesn't.
+    terminated = BaseExecutionWorkerCommunication.terminated
+
+    def publish(self: Any) -> None:
+        terminated(self)
+        detail = json.loads(to_json_str(self.execution.to_describe_output()))
+        milliseconds = {
+            name: int(datetime.fromisoformat(detail[name]).timestamp() * 1000) for name in ("startDate", "stopDate")
+        }
+        _publish(
+            account,
+            region,
+            source="aws.states",
+            kind="Step Functions Execution Status Change",
+            resource=detail["executionArn"],
+            detail={"error": None, "cause": None, "output": None, **detail, **milliseconds},
+        )
+
+    replace(BaseExecutionWorkerCommunication, "terminated", publish)
+
+
+def _publish_s3_events(replace: Replace, account: str) -> None:
+    # Moto sends a constant sequencer, constant ids, eTag for etag, and the notification's name as reason.
+    # Shape: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+    sequence = count(int(datetime.now(UTC).timestamp() * 1000) << 20)
+
+    def send(account_id: str, bucket: Any, event_name: str, key: Any) -> None:
+        name = str(getattr(event_name, "value", event_name)).removeprefix("s3:")
+        entry: dict[str, Any] = {"key": key.name, "size": key.size, "etag": key.etag.strip('"')}
+        if key.version_id and key.version_id != "null":
+            entry["version-id"] = key.version_id
+        entry["sequencer"] = f"{next(sequence):018X}"
+        detail = {
+            "version": "0",
+            "bucket": {"name": bucket.name},
+            "object": entry,
+            "request-id": uuid.uuid4().hex[:16].upper(),
+            "requester": account_id,
+            "source-ip-address": "127.0.0.1",
+            "reason": _REASONS.get(name, name),
+        }
+        kind = notifications._detail_type(event_name)
+        _publish(account, bucket.region_name, source="aws.s3", kind=kind, resource=bucket.arn, detail=detail)
+
+    replace(notifications, "_send_event_bridge_message", send)
+
+
+def _leave_bucket_policies_to_the_sandbox(replace: Replace) -> None:
+    # Moto takes a statement that denies plain HTTP for one that denies everything: it looks at no conditions.
+    replace(FakeBucket, "get_permission", lambda *_: PermissionResult.NEUTRAL)
+
+
+def _publish(account: str, region: str, *, source: str, kind: str, resource: str, detail: dict[str, Any]) -> None:
+    """Put an AWS service's event on the default bus."""
+    event = {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": kind,
+        "source": source,
+        "account": account,
+        "time": datetime.now(UTC).timestamp(),
+        "region": region,
+        "resources": [resource],
+        "detail": detail,
+    }
+    for rule in list(events_backends[account][region].event_buses["default"].rules.values()):
+        if rule.state == "ENABLED":
+            rule.send_to_targets(dict(event), transform_input=False)
+
+
+def _invoke_functions(replace: Replace, invoke: Callable[..., bytes]) -> None:
+    # Moto runs functions in Docker, once each, and calls every failure "Handled".
+    def run(self: Any, body: Any, request_headers: Any, response_headers: Any) -> bytes:
+        return invoke(self.function_name, body, request_headers, response_headers)
+
+    replace(LambdaFunction, "invoke", run)
+
+
+def stop_executions(account: str, region: str) -> None:
+    """Stop every execution that still runs, as StopExecution would."""
+    for machine in state_machines.stepfunctions_parser_backends[account][region].state_machines:
+        for execution in machine.executions:
+            if execution.status == "RUNNING" and execution.exec_worker.env is not None:
+                execution.stop(stop_date=datetime.now(UTC), error=None, cause="The sandbox was closed.")

@@ -1,0 +1,231 @@
+"""CloudFormation resources that moto lacks or makes by half, made in full from the template's own properties.
+
+Importing this module registers them with moto's CloudFormation, which finds the types it knows among the
+subclasses of its `CloudFormationModel`; the last one of a type wins. While a stack is made, `deploying` says which
+`Deployment` they belong to.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from moto.awslambda.models import EventSourceMapping, LambdaFunction, LayerVersion
+from moto.cloudformation import parsing
+from moto.core.common_models import CloudFormationModel
+from moto.dynamodb.models.table import Table
+from moto.s3.models import FakeBucket
+from moto.sqs.models import sqs_backends
+
+Properties = dict[str, Any]
+# Properties of a mapping that the sandbox's poller doesn't act on.
+_NOT_POLLED = {"FilterCriteria", "MaximumBatchingWindowInSeconds", "DestinationConfig"}
+
+
+@dataclass
+class Deployment:
+    """One stack in the making: how to reach the cloud, and what was made with which (resolved) properties."""
+
+    client: Callable[[str], Any]
+    functions: dict[str, Properties] = field(default_factory=dict)
+    layers: dict[str, Properties] = field(default_factory=dict)
+    mappings: list[EventSourceMapping] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+_current: Deployment | None = None
+
+
+@contextmanager
+def deploying(deployment: Deployment) -> Iterator[Deployment]:
+    """Let the resources made inside belong to this deployment."""
+    global _current
+    _current = deployment
+    try:
+        yield deployment
+    finally:
+        _current = None
+
+
+class Made:
+    """A resource that moto's CloudFormation did not make, in the shape that it expects back."""
+
+    def __init__(self, physical_resource_id: str, **attributes: str) -> None:
+        self.physical_resource_id = physical_resource_id
+        self._attributes = attributes
+
+    def get_cfn_attribute(self, name: str) -> str:
+        return self._attributes[name]
+
+    def is_created(self) -> bool:
+        return True
+
+    def delete(self, account_id: str, region: str) -> None:
+        """Stay: the whole cloud goes when it is closed."""
+
+
+def _secret(stack: Deployment, name: str, properties: Properties) -> Made:
+    value = {name: properties[name] for name in ("SecretString", "Description") if name in properties}
+    if "GenerateSecretString" in properties:
+        value["SecretString"] = _generated(properties["GenerateSecretString"])
+    secret = stack.client("secretsmanager").create_secret(Name=properties.get("Name", name), **value)
+    return Made(secret["ARN"], Id=secret["ARN"])
+
+
+def _generated(wanted: Properties) -> str:
+    password = secrets.token_hex(int(wanted.get("PasswordLength", 32)))[: int(wanted.get("PasswordLength", 32))]
+    if "GenerateStringKey" not in wanted:
+        return password
+    return json.dumps({**json.loads(wanted["SecretStringTemplate"]), wanted["GenerateStringKey"]: password})
+
+
+def _queue_policy(stack: Deployment, name: str, properties: Properties) -> Made:
+    for url in properties["Queues"]:
+        stack.client("sqs").set_queue_attributes(
+            QueueUrl=url, Attributes={"Policy": json.dumps(properties["PolicyDocument"])}
+        )
+    return Made(name)
+
+
+def _bucket_policy(stack: Deployment, name: str, properties: Properties) -> Made:
+    stack.client("s3").put_bucket_policy(Bucket=properties["Bucket"], Policy=json.dumps(properties["PolicyDocument"]))
+    return Made(name)
+
+
+def _alarm(stack: Deployment, name: str, properties: Properties) -> Made:
+    stack.client("cloudwatch").put_metric_alarm(**{"AlarmName": name, **properties})
+    alarm = stack.client("cloudwatch").describe_alarms(AlarmNames=[properties.get("AlarmName", name)])
+    return Made(properties.get("AlarmName", name), Arn=alarm["MetricAlarms"][0]["AlarmArn"])
+
+
+def _state_machine(stack: Deployment, name: str, properties: Properties) -> Made:
+    # Moto makes it in the backend that does not execute it, and leaves the substitutions out.
+    definition = properties.get("DefinitionString") or json.dumps(properties["Definition"])
+    substitutions = properties.get("DefinitionSubstitutions", {})
+    definition = re.sub(r"\$\{(\w+)\}", lambda match: str(substitutions.get(match[1], match[0])), definition)
+    name = properties.get("StateMachineName", name)
+    arn = stack.client("stepfunctions").create_state_machine(
+        name=name,
+        definition=definition,
+        roleArn=properties["RoleArn"],
+        type=properties.get("StateMachineType", "STANDARD"),
+    )["stateMachineArn"]
+    return Made(arn, Arn=arn, Name=name)
+
+
+def _completed_bucket(stack: Deployment, bucket: FakeBucket, properties: Properties) -> None:
+    s3 = stack.client("s3")
+    if "VersioningConfiguration" in properties:
+        s3.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration=properties["VersioningConfiguration"])
+    if "PublicAccessBlockConfiguration" in properties:
+        s3.put_public_access_block(
+            Bucket=bucket.name,
+            PublicAccessBlockConfiguration=properties["PublicAccessBlockConfiguration"],
+        )
+    bridge = properties.get("NotificationConfiguration", {}).get("EventBridgeConfiguration", {})
+    if str(bridge.get("EventBridgeEnabled", bool(bridge))).lower() == "true":
+        s3.put_bucket_notification_configuration(
+            Bucket=bucket.name, NotificationConfiguration={"EventBridgeConfiguration": {}}
+        )
+
+
+def _completed_function(stack: Deployment, function: LambdaFunction, properties: Properties) -> None:
+    stack.functions[function.function_name] = properties
+
+
+def _completed_layer(stack: Deployment, layer: LayerVersion, properties: Properties) -> None:
+    # Moto gives it no id to refer to.
+    layer.physical_resource_id = layer.arn  # type: ignore[attr-defined]  # what CloudFormation's Ref looks for
+    stack.layers[layer.arn] = properties
+
+
+def _completed_mapping(stack: Deployment, mapping: EventSourceMapping, properties: Properties) -> None:
+    # Moto would invoke the function in the middle of SendMessage, once; the sandbox's poller does it instead.
+    for queue in sqs_backends[mapping.account_id][mapping.region].queues.values():
+        queue.lambda_event_source_mappings.pop(mapping.function_arn, None)
+    stack.mappings.append(mapping)
+    stack.skipped += [
+        f"{name} of the event source of {mapping.function_name}: the poller does not know it."
+        for name in sorted(_NOT_POLLED & set(properties))
+    ]
+
+
+def _completed_table(stack: Deployment, table: Table, properties: Properties) -> None:
+    recovery = properties.get("PointInTimeRecoverySpecification")
+    if recovery:
+        stack.client("dynamodb").update_continuous_backups(
+            TableName=table.name, PointInTimeRecoverySpecification=recovery
+        )
+    expiry = properties.get("TimeToLiveSpecification")
+    if expiry:
+        stack.client("dynamodb").update_time_to_live(TableName=table.name, TimeToLiveSpecification=expiry)
+
+
+def _register(kind: str, make: Callable[..., Any], name_property: str = "") -> None:
+    class Model(CloudFormationModel):
+        @staticmethod
+        def cloudformation_type() -> str:
+            return kind
+
+        @staticmethod
+        def cloudformation_name_type() -> str:
+            return name_property
+
+        @classmethod
+        def has_cfn_attr(cls, attr: str) -> bool:  # noqa: ARG003  # moto's signature; the resource itself answers
+            return True
+
+        @classmethod
+        def create_from_cloudformation_json(cls, *args: Any, **kwargs: Any) -> Any:
+            return make(*args, **kwargs)
+
+    _MODELS.append(Model)
+
+
+def _lacking(make: Callable[[Deployment, str, Properties], Made]) -> Callable[..., Made]:
+    def create(name: str, resource: dict[str, Any], *_: object, **__: object) -> Made:
+        assert _current is not None  # noqa: S101  # moto calls this inside deploying() only
+        return make(_current, name, resource["Properties"])
+
+    return create
+
+
+def _halved(
+    model: type[CloudFormationModel], complete: Callable[[Deployment, Any, Properties], None]
+) -> Callable[..., Any]:
+    def create(name: str, resource: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        assert _current is not None  # noqa: S101  # moto calls this inside deploying() only
+        made = model.create_from_cloudformation_json(name, resource, *args, **kwargs)
+        complete(_current, made, resource["Properties"])
+        return made
+
+    return create
+
+
+# Kept here because Python's own list of subclasses forgets them otherwise.
+_MODELS: list[type[CloudFormationModel]] = []
+
+_register("AWS::SecretsManager::Secret", _lacking(_secret), "Name")
+_register("AWS::SQS::QueuePolicy", _lacking(_queue_policy))
+_register("AWS::S3::BucketPolicy", _lacking(_bucket_policy))
+_register("AWS::CloudWatch::Alarm", _lacking(_alarm), "AlarmName")
+_register("AWS::StepFunctions::StateMachine", _lacking(_state_machine), "StateMachineName")
+_register("AWS::S3::Bucket", _halved(FakeBucket, _completed_bucket), "BucketName")
+_register("AWS::Lambda::Function", _halved(LambdaFunction, _completed_function), "FunctionName")
+_register("AWS::Lambda::LayerVersion", _halved(LayerVersion, _completed_layer), "LayerName")
+_register("AWS::Lambda::EventSourceMapping", _halved(EventSourceMapping, _completed_mapping))
+_register("AWS::DynamoDB::Table", _halved(Table, _completed_table), "TableName")
+for cached in (parsing.get_model_list, parsing.get_model_map, parsing.get_name_type_map):
+    cached.cache_clear()
+
+
+def without_unknown(body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The template without the resources that can't be made here, and a sentence for each of those."""
+    known = parsing.get_model_map()
+    unknown = {name: r["Type"] for name, r in body["Resources"].items() if r["Type"] not in known}
+    made = {name: resource for name, resource in body["Resources"].items() if name not in unknown}
+    skipped = [f"{name}: the sandbox can't make a resource of type {kind}." for name, kind in unknown.items()]
+    return {**body, "Resources": made}, skipped

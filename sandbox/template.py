@@ -1,0 +1,148 @@
+"""template.yaml as CloudFormation sees it: parameters checked, SAM translated, code left where it lies."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from moto.iam.aws_managed_policies import aws_managed_policies_data
+from samtranslator.model.exceptions import InvalidDocumentException
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+# SAM wants code to be in S3 before it translates. `sam deploy` uploads it; here the key is the code's own path.
+CODE_BUCKET = "sandbox-code"
+_LOCAL_PATHS = {
+    "AWS::Serverless::Function": "CodeUri",
+    "AWS::Serverless::LayerVersion": "ContentUri",
+}
+
+
+class TemplateError(Exception):
+    """The template, or a parameter given for it, is wrong; the text says what and where."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """A translated template: plain CloudFormation and the value of every parameter, as text."""
+
+    body: dict[str, Any]
+    parameters: dict[str, str]
+    directory: Path
+
+    def code(self, location: Mapping[str, str]) -> Path:
+        """The directory that a translated `Code` or `Content` property stands for."""
+        if location.get("S3Bucket") != CODE_BUCKET:
+            raise TemplateError(f"the sandbox runs only code that lies beside the template, not {dict(location)}")
+        return self.directory / location["S3Key"]
+
+
+def load(path: Path, parameters: Mapping[str, str], region: str) -> Template:
+    """Read and translate the SAM template at `path`.
+
+    Raises TemplateError when it can't be read or translated, or when a parameter breaks its constraints.
+    """
+    try:
+        sam = yaml_parse(path.read_text())
+    except (OSError, ValueError) as error:
+        raise TemplateError(f"{path}: {error}") from error
+    values = _parameter_values(sam.get("Parameters", {}), parameters)
+    for resource in sam["Resources"].values():
+        _point_at_local_code(resource, path.parent)
+    _point_at_local_code(
+        {"Type": "AWS::Serverless::Function", "Properties": sam.get("Globals", {}).get("Function", {})}, path.parent
+    )
+    return Template(_translate(sam, values, path, region), values, path.parent.resolve())
+
+
+def _translate(sam: dict[str, Any], values: dict[str, str], path: Path, region: str) -> dict[str, Any]:
+    translator = Translator(None, Parser(), boto_session=boto3.Session(region_name=region))
+    try:
+        translated: dict[str, Any] = translator.translate(
+            sam, parameter_values=dict(values), get_managed_policy_map=_managed_policies
+        )
+    except InvalidDocumentException as error:
+        raise TemplateError("\n".join([f"{path}: {error.message}", *(e.message for e in error.causes)])) from error
+    # SAM marks its strings with a subclass; a round trip leaves plain ones.
+    plain: dict[str, Any] = json.loads(json.dumps(translated, default=str))
+    return plain
+
+
+def _managed_policies() -> dict[str, str]:
+    return {name: policy["Arn"] for name, policy in json.loads(aws_managed_policies_data).items()}
+
+
+def _point_at_local_code(resource: dict[str, Any], directory: Path) -> None:
+    properties = resource.get("Properties", {})
+    if resource["Type"] == "AWS::Serverless::StateMachine" and isinstance(properties.get("DefinitionUri"), str):
+        definition = directory / properties.pop("DefinitionUri")
+        try:
+            properties["Definition"] = yaml_parse(definition.read_text())
+        except OSError as error:
+            raise TemplateError(f"{definition}: {error}") from error
+    name = _LOCAL_PATHS.get(resource["Type"], "")
+    uri = properties.get(name)
+    if isinstance(uri, str) and not uri.startswith("s3://"):
+        if not (directory / uri).is_dir():
+            raise TemplateError(f"{name} {uri!r}: there is no such directory in {directory}")
+        properties[name] = f"s3://{CODE_BUCKET}/{Path(uri).as_posix()}"
+
+
+def _parameter_values(declared: dict[str, dict[str, Any]], given: Mapping[str, str]) -> dict[str, str]:
+    unknown = sorted(set(given) - set(declared))
+    if unknown:
+        raise TemplateError(f"the template has no parameter {', '.join(unknown)}; it has {', '.join(sorted(declared))}")
+    values = {}
+    for name, declaration in declared.items():
+        if name not in given and "Default" not in declaration:
+            raise TemplateError(f"parameter {name} has no default and was not given")
+        values[name] = _as_text(given[name] if name in given else declaration["Default"])
+        _check(name, declaration, values[name])
+    return values
+
+
+def _as_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _check(name: str, declaration: dict[str, Any], value: str) -> None:
+    """Hold a parameter against its declaration, as CloudFormation does before it makes a stack."""
+    kind = declaration.get("Type", "String")
+    items = value.split(",") if kind.startswith(("List<", "CommaDelimitedList")) else [value]
+    if "Number" in kind:
+        _demand(name, declaration, all(_is_number(item) for item in items), f"{value!r} is not a number")
+        bounds = [("MinValue", lambda v, b: float(v) >= b), ("MaxValue", lambda v, b: float(v) <= b)]
+    else:
+        bounds = [("MinLength", lambda v, b: len(v) >= b), ("MaxLength", lambda v, b: len(v) <= b)]
+    bounds.append(("AllowedValues", lambda v, allowed: v in [_as_text(a) for a in allowed]))
+    bounds.append(("AllowedPattern", lambda v, pattern: re.fullmatch(pattern, v) is not None))
+    for constraint, holds in bounds:
+        if constraint in declaration:
+            limit = _limit(constraint, declaration[constraint])
+            ok = all(holds(item, limit) for item in items)
+            _demand(name, declaration, ok, f"{value!r} breaks {constraint} {declaration[constraint]}")
+
+
+def _limit(constraint: str, declared: Any) -> Any:
+    return float(declared) if constraint.startswith(("Min", "Max")) else declared
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _demand(name: str, declaration: dict[str, Any], ok: bool, why: str) -> None:
+    if not ok:
+        hint = declaration.get("ConstraintDescription", "")
+        raise TemplateError(f"parameter {name}: {why}" + (f" ({hint})" if hint else ""))
+
+
+Constraint = tuple[str, Callable[[str, Any], bool]]

@@ -1,0 +1,44 @@
+"""The fixture's checker: does what its event says, so that a test can make it end in any way."""
+
+import os
+import time
+from typing import Any
+
+from shared_by_both import WORD
+
+
+class Refused(Exception):
+    pass
+
+
+class Flaky(Exception):
+    pass
+
+
+calls = 0
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    global calls
+    calls += 1
+    match event.get("do"):
+        case "sleep":
+            time.sleep(event["seconds"])
+        case "exit":
+            os._exit(event["code"])
+        case "print":
+            print(event["text"])
+        case "refuse":
+            raise Refused("no")
+        case "flaky" if calls == 1:
+            raise Flaky("once")
+        case "environment":
+            return dict(os.environ)
+    return {
+        "said": WORD,
+        "pid": os.getpid(),
+        "calls": calls,
+        "remaining": context.get_remaining_time_in_millis(),
+        "request": context.aws_request_id,
+        "arn": context.invoked_function_arn,
+    }

@@ -1,0 +1,3 @@
+"""The fixture's layer."""
+
+WORD = "from the layer"

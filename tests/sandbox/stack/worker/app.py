@@ -1,0 +1,39 @@
+"""The fixture's worker: handles messages as their bodies say, and keeps a record of what it was given."""
+
+import json
+import os
+import time
+from typing import Any
+
+import boto3
+
+session = boto3.session.Session()
+s3 = session.client("s3")
+dynamodb = session.client("dynamodb")
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    print(json.dumps(event))
+    failed = []
+    for record in event["Records"]:
+        body = json.loads(record["body"])
+        if body.get("do") == "raise":
+            raise ValueError("no")
+        if body.get("do") == "sleep":
+            time.sleep(body["seconds"])
+        if body.get("do") == "fail":
+            failed.append({"itemIdentifier": record["messageId"]})
+        if body.get("source") == "aws.s3":
+            keep(body["detail"])
+    return {"batchItemFailures": failed}
+
+
+def keep(detail: dict[str, Any]) -> None:
+    uploaded = detail["object"]
+    content = s3.get_object(Bucket=os.environ["BUCKET"], Key=uploaded["key"], VersionId=uploaded["version-id"])[
+        "Body"
+    ].read()
+    dynamodb.put_item(
+        TableName=os.environ["TABLE"],
+        Item={"id": {"S": uploaded["key"]}, "content": {"B": content}, "detail": {"S": json.dumps(detail)}},
+    )
