@@ -18,9 +18,7 @@ from lumendrop.polling import Task
 from lumendrop.telemetry import count, logger, metrics
 from lumendrop.uploads import Upload
 
-MOST_RESULT_BYTES = (
-    512 * 1024 * 1024
-)  # twice the raw pixels of 4,096 x 4,096 at 16 bits a channel; fits the function's disk
+MOST_RESULT_BYTES = 256 * 1024 * 1024  # twice the raw pixels of 4,096 x 4,096 with four channels of 16 bits
 DOWNLOAD_SECONDS = 200
 RETRY_SECONDS = 20
 
