@@ -1,0 +1,48 @@
+"""`python -m sandbox.enhancer`: runs until SIGTERM, on 127.0.0.1 only."""
+
+import argparse
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+import uvicorn
+
+from sandbox.enhancer.faults import FaultPlan, Faults
+from sandbox.enhancer.server import Sandbox, create_app
+from sandbox.enhancer.tasks import Account, TaskStore
+from sandbox.enhancer.wire import WireProtocol
+
+DAY_SECONDS = 24 * 60 * 60
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sandbox.enhancer", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0 takes any free one (default)")
+    parser.add_argument("--api-key", required=True, help="the bearer key that callers must send")
+    parser.add_argument("--credits", type=int, default=100_000, help="the balance; an image costs 12")
+    parser.add_argument("--task-seconds", type=float, default=2.0, help="what a task takes at least")
+    parser.add_argument("--result-seconds", type=float, default=DAY_SECONDS, help="how long a result link lives")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print the base URL once listening, then serve."""
+    arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    listener = socket.create_server(("127.0.0.1", arguments.port), backlog=128)
+    base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with tempfile.TemporaryDirectory(prefix="enhancer-") as directory, listener:
+        store = TaskStore(Path(directory), base_url, arguments.task_seconds, arguments.result_seconds)
+        account = Account(arguments.api_key, arguments.credits)
+        app = create_app(Sandbox(account, store, Faults(FaultPlan())))
+        config = uvicorn.Config(
+            app, http=WireProtocol, ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=1
+        )
+        print(base_url, flush=True)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Fetching the photo that a task names, from this machine only, within limits."""
+
+import http.client
+import ipaddress
+import time
+from urllib.parse import urlsplit
+
+MAX_BYTES = 64 * 1024 * 1024
+READ_SECONDS = 10.0
+DEADLINE_SECONDS = 30.0
+CHUNK = 256 * 1024
+
+
+class DownloadError(Exception):
+    """The photo could not be fetched; the text says why and never repeats the URL, which is a secret."""
+
+
+def fetch(url: str) -> bytes:
+    """The bytes behind a presigned `http` URL of this machine, at most MAX_BYTES. Raises DownloadError.
+
+    Standard library, because other clients rewrite a path (`%2E%2E`, `+`, `//`), and a rewritten path no longer
+    fits its signature.
+    """
+    host, port, authority, target = _address(url)
+    connection = http.client.HTTPConnection(host, port, timeout=READ_SECONDS)
+    try:
+        connection.putrequest("GET", target, skip_host=True, skip_accept_encoding=True)
+        connection.putheader("Host", authority)
+        connection.putheader("Accept-Encoding", "identity")
+        connection.endheaders()
+        response = connection.getresponse()
+        if response.status != 200:
+            raise DownloadError(f"image_url answered with HTTP status {response.status}")
+        return _read(response)
+    except (OSError, http.client.HTTPException) as error:
+        raise DownloadError(f"image_url could not be fetched: {type(error).__name__}") from error
+    finally:
+        connection.close()
+
+
+def _address(url: str) -> tuple[str, int, str, str]:
+    """Host to connect to, port, Host header, request target exactly as written."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 80
+    except ValueError as error:
+        raise DownloadError("image_url is not a URL") from error
+    if parts.scheme != "http":
+        raise DownloadError("image_url must start with http:// here: the sandbox has no https")
+    name = parts.hostname or ""
+    if name == "localhost" or name.endswith(".localhost"):
+        name = "127.0.0.1"
+    try:
+        local = ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        raise DownloadError("image_url is not on this machine: the sandbox fetches from nowhere else")
+    authority = parts.netloc.rpartition("@")[2]
+    beyond = url.split("://", 1)[1][len(parts.netloc) :].partition("#")[0]
+    return name, port, authority, beyond if beyond.startswith("/") else f"/{beyond}"
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    data = bytearray()
+    while chunk := response.read1(CHUNK):
+        data += chunk
+        if len(data) > MAX_BYTES:
+            raise DownloadError(f"the image is larger than {MAX_BYTES // 1024 // 1024} MiB")
+        if time.monotonic() > deadline:
+            raise DownloadError(f"the image took longer than {DEADLINE_SECONDS:.0f} seconds to fetch")
+    if response.length:
+        raise DownloadError("the image was cut off on its way")
+    return bytes(data)

@@ -1,0 +1,246 @@
+"""Pixels: reads a photo, enlarges it by iterative back-projection, sharpens it, writes the result.
+
+Back-projection (Irani and Peleg, 1991) enlarges, shrinks the result again, and adds back the enlarged
+difference, round after round, until the result shrinks back to the input. Enlarging and shrinking are linear
+here, so the rounds are folded into one small filter that runs on the input before it is enlarged once.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyvips  # type: ignore[import-untyped]  # it ships no types
+
+LONG_SIDE = {"1K": 1024, "4K": 4096}
+MAX_PIXELS = 100_000_000
+ROUNDS = 2
+DEFAULT_CREATIVITY = 0.05
+JPEG_QUALITY = 92
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+
+Floats = npt.NDArray[np.float64]
+
+
+class ImageError(Exception):
+    """The photo cannot be read; the text says why and is fit to be shown."""
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """A result on disk."""
+
+    path: Path
+    content_type: str
+    width: int
+    height: int
+
+
+def enhance(
+    data: bytes, to: Path, resolution: str, creativity: float | None = None, resemblance: float | None = None
+) -> Enhanced:
+    """Enhance one photo (the bytes of a JPEG, PNG, WebP or HEIC/HEIF file) and write it to `to`.
+
+    The long side becomes 1,024 (`1K`) or 4,096 (`4K`) pixels. `creativity` (0 to 1) is how far the result may
+    depart from the input: denoising, local contrast, sharpening. `resemblance` (0 to 1) is how strictly it must
+    shrink back to the input. The file is a PNG when the photo has transparency, else a JPEG. Raises ImageError.
+    """
+    if creativity is None:
+        creativity = DEFAULT_CREATIVITY
+        resemblance = 1.0 if resemblance is None else resemblance
+    if resemblance is None:
+        resemblance = 1.0 - creativity
+    try:
+        photo = _prepare(_decode(data), LONG_SIDE[resolution])
+        return _write(_enlarge(photo, LONG_SIDE[resolution], creativity, resemblance), to)
+    except pyvips.Error as error:
+        raise ImageError("the image is damaged or incomplete") from error
+
+
+def kind_of(data: bytes) -> str | None:
+    """`jpeg`, `png`, `webp` or `heif` by the magic bytes, or None."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
+        return "heif"
+    return None
+
+
+def _decode(data: bytes) -> pyvips.Image:
+    kind = kind_of(data)
+    if kind is None:
+        raise ImageError("not an image that can be read: JPEG, PNG, WebP and HEIC/HEIF are")
+    if kind == "heif":
+        return _decode_heif(data)
+    image = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="truncated")
+    _refuse_bombs(image.width, image.height)
+    return image
+
+
+def _decode_heif(data: bytes) -> pyvips.Image:
+    # libvips' own wheels leave HEVC out for its patents. Imported here: most photos don't need it.
+    import pillow_heif
+
+    try:
+        heif = pillow_heif.open_heif(data, convert_hdr_to_8bit=True)
+        _refuse_bombs(*heif.size)
+        image = pyvips.Image.new_from_array(np.asarray(heif))
+    except (ValueError, OSError, RuntimeError, EOFError, SyntaxError) as error:
+        raise ImageError("the HEIC image is damaged or of an unknown kind") from error
+    profile = heif.info.get("icc_profile")
+    if profile:
+        image = image.copy()
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    return image
+
+
+def _refuse_bombs(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{width} x {height} pixels are more than {MAX_PIXELS // 1_000_000} megapixels")
+
+
+def _prepare(image: pyvips.Image, long_side: int) -> pyvips.Image:
+    """Upright, 8-bit, sRGB or grey, at most `long_side` wide and high, in memory. Only real alpha is kept."""
+    image = _to_srgb(image)
+    scale = long_side / max(image.width, image.height)
+    if scale < 1:
+        width, height = _fit(image, long_side)
+        flat = image.premultiply() if image.hasalpha() else image
+        flat = flat.resize(width / image.width, vscale=height / image.height)
+        image = flat.unpremultiply() if image.hasalpha() else flat
+    image = image.cast("uchar").copy_memory().autorot()
+    if image.hasalpha() and image[-1].min() == 255:
+        image = image[: image.bands - 1]
+    return image.copy_memory()
+
+
+def _to_srgb(image: pyvips.Image) -> pyvips.Image:
+    cmyk = image.interpretation == "cmyk"
+    if cmyk or image.get_typeof("icc-profile-data"):
+        try:
+            return image.icc_transform("srgb", embedded=True, depth=8, input_profile="cmyk" if cmyk else "srgb")
+        except pyvips.Error:  # a broken profile is no reason to refuse the photo
+            image.remove("icc-profile-data")
+    grey = image.interpretation in {"b-w", "grey16"}
+    return image.colourspace("b-w" if grey else "srgb").cast("uchar")
+
+
+def _fit(image: pyvips.Image, long_side: int) -> tuple[int, int]:
+    scale = long_side / max(image.width, image.height)
+    return max(1, round(image.width * scale)), max(1, round(image.height * scale))
+
+
+def _enlarge(photo: pyvips.Image, long_side: int, creativity: float, resemblance: float) -> pyvips.Image:
+    width, height = _fit(photo, long_side)
+    if not photo.hasalpha():
+        return _enlarge_colours(photo.cast("float"), width, height, creativity, resemblance).cast("uchar")
+    # Premultiplied, or the colour hidden under transparent pixels would bleed into its surroundings.
+    flat = photo.premultiply()
+    colours = _enlarge_colours(flat[: flat.bands - 1], width, height, creativity, resemblance)
+    large = colours.bandjoin(_enlarged(flat[flat.bands - 1], width, height))
+    return large.copy(interpretation=photo.interpretation).unpremultiply().rint().cast("uchar")
+
+
+def _enlarge_colours(
+    photo: pyvips.Image, width: int, height: int, creativity: float, resemblance: float
+) -> pyvips.Image:
+    scale = max(width, height) / max(photo.width, photo.height)
+    strict = _back_projection(scale, resemblance)
+    calm = _calmed(photo, creativity) if creativity else photo
+    faithful = _in_memory(_enlarged(calm.convsep(strict), width, height))
+    if not creativity:
+        return faithful
+    free = _in_memory(_crisp(faithful, scale, creativity))
+    # Near a scale of 1 the input has every pixel of the result: shrinking back would leave no room at all.
+    weight = resemblance * min(1.0, scale - 1.0)
+    if weight <= 0:
+        return free
+    departed = calm - photo + _shrunk(free.cast("short") - faithful, photo.width, photo.height)
+    return (free - _enlarged((departed * weight).convsep(strict).copy_memory(), width, height)).rint()
+
+
+def _in_memory(image: pyvips.Image) -> pyvips.Image:
+    """As whole bytes: a quarter of the memory of the floats that pixels are computed in."""
+    return image.rint().cast("uchar").copy_memory()
+
+
+def _enlarged(image: pyvips.Image, width: int, height: int) -> pyvips.Image:
+    """Bicubic. Not `resize`: that puts an enlarged image half a pixel off."""
+    across, down = width / image.width, height / image.height
+    return image.affine(
+        [across, 0, 0, down],
+        interpolate=pyvips.Interpolate.new("bicubic"),
+        odx=(across - 1) / 2,
+        ody=(down - 1) / 2,
+        oarea=[0, 0, width, height],
+        extend="copy",
+    )
+
+
+def _shrunk(image: pyvips.Image, width: int, height: int) -> pyvips.Image:
+    return image.cast("float").resize(width / image.width, vscale=height / image.height, kernel="lanczos3")
+
+
+def _back_projection(scale: float, resemblance: float) -> pyvips.Image:
+    """The rounds of back-projection, folded into one filter for rows and columns."""
+    there_and_back = _there_and_back(max(1.0, round(scale, 2)))
+    unchanged = np.zeros_like(there_and_back)
+    unchanged[len(unchanged) // 2] = 1.0
+    sharper = unchanged
+    for _ in range(ROUNDS):
+        missing = unchanged - np.convolve(sharper, there_and_back, "same")
+        sharper = sharper + resemblance * missing
+    return pyvips.Image.new_from_list([(sharper / sharper.sum()).tolist()])
+
+
+@lru_cache(maxsize=64)
+def _there_and_back(scale: float) -> Floats:
+    """What enlarging by `scale` and shrinking again does to one bright pixel in a row."""
+    spacing, pixels = 14, 24
+    row = np.zeros((1, spacing * pixels), dtype=np.float32)
+    row[0, spacing // 2 :: spacing] = 1.0
+    image = pyvips.Image.new_from_array(row)
+    back = _shrunk(_enlarged(image, round(image.width * scale), 1), image.width, 1)
+    # Where a pixel falls between the enlarged ones differs: the mean over the row stands for all of them.
+    spread = back.numpy().reshape(pixels, spacing)[2:-2].mean(axis=0, dtype=np.float64)[1:]
+    response: Floats = spread + spread[::-1]
+    response /= response.sum()
+    return response
+
+
+def _calmed(photo: pyvips.Image, creativity: float) -> pyvips.Image:
+    """Less noise, more local contrast, at the input's own size."""
+    smooth = photo.gaussblur(1.0, precision="float")
+    detail = photo - smooth
+    threshold = 3.0 * creativity * _noise(photo)
+    kept = detail**2 / (detail**2 + (threshold**2 + 1e-6))
+    calm = (smooth + detail * kept).copy_memory()
+    eighth = calm.resize(max(1 / 8, 1 / min(calm.width, calm.height)))
+    surroundings = eighth.gaussblur(max(eighth.width, eighth.height) / 32)
+    return calm + (calm - _enlarged(surroundings, calm.width, calm.height)) * (creativity / 2)
+
+
+def _noise(photo: pyvips.Image) -> float:
+    """Standard deviation of the noise, 0 to 255 (Immerkaer, 1996)."""
+    mask = pyvips.Image.new_from_array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
+    mean: float = photo.conv(mask, precision="float").abs().avg()
+    return mean * float(np.sqrt(np.pi / 2)) / 6
+
+
+def _crisp(large: pyvips.Image, scale: float, creativity: float) -> pyvips.Image:
+    """Sharpened, but no brighter or darker than the neighbours: edges get steeper without halos."""
+    sharp = large + (large - large.gaussblur(min(3.0, 0.6 * scale))) * (2 * creativity)
+    return sharp.maxpair(large.rank(3, 3, 0)).minpair(large.rank(3, 3, 8))
+
+
+def _write(image: pyvips.Image, to: Path) -> Enhanced:
+    if image.hasalpha():
+        image.pngsave(str(to), compression=3, keep="none")
+        return Enhanced(to, "image/png", image.width, image.height)
+    image.jpegsave(str(to), Q=JPEG_QUALITY, keep="none")
+    return Enhanced(to, "image/jpeg", image.width, image.height)

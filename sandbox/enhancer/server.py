@@ -1,0 +1,222 @@
+"""The routes: the vendor's contract, the results, and the sandbox's own handles for tests."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, JSONResponse, Response
+
+from sandbox.enhancer.bodies import (
+    AccountChange,
+    Credits,
+    CreditsBody,
+    ErrorBody,
+    Model,
+    ModelsBody,
+    SubmitBody,
+    TaskBody,
+)
+from sandbox.enhancer.broken import broken_call, broken_result
+from sandbox.enhancer.errors import ApiError, error_response
+from sandbox.enhancer.faults import FaultPlan, Faults
+from sandbox.enhancer.tasks import Account, Json, Order, TaskStore, charged
+
+MODEL = Model(id="phota-image-enhance", created=1757116800, owned_by="phota")
+MEANINGS = {
+    400: "Malformed request. No task was created.",
+    401: "The key is missing, wrong or expired.",
+    402: "The balance is too low. No task was created.",
+    404: "There is no such thing.",
+    410: "The link has expired.",
+    422: "A bad value, an unknown model, or no channel for it now (see `code`). No task was created.",
+    429: "Too fast. Wait for the seconds in `Retry-After`.",
+    500: "Unknown. A submit may have created a task.",
+    503: "No channel, or an upstream error. Without an error object, a submit may have created a task.",
+}
+
+
+@dataclass
+class Sandbox:
+    """What the routes share."""
+
+    account: Account
+    store: TaskStore
+    faults: Faults
+
+
+def create_app(sandbox: Sandbox) -> FastAPI:
+    """The application; its state is `app.state.sandbox`."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        sandbox.store.close()
+
+    app = FastAPI(
+        title="Lumendrop's sandbox enhancer",
+        version="1.0.0",
+        description="Speaks the photo enhancer's contract and really enhances.",
+        lifespan=lifespan,
+        exception_handlers={
+            ApiError: _on_api_error,
+            HTTPException: _on_http_exception,
+            RequestValidationError: _on_invalid_request,
+        },
+    )
+    app.state.sandbox = sandbox
+    app.include_router(contract)
+    app.include_router(results)
+    app.include_router(handles)
+    return app
+
+
+def _shared(request: Request) -> Sandbox:
+    sandbox: Sandbox = request.app.state.sandbox
+    return sandbox
+
+
+def _refuse_wrong_key(request: Request) -> None:
+    account = _shared(request).account
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    right = secrets.compare_digest(key.strip().encode(), account.api_key.encode())
+    if scheme.lower() != "bearer" or not right or not account.key_valid:
+        raise ApiError(401, "The API key is missing, wrong or expired: send Authorization: Bearer <key>")
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    described: dict[int | str, dict[str, Any]] = {
+        status: {"description": MEANINGS[status], "model": ErrorBody} for status in statuses
+    }
+    if 429 in described:
+        described[429]["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
+    return described
+
+
+Shared = Annotated[Sandbox, Depends(_shared)]
+contract = APIRouter(
+    prefix="/v1",
+    tags=["contract"],
+    dependencies=[Depends(HTTPBearer(auto_error=False)), Depends(_refuse_wrong_key)],
+    responses=_errors(401),
+)
+results = APIRouter(tags=["results"])
+handles = APIRouter(prefix="/_sandbox", include_in_schema=False)
+
+
+@contract.post("/images/generations", response_model=TaskBody, responses=_errors(400, 402, 422, 429, 500, 503))
+async def submit(body: SubmitBody, shared: Shared) -> Response:
+    """Create a task. Its price is charged at once, and never given back."""
+    order = Order(**body.model_dump())
+    fault = shared.faults.submit()
+    if fault is not None and not fault.created:
+        return broken_call(fault)
+    shared.account.reserve(order.price)
+    task = await shared.store.create(order, shared.faults.task())
+    return JSONResponse(task.seen) if fault is None else broken_call(fault)
+
+
+@contract.get("/tasks/{task_id}", response_model=TaskBody, responses=_errors(404, 422, 429, 500, 503))
+async def status(task_id: str, shared: Shared, sync_upstream: bool = False) -> Response:
+    """Ask for a task. Without `sync_upstream=true` a task in progress stays as it was last seen."""
+    task = shared.store.tasks.get(task_id)
+    if task is None:
+        raise ApiError(404, "There is no such task")
+    fault = shared.faults.status()
+    return broken_call(fault) if fault else JSONResponse(shared.store.poll(task, sync_upstream))
+
+
+@contract.get("/account/credits")
+async def account_credits(shared: Shared) -> CreditsBody:
+    """Ask for the balance."""
+    account = shared.account
+    return CreditsBody(data=Credits(remaining_credits=account.credits, used_credits=account.used))
+
+
+@contract.get("/models")
+async def models() -> ModelsBody:
+    """List the models that this key may use."""
+    return ModelsBody(data=[MODEL])
+
+
+@results.get(
+    "/results/{name}",
+    response_class=Response,
+    responses=_errors(404, 410, 500)
+    | {200: {"description": "The image.", "content": {"image/jpeg": {}, "image/png": {}}}},
+)
+async def result(name: str, shared: Shared) -> Response:
+    """Download a result. No key: the name is the secret."""
+    task, enhanced = shared.store.result(name)
+    task.downloads += 1
+    fault = shared.faults.result()
+    if fault is not None:
+        return broken_result(fault, enhanced)
+    return FileResponse(enhanced.path, media_type=enhanced.content_type)
+
+
+@handles.get("/faults")
+async def faults(shared: Shared) -> Json:
+    """The plan, how many calls each route had since it was set, and how many of them it hit."""
+    played = shared.faults
+    return {"plan": played.plan.model_dump(mode="json"), "calls": played.calls, "hits": played.hits}
+
+
+@handles.put("/faults")
+async def set_faults(plan: FaultPlan, shared: Shared) -> Json:
+    """Start a plan from its beginning, in place of the one before."""
+    shared.faults = Faults(plan)
+    return await faults(shared)
+
+
+@handles.get("/tasks")
+async def tasks(shared: Shared) -> list[Json]:
+    """Every task that was created and charged, oldest first."""
+    return [charged(task) for task in shared.store.tasks.values()]
+
+
+@handles.get("/account")
+async def account(shared: Shared) -> Json:
+    """The balance, what was spent, and whether the key is good. Never the key."""
+    held = shared.account
+    return {"credits": held.credits, "used": held.used, "key_valid": held.key_valid}
+
+
+@handles.put("/account")
+async def set_account(change: AccountChange, shared: Shared) -> Json:
+    """Change the balance, the key, or whether the key is good."""
+    for name, value in change.model_dump(exclude_none=True).items():
+        setattr(shared.account, name, value)
+    return await account(shared)
+
+
+async def _on_api_error(_request: Request, error: ApiError) -> Response:
+    return error_response(error.status, error.message, error.code)
+
+
+async def _on_http_exception(_request: Request, error: HTTPException) -> Response:
+    return error_response(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+
+
+async def _on_invalid_request(request: Request, error: RequestValidationError) -> Response:
+    """400 for what is no request at all, 422 for a bad value. Values are not repeated: a URL is a secret."""
+    if request.url.path.startswith("/v1/"):
+        # A body is parsed before any dependency runs, yet a wrong key comes first.
+        try:
+            _refuse_wrong_key(request)
+        except ApiError as refusal:
+            return error_response(refusal.status, refusal.message)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"][1:])
+    if first["type"] == "json_invalid" or len(first["loc"]) == 1:
+        return error_response(400, f"Malformed request: {first['msg']}")
+    if first["type"] == "missing":
+        return error_response(400, f"Malformed request: {place} is missing")
+    message = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
+    codes = {"model": "model_not_found", "image_url": "invalid_image_url"}
+    return error_response(422, message, codes.get(place))

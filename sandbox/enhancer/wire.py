@@ -1,0 +1,70 @@
+"""Answers that no framework gives willingly: resets, hangs, bodies that contradict their headers."""
+
+import asyncio
+import socket
+import struct
+from asyncio import Transport
+from typing import Any, cast
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MAX_HANG_SECONDS = 120.0
+
+
+class WireProtocol(H11Protocol):
+    """Uvicorn's HTTP/1.1, with each request's connection in its scope under `transport`."""
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn's own is
+        super().connection_made(transport)
+        app = self.app
+
+        async def with_transport(scope: Any, receive: Any, send: Any) -> None:
+            scope["transport"] = transport
+            await app(scope, receive, send)
+
+        self.app = with_transport
+
+
+class ResetResponse(Response):
+    """Ends the connection with a TCP reset, after `seconds` of silence or as soon as the client leaves."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__()
+        self._seconds = min(seconds, MAX_HANG_SECONDS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # Response's signature
+        gone = asyncio.ensure_future(_gone(receive))
+        await asyncio.wait({gone}, timeout=self._seconds)
+        reset(scope["transport"])
+        await gone
+
+
+class RawResponse(Response):
+    """Writes a 200 whose Content-Length and body need not agree, then closes the connection."""
+
+    def __init__(self, body: bytes, content_type: str, length: int) -> None:
+        super().__init__()
+        self._bytes = (
+            f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        ).encode() + body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # Response's signature
+        transport = cast(Transport, scope["transport"])
+        transport.write(self._bytes)
+        transport.close()
+        await _gone(receive)
+
+
+def reset(transport: Transport) -> None:
+    """Drop the connection with RST: what is still unsent is thrown away."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None and not transport.is_closing():
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
