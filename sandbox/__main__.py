@@ -103,14 +103,14 @@ def _add_demo(add: Callable[..., argparse.ArgumentParser], summary: str) -> None
     )
     demo.add_argument(
         "--photos",
-        type=Path,
+        type=_folder,
         metavar="DIR",
         help="your photos: every file below DIR except hidden ones (default: six that come with "
         "scikit-image, shrunk to 384 pixels)",
     )
     demo.add_argument(
         "--out",
-        type=Path,
+        type=_folder,
         default=Path("out"),
         metavar="DIR",
         help="where results, reports and index.html go (default: %(default)s)",
@@ -121,6 +121,11 @@ def _add_demo(add: Callable[..., argparse.ArgumentParser], summary: str) -> None
         help="long side of the results, 1,024 or 4,096 pixels (default: 4K as deployed; 1K for the six, "
         "which are too small for more)",
     )
+
+
+def _folder(text: str) -> Path:
+    # Not every shell expands the tilde of `make demo PHOTOS=~/holiday`.
+    return Path(text).expanduser()
 
 
 def _port(text: str) -> int:

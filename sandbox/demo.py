@@ -18,19 +18,20 @@ from rich.text import Text
 from sandbox.page import Outcome, Writer, size_text
 from sandbox.photos import Photo, PhotosError, bundled, compare, discover, load
 from sandbox.start import Sandbox, sandbox
-from sandbox.watch import Sight, look, polls
+from sandbox.watch import Sight, Watch
 
 SECONDS_BETWEEN_LOOKS = 0.25
 SECONDS_IN_ALL, SECONDS_A_PHOTO = 180, 60  # before the demo gives up: the sum, for all photos
 ROWS_BESIDE_BARS = 4  # of the terminal
 
-# How far along a state is, in per cent; `enhancing` adds its share of the enhancer's own figure.
+# How far along a state is, in per cent; `enhancing` adds its share of how far the task is.
 PROGRESS = {
     "waiting": 0,
     "dropped": 2,
     "claimed": 5,
     "submitted": 10,
     "enhancing": 15,
+    "ready": 85,
     "delivering": 90,
     "reporting": 90,
 }
@@ -116,7 +117,7 @@ class Board:
         self._progress.stop()
 
     def show(self, key: str, state: str, percent: int = 0) -> None:
-        """Show that the photo is in `state`; `percent` is the enhancer's figure."""
+        """Show that the photo is in `state`; `percent` is how far its task is."""
         done = PROGRESS.get(state, ENDED) + (ENHANCING_SHARE * percent if state == "enhancing" else 0)
         says = _coloured(state, f"{percent} %" if state == "enhancing" else "")
         visible = not self._crowded or 0 < done < ENDED
@@ -136,6 +137,7 @@ class Run:
 
     def __init__(self, running: Sandbox, out: Path, board: Board) -> None:
         self._running = running
+        self._watch = Watch(running)
         self._out = out
         self._board = board
         self._dropped_at: dict[str, float] = {}
@@ -172,7 +174,7 @@ class Run:
     def _look(self, pending: dict[str, Photo]) -> dict[str, Outcome]:
         """Show where the pending photos are; those that have ended are taken out of `pending`."""
         ended = {}
-        for sight in look(self._running):
+        for sight in self._watch.look():
             if sight.key not in pending:
                 continue
             self._version_ids[sight.key] = sight.version_id
@@ -203,7 +205,7 @@ class Run:
         return path
 
     def _with_polls(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        found = polls(self._running)
+        found = self._watch.polls()
         return [replace(one, polls=found[self._version_ids.get(one.key, "")]) for one in outcomes]
 
 

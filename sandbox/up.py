@@ -8,7 +8,7 @@ from datetime import datetime
 from rich.console import Console
 
 from sandbox.start import Sandbox, sandbox
-from sandbox.watch import Sight, look
+from sandbox.watch import Sight, Watch
 
 SECONDS_BETWEEN_LOOKS = 0.5
 CREDENTIALS = "AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1"
@@ -55,13 +55,14 @@ Ctrl-C stops it; nothing is kept. Uploads show here:
 
 def changes(running: Sandbox) -> Iterator[str]:
     """A line for each change of an upload's state, for as long as it is asked."""
+    watch = Watch(running)
     seen: dict[tuple[str, str], str] = {}
     while True:
         for version, is_empty in _uploads(running):
             if version not in seen:
                 seen[version] = "skipped" if is_empty else "dropped"
                 yield _line(version[0], seen[version], "An empty object is no photo." if is_empty else "")
-        for sight in look(running):
+        for sight in watch.look():
             version = (sight.key, sight.version_id)
             if seen.get(version) != sight.state:
                 seen[version] = sight.state

@@ -1,6 +1,7 @@
 """Where each upload is: read from the ledger, and from the enhancer for those with a task."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ Row = Mapping[str, Any]
 class Sight:
     """One upload at one moment.
 
-    `state` is the ledger's status; `enhancing` and `delivering` are what happens while that says `submitted`,
-    `reporting` is what comes between an upload's last word and its report. `percent` is the enhancer's figure.
+    `state` is the ledger's status. While that says `submitted`, the task is `enhancing`, then `ready` until the
+    workflow looks, then `delivering`; between an upload's last word and its report it is `reporting`. `percent`
+    is how far the task is.
     """
 
     key: str
@@ -48,55 +50,75 @@ class Sight:
         return " ".join(text for text in (outcome.get("message"), outcome.get("advice")) if text)
 
 
-def look(sandbox: Sandbox) -> list[Sight]:
-    """Every upload in the ledger, as it is now."""
-    rows = _rows(sandbox)
-    tasks = _tasks(sandbox) if rows else {}
-    return [_sight(row, tasks) for row in rows]
+class Watch:
+    """Looks at the uploads of a running sandbox."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._outputs = sandbox.cloud.outputs
+        self._tasks_url = f"{sandbox.enhancer}/_sandbox/tasks"
+        self._dynamodb = sandbox.cloud.client("dynamodb")
+        self._stepfunctions = sandbox.cloud.client("stepfunctions")
+        self._version_ids: dict[str, str] = {}  # by execution
+
+    def look(self) -> list[Sight]:
+        """Every upload in the ledger, as it is now."""
+        rows = self._rows()
+        tasks = self._task_statuses() if rows else {}
+        return [self._sight(row, tasks.get(str(row.get("task_id")), "")) for row in rows]
+
+    def polls(self) -> Counter[str]:
+        """How often the workflow has asked for an upload's task, by the upload's version id."""
+        self._find_executions()
+        found: Counter[str] = Counter()
+        for execution, version_id in self._version_ids.items():
+            found[version_id] += self._states_entered(execution).count("CheckStatus")
+        return found
+
+    def _rows(self) -> list[Row]:
+        read = TypeDeserializer().deserialize
+        pages = self._dynamodb.get_paginator("scan").paginate(
+            TableName=self._outputs["LedgerTableName"], ConsistentRead=True
+        )
+        items = ({name: read(value) for name, value in item.items()} for page in pages for item in page["Items"])
+        return [row for row in items if "status" in row]  # the others count the day's tasks
+
+    def _task_statuses(self) -> dict[str, str]:
+        answer = requests.get(self._tasks_url, timeout=SECONDS_TO_ANSWER)
+        answer.raise_for_status()
+        return {task["id"]: task["status"] for task in answer.json()}
+
+    def _sight(self, row: Row, task_status: str) -> Sight:
+        state, percent = str(row["status"]), 0
+        if state in FINAL and "finished_at" not in row:
+            state = "reporting"
+        elif (state, task_status) == ("submitted", "processing"):
+            state, percent = "enhancing", _percent(row)
+        elif (state, task_status) == ("submitted", "completed"):
+            state = "delivering" if self._is_delivering(str(row["version_id"])) else "ready"
+        return Sight(str(row["key"]), str(row["version_id"]), state, percent, row)
+
+    def _is_delivering(self, version_id: str) -> bool:
+        if version_id not in self._version_ids.values():
+            self._find_executions()
+        executions = [execution for execution, of in self._version_ids.items() if of == version_id]
+        return any("Deliver" in self._states_entered(execution) for execution in executions)
+
+    def _find_executions(self) -> None:
+        pages = self._stepfunctions.get_paginator("list_executions").paginate(
+            stateMachineArn=self._outputs["WorkflowArn"]
+        )
+        for execution in (one["executionArn"] for page in pages for one in page["executions"]):
+            if execution not in self._version_ids:
+                started = self._stepfunctions.describe_execution(executionArn=execution)
+                self._version_ids[execution] = json.loads(started["input"])["upload"]["version_id"]
+
+    def _states_entered(self, execution: str) -> list[str]:
+        pages = self._stepfunctions.get_paginator("get_execution_history").paginate(executionArn=execution)
+        events = (event for page in pages for event in page["events"])
+        return [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
 
 
-def _rows(sandbox: Sandbox) -> list[Row]:
-    read = TypeDeserializer().deserialize
-    pages = (
-        sandbox.cloud.client("dynamodb")
-        .get_paginator("scan")
-        .paginate(TableName=sandbox.cloud.outputs["LedgerTableName"], ConsistentRead=True)
-    )
-    items = ({name: read(value) for name, value in item.items()} for page in pages for item in page["Items"])
-    return [row for row in items if "status" in row]  # the others count the day's tasks
-
-
-def _tasks(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
-    answer = requests.get(f"{sandbox.enhancer}/_sandbox/tasks", timeout=SECONDS_TO_ANSWER)
-    answer.raise_for_status()
-    return {task["id"]: task for task in answer.json()}
-
-
-def _sight(row: Row, tasks: Mapping[str, dict[str, Any]]) -> Sight:
-    state, percent = _state(row, tasks.get(str(row.get("task_id")), {}))
-    return Sight(str(row["key"]), str(row["version_id"]), state, percent, row)
-
-
-def _state(row: Row, task: Mapping[str, Any]) -> tuple[str, int]:
-    status = str(row["status"])
-    if status in FINAL and "finished_at" not in row:
-        return "reporting", 0
-    match status, task.get("status"):
-        case "submitted", "processing":
-            return "enhancing", int(task.get("progress", 0))
-        case "submitted", "completed":
-            return "delivering", 0
-    return status, 0
-
-
-def polls(sandbox: Sandbox) -> Counter[str]:
-    """How often the workflow has asked for an upload's task, by the upload's version id."""
-    client = sandbox.cloud.client("stepfunctions")
-    found: Counter[str] = Counter()
-    pages = client.get_paginator("list_executions").paginate(stateMachineArn=sandbox.cloud.outputs["WorkflowArn"])
-    for execution in (one for page in pages for one in page["executions"]):
-        events = client.get_execution_history(executionArn=execution["executionArn"])["events"]
-        entered = [event.get("stateEnteredEventDetails", {}).get("name") for event in events]
-        upload = json.loads(events[0]["executionStartedEventDetails"]["input"])["upload"]
-        found[upload["version_id"]] += entered.count("CheckStatus")
-    return found
+def _percent(row: Row) -> int:
+    """By the enhancer's estimate; never 100, since the estimate is only that."""
+    passed = time.time() - float(row["submitted_at"])
+    return max(0, min(95, round(100 * passed / float(row.get("estimated_seconds") or 1))))
