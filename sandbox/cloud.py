@@ -6,6 +6,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
@@ -24,6 +25,7 @@ from werkzeug.serving import make_server
 
 from sandbox import moto_gaps, resources
 from sandbox.event_source import Poller
+from sandbox.permissions import Call, Permissions
 from sandbox.runtime import Function, Outcome, Pool, Throttled
 from sandbox.template import Template
 from sandbox.template import load as load_template
@@ -31,6 +33,8 @@ from sandbox.template import load as load_template
 REPO = Path(__file__).resolve().parents[1]
 ACCOUNT = "123456789012"
 STACK = "lumendrop"
+# Credentials that no role has, for whoever owns the account.
+_OWNER = {"AWS_ACCESS_KEY_ID": "owner", "AWS_SECRET_ACCESS_KEY": "owner", "AWS_SESSION_TOKEN": ""}
 # Longer than any function or long poll.
 _READ_TIMEOUT = 960
 
@@ -63,6 +67,7 @@ class Cloud:
         self._logs: dict[str, deque[str]] = {}
         self._clients: dict[tuple[str, str], Any] = {}
         self._clients_lock = Lock()
+        self._permissions = Permissions(DomainDispatcherApplication(create_backend_app), ACCOUNT, region)
         self._closing = contextlib.ExitStack()
         try:
             self._log_line = self._open_log(log)
@@ -106,9 +111,15 @@ class Cloud:
         """What a function has logged so far, the platform's START, END and REPORT lines included."""
         return "\n".join(self._logs[self.resources[logical_id]])
 
+    @property
+    def calls(self) -> list[Call]:
+        """The permissions that roles needed so far, granted or not; `principal` is the role's logical id."""
+        logical_ids = {physical: logical for logical, physical in self.resources.items()}
+        return [replace(c, principal=logical_ids.get(c.principal, c.principal)) for c in list(self._permissions.calls)]
+
     def _open_log(self, log: Callable[[str], None] | Path | None) -> Callable[[str], None]:
         if not isinstance(log, Path):
-            return log or (lambda line: None)
+            return log or (lambda _: None)
         file = self._closing.enter_context(log.open("a", buffering=1))
         return lambda line: print(line, file=file)
 
@@ -121,7 +132,7 @@ class Cloud:
             server = make_server(
                 "127.0.0.1",
                 port,
-                DomainDispatcherApplication(create_backend_app),
+                self._permissions,
                 threaded=True,
                 request_handler=_Handler,
                 fd=listener.fileno(),
@@ -173,6 +184,7 @@ class Cloud:
         return Function(
             name=name,
             arn=f"arn:aws:lambda:{self.region}:{ACCOUNT}:function:{name}",
+            role=properties["Role"],
             handler=properties["Handler"],
             timeout=int(properties.get("Timeout", 3)),
             memory=int(properties.get("MemorySize", 128)),
@@ -191,7 +203,7 @@ class Cloud:
         """What a function finds in its environment beside the template's variables and Lambda's own."""
         return {
             **_own_settings(self.region),
-            **self._credentials(role),
+            **self._permissions.credentials(role),
             # These two exist here only; no deployed function ever sees them.
             "AWS_ENDPOINT_URL": self.endpoint,
             "LUMENDROP_ALLOW_LOOPBACK": "true",
@@ -229,6 +241,11 @@ class Cloud:
         self._logs[function.name].extend(lines)
         for line in lines:
             self._log_line(f"{logical_id} {line}")
+        target = f"arn:aws:logs:{self.region}:{ACCOUNT}:log-group:{function.log_group}:log-stream:{stream}"
+        if not all(
+            self._permissions.may(function.role, f"logs:{a}", target) for a in ("CreateLogStream", "PutLogEvents")
+        ):
+            return
         logs = logs_backends[ACCOUNT][self.region]
         logs.ensure_log_group(function.log_group)
         if stream not in logs.groups[function.log_group].streams:
@@ -236,27 +253,20 @@ class Cloud:
         now = int(unix_time_millis())
         logs.put_log_events(function.log_group, stream, [{"timestamp": now, "message": line} for line in lines])
 
-    def _credentials(self, role: str) -> dict[str, str]:
-        return {
-            "AWS_ACCESS_KEY_ID": "sandbox",
-            "AWS_SECRET_ACCESS_KEY": "sandbox",
-            "AWS_SESSION_TOKEN": "sandbox",
-        }
-
     def _role_client(self, service: str, role: str) -> Any:
         return self._client(service, role)
 
     def _client(self, service: str, role: str) -> Any:
         with self._clients_lock:
             if (service, role) not in self._clients:
-                keys = self._credentials(role)
+                keys = self._permissions.credentials(role) if role else _OWNER
                 self._clients[service, role] = boto3.session.Session().client(
                     service,
                     endpoint_url=self.endpoint,
                     region_name=self.region,
                     aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
                     aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-                    aws_session_token=keys.get("AWS_SESSION_TOKEN"),
+                    aws_session_token=keys["AWS_SESSION_TOKEN"],
                     # As Step Functions calls services: no retries of its own, parameters left to the service.
                     config=Config(
                         parameter_validation=not role,

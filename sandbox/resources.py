@@ -17,6 +17,7 @@ from moto.awslambda.models import EventSourceMapping, LambdaFunction, LayerVersi
 from moto.cloudformation import parsing
 from moto.core.common_models import CloudFormationModel
 from moto.dynamodb.models.table import Table
+from moto.iam.models import Role
 from moto.s3.models import FakeBucket
 from moto.sqs.models import sqs_backends
 
@@ -153,6 +154,11 @@ def _completed_mapping(stack: Deployment, mapping: EventSourceMapping, propertie
     ]
 
 
+def _completed_role(stack: Deployment, role: Role, properties: Properties) -> None:
+    for arn in properties.get("ManagedPolicyArns", []):
+        stack.client("iam").attach_role_policy(RoleName=role.name, PolicyArn=arn)
+
+
 def _completed_table(stack: Deployment, table: Table, properties: Properties) -> None:
     recovery = properties.get("PointInTimeRecoverySpecification")
     if recovery:
@@ -218,6 +224,7 @@ _register("AWS::Lambda::Function", _halved(LambdaFunction, _completed_function),
 _register("AWS::Lambda::LayerVersion", _halved(LayerVersion, _completed_layer), "LayerName")
 _register("AWS::Lambda::EventSourceMapping", _halved(EventSourceMapping, _completed_mapping))
 _register("AWS::DynamoDB::Table", _halved(Table, _completed_table), "TableName")
+_register("AWS::IAM::Role", _halved(Role, _completed_role), "RoleName")
 for cached in (parsing.get_model_list, parsing.get_model_map, parsing.get_name_type_map):
     cached.cache_clear()
 

@@ -41,6 +41,7 @@ class Function:
 
     name: str
     arn: str
+    role: str
     handler: str
     timeout: int
     memory: int
