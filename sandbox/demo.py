@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-import pyvips
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
@@ -16,7 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from sandbox.page import Outcome, Writer, size_text
-from sandbox.photos import Photo, PhotosError, bundled, compare, discover, load
+from sandbox.photos import Photo, PhotosError, UnreadableError, bundled, compare, discover, load
 from sandbox.start import Sandbox, sandbox
 from sandbox.watch import Sight, Watch
 
@@ -31,7 +30,7 @@ PROGRESS = {
     "claimed": 5,
     "submitted": 10,
     "enhancing": 15,
-    "ready": 85,
+    "task ended": 85,
     "delivering": 90,
     "reporting": 90,
 }
@@ -82,7 +81,7 @@ def _prepare_out(out: Path, folder: Path | None) -> None:
 
 
 def _count(photos: Sequence[object]) -> str:
-    return f"{len(photos)} photo{'' if len(photos) == 1 else 's'}"
+    return f"{len(photos)} file{'' if len(photos) == 1 else 's'}"
 
 
 class Board:
@@ -123,7 +122,7 @@ class Board:
         visible = not self._crowded or 0 < done < ENDED
         self._progress.update(self._bars[key], completed=done, says=says, visible=visible)
         if self._states[key] != state and not self._console.is_terminal:
-            self._console.print(f"{key:<{self._width}}  {state}", markup=False, highlight=False, soft_wrap=True)
+            _say(self._console, f"{key:<{self._width}}  {state}")
         self._states[key] = state
 
 
@@ -222,8 +221,8 @@ def _compared(outcome: Outcome, writer: Writer) -> Outcome:
         return outcome
     try:
         before, after = load(outcome.original), load(outcome.result)
-    except pyvips.Error:
-        outcome = replace(outcome, reason="This machine's image library can't show the original or the result.")
+    except UnreadableError as error:
+        outcome = replace(outcome, reason=str(error))
         writer.add(outcome)
         return outcome
     outcome = replace(outcome, comparison=compare(before, after))
@@ -236,21 +235,24 @@ def _print_results(outcomes: Sequence[Outcome], page: Path, console: Console) ->
     table.add_column("Photo", overflow="fold")
     for heading in ("Pixels", "Sharpness", "Seconds", "Polls"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("")
     for outcome in outcomes:
-        table.add_row(Text(outcome.key), *_figures(outcome), _coloured(outcome.state))
+        table.add_row(Text(outcome.key), *_figures(outcome), f"{outcome.seconds:.1f}", str(outcome.polls))
     console.print(table)
     console.print("Sharpness: against a plain bicubic enlargement to the same size.", style="dim")
     for outcome in outcomes:
         if outcome.reason:
             report = f" Report: {outcome.report}" if outcome.report else ""
-            console.print(f"\n{outcome.key}: {outcome.reason}{report}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"\nBefore and after: {page}", markup=False, highlight=False, soft_wrap=True)
+            _say(console, f"\n{outcome.key}: {outcome.reason}{report}")
+    _say(console, f"\nBefore and after: {page}")
 
 
-def _figures(outcome: Outcome) -> tuple[str, str, str, str]:
-    timing = f"{outcome.seconds:.1f}", str(outcome.polls)
+def _figures(outcome: Outcome) -> tuple[str, str]:
     if not outcome.comparison:
-        return "", "", *timing
+        return _coloured(outcome.state), ""
     sizes = f"{size_text(outcome.comparison.before)} → {size_text(outcome.comparison.after)}"
-    return sizes, f"{outcome.comparison.sharpness:.1f} \N{MULTIPLICATION SIGN}", *timing
+    return sizes, f"{outcome.comparison.sharpness:.1f} \N{MULTIPLICATION SIGN}"
+
+
+def _say(console: Console, text: str) -> None:
+    """Print text that may have file names in it, as it is."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -92,16 +92,17 @@ class Writer:
         )
         environment.filters["size"] = size_text
         page = self.folder / "index.html"
+        pictures_first = sorted(self.figures, key=lambda figure: figure.whole is None)
         html = environment.get_template("page.html.j2").render(
-            figures=self.figures, **_summary([figure.outcome for figure in self.figures])
+            figures=pictures_first, **_summary([figure.outcome for figure in self.figures])
         )
         page.write_text(html, encoding="utf-8")
         return page
 
 
 def size_text(size: tuple[int, int]) -> str:
-    """Width and height for people, with a multiplication sign and thousands separated."""
-    return f"{size[0]:,} \N{MULTIPLICATION SIGN} {size[1]:,}"
+    """Width and height for people, with a multiplication sign."""
+    return f"{size[0]}\N{MULTIPLICATION SIGN}{size[1]}"
 
 
 def _summary(outcomes: Sequence[Outcome]) -> dict[str, object]:

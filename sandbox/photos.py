@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pyvips
 
+from sandbox.enhancer.enhance import kind_of
+
 # What scikit-image's wheel carries, and the name each is dropped under: three formats, six motifs.
 BUNDLED = {
     "astronaut.png": "astronaut.jpg",
@@ -24,6 +26,10 @@ LAPLACIAN = pyvips.Image.new_from_array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
 
 class PhotosError(ValueError):
     """The photos can't be used; the message says why and is meant for people."""
+
+
+class UnreadableError(ValueError):
+    """A file that can't be decoded here; the message says which and why."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +102,23 @@ def _as_phone_portrait(image: pyvips.Image) -> pyvips.Image:
 
 
 def load(path: Path) -> pyvips.Image:
-    """The picture in `path` as people see it: upright, 8-bit sRGB. Raises `pyvips.Error` if it is none."""
-    # From bytes, since libvips reads the end of a name like "a[1]" as options.
-    image = pyvips.Image.new_from_buffer(path.read_bytes(), "").autorot()
-    if image.get_typeof("icc-profile-data"):
-        image = image.icc_transform("srgb")
-    return image.colourspace("srgb").cast("uchar").copy_memory()
+    """The picture in `path` as people see it: upright, 8-bit sRGB. Raises `UnreadableError` if there is none."""
+    try:
+        # From bytes, since libvips reads the end of a name like "a[1]" as options.
+        data = path.read_bytes()
+        image = _heif(data) if kind_of(data) == "heif" else pyvips.Image.new_from_buffer(data, "").autorot()
+        if image.get_typeof("icc-profile-data"):
+            image = image.icc_transform("srgb")
+        return image.colourspace("srgb").cast("uchar").copy_memory()
+    except (pyvips.Error, ImportError, OSError, ValueError, RuntimeError) as error:
+        raise UnreadableError(f"{path.name} can't be shown: {error}") from error
+
+
+def _heif(data: bytes) -> pyvips.Image:
+    # libvips' own wheels leave HEVC out for its patents; this one turns photos upright by itself.
+    import pillow_heif
+
+    return pyvips.Image.new_from_array(pillow_heif.open_heif(data, convert_hdr_to_8bit=True))
 
 
 def compare(before: pyvips.Image, after: pyvips.Image) -> Comparison:

@@ -1,5 +1,6 @@
 """Starts what every command needs: the enhancer and AWS with the stack deployed, both on loopback only."""
 
+import logging
 import re
 import secrets
 import subprocess
@@ -25,10 +26,11 @@ class StartError(RuntimeError):
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A running sandbox: `cloud` with the stack in it, and the enhancer's base URL."""
+    """A running sandbox: `cloud` with the stack in it, the enhancer's base URL, and the folder with both's logs."""
 
     cloud: Cloud
     enhancer: str
+    logs: Path
 
 
 @contextmanager
@@ -38,25 +40,30 @@ def sandbox(parameters: Mapping[str, str], port: int = 0) -> Iterator[Sandbox]:
     Raises `CloudError` when the port is taken, `TemplateError` when the template is wrong, `StartError` when the
     enhancer doesn't come up.
     """
+    # Moto logs every execution that ends as Fail; here that is an upload's regular end, shown as such.
+    logging.getLogger("moto").setLevel(logging.CRITICAL)
     key = secrets.token_urlsafe(24)
-    with _enhancer(key) as enhancer:
-        values = {"ApiBaseUrl": enhancer, "DailyTaskLimit": NO_TASK_LIMIT, **parameters}
-        with Cloud(parameters=values, port=port) as cloud:
-            cloud.client("secretsmanager").put_secret_value(SecretId=cloud.outputs["KeySecretArn"], SecretString=key)
-            yield Sandbox(cloud, enhancer)
+    with tempfile.TemporaryDirectory(prefix="lumendrop-logs-") as folder:
+        logs = Path(folder)
+        with _enhancer(key, logs / "enhancer.log") as enhancer:
+            values = {"ApiBaseUrl": enhancer, "DailyTaskLimit": NO_TASK_LIMIT, **parameters}
+            with Cloud(parameters=values, port=port, log=logs / "functions.log") as cloud:
+                secret = cloud.outputs["KeySecretArn"]
+                cloud.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=key)
+                yield Sandbox(cloud, enhancer, logs)
 
 
 @contextmanager
-def _enhancer(key: str) -> Iterator[str]:
+def _enhancer(key: str, log: Path) -> Iterator[str]:
     """Run the enhancer in a process of its own: its work takes no turns from AWS's. Gives its base URL."""
     command = [sys.executable, "-m", "sandbox.enhancer", "--port", "0", "--api-key", key]
-    with tempfile.NamedTemporaryFile() as log:
+    with log.open("wb") as output:
         # A session of its own: Ctrl-C reaches this process only, which then ends the enhancer in good order.
         process = subprocess.Popen(  # noqa: S603 - this project's own module
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
         try:
-            yield _address(process, Path(log.name))
+            yield _address(process, log)
         finally:
             _stop(process)
 

@@ -41,6 +41,7 @@ AWS endpoint        {cloud.endpoint}
 Input bucket        {source}
 Output bucket       {target}
 Enhancer            {running.enhancer}/docs
+Logs                {running.logs}
 {skipped}
 Try, in another terminal:
 

@@ -13,6 +13,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from sandbox.start import Sandbox
 
 FINAL = frozenset({"enhanced", "rejected", "failed", "superseded", "unknown"})
+TASK_ENDED = frozenset({"completed", "failed", "cancelled"})
 SECONDS_TO_ANSWER = 10
 
 Row = Mapping[str, Any]
@@ -22,9 +23,9 @@ Row = Mapping[str, Any]
 class Sight:
     """One upload at one moment.
 
-    `state` is the ledger's status. While that says `submitted`, the task is `enhancing`, then `ready` until the
-    workflow looks, then `delivering`; between an upload's last word and its report it is `reporting`. `percent`
-    is how far the task is.
+    `state` is the ledger's status. While that says `submitted`, it is `enhancing`, `task ended` until the workflow
+    looks, then `delivering`; between an upload's last word and its report, `reporting`. `percent` is how far the
+    task is.
     """
 
     key: str
@@ -93,8 +94,8 @@ class Watch:
             state = "reporting"
         elif (state, task_status) == ("submitted", "processing"):
             state, percent = "enhancing", _percent(row)
-        elif (state, task_status) == ("submitted", "completed"):
-            state = "delivering" if self._is_delivering(str(row["version_id"])) else "ready"
+        elif state == "submitted" and task_status in TASK_ENDED:
+            state = "delivering" if self._is_delivering(str(row["version_id"])) else "task ended"
         return Sight(str(row["key"]), str(row["version_id"]), state, percent, row)
 
     def _is_delivering(self, version_id: str) -> bool:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import pillow_heif
 import pytest
 import pyvips
-from sandbox.photos import BUNDLED, PhotosError, bundled, discover, load, sharpness_gain
+from sandbox.photos import BUNDLED, PhotosError, UnreadableError, bundled, discover, load, sharpness_gain
 
 
 def touch(path: Path, content: bytes = b"x") -> Path:
@@ -67,8 +68,16 @@ def test_loads_a_file_whose_name_looks_like_options_and_makes_it_srgb(tmp_path: 
     assert (image.width, image.height, image.bands, image.interpretation) == (20, 10, 3, "srgb")
 
 
+def test_shows_the_heic_photos_of_phones(tmp_path: Path) -> None:
+    photo = pillow_heif.from_bytes(mode="RGB", size=(64, 48), data=bytes([200, 100, 50]) * 64 * 48)
+    photo.save(tmp_path / "IMG_1.HEIC")
+    image = load(tmp_path / "IMG_1.HEIC")
+    assert (image.width, image.height, image.bands) == (64, 48, 3)
+    assert image(30, 20) == pytest.approx([200, 100, 50], abs=6)
+
+
 def test_a_file_that_is_no_image_can_not_be_loaded(tmp_path: Path) -> None:
-    with pytest.raises(pyvips.Error):
+    with pytest.raises(UnreadableError, match=r"photo\.jpg can't be shown"):
         load(touch(tmp_path / "photo.jpg", b"not a photo"))
 
 
