@@ -1,0 +1,120 @@
+"""An enhancer process and its client, and a server of photos for it to fetch, all on loopback."""
+
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pyvips
+import requests
+
+ROOT = Path(__file__).parents[2]
+KEY = "sandbox-key"
+WAIT_SECONDS = 60.0
+
+
+class Photos:
+    """Serves bytes under exact request targets; whatever is asked for is in `asked`, as it came."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._bodies: dict[str, bytes] = {}
+        photos = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                photos.asked.append(self.path)
+                body = photos._bodies.get(self.path.partition("?")[0])
+                self.send_response(404 if body is None else 200)
+                self.send_header("Content-Length", str(len(body or b"")))
+                self.end_headers()
+                self.wfile.write(body or b"")
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
+                """Nothing: presigned URLs stay out of logs."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.authority = f"127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def put(self, path: str, body: bytes) -> str:
+        """The URL that `body` can now be fetched from."""
+        self._bodies[path] = body
+        return f"http://{self.authority}{path}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Enhancer:
+    """One running server process and a client for it."""
+
+    def __init__(self, *options: str) -> None:
+        command = [sys.executable, "-m", "sandbox.enhancer", "--port", "0", "--api-key", KEY, *options]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().strip()
+        self.session = requests.Session()
+        self.session.headers["Authorization"] = f"Bearer {KEY}"
+
+    def submit(self, image_url: str, **fields: Any) -> requests.Response:
+        body = {"model": "phota-image-enhance", "image_url": image_url, "resolution": "1K"} | fields
+        return self.session.post(f"{self.url}/v1/images/generations", json=body, timeout=WAIT_SECONDS)
+
+    def poll(self, task_id: str, sync_upstream: str = "true") -> requests.Response:
+        query = {"sync_upstream": sync_upstream}
+        return self.session.get(f"{self.url}/v1/tasks/{task_id}", params=query, timeout=WAIT_SECONDS)
+
+    def finished(self, task_id: str) -> dict[str, Any]:
+        """The task once it has ended."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < deadline:
+            task: dict[str, Any] = self.poll(task_id).json()
+            if task["status"] not in {"pending", "processing"}:
+                return task
+            time.sleep(0.05)
+        raise AssertionError(f"task {task_id} has not ended")
+
+    def enhanced(self, image_url: str, **fields: Any) -> pyvips.Image:
+        """The result of a whole task, as an image."""
+        task = self.finished(self.submit(image_url, **fields).json()["id"])
+        assert task["status"] == "completed", task
+        answer = requests.get(task["results"][0]["url"], timeout=WAIT_SECONDS)
+        assert answer.headers["Content-Type"] == task["results"][0]["content_type"]
+        return pyvips.Image.new_from_buffer(answer.content, "")
+
+    def plan(self, **routes: Any) -> requests.Response:
+        """Set a fault plan."""
+        return self.session.put(f"{self.url}/_sandbox/faults", json=routes, timeout=WAIT_SECONDS)
+
+    def account(self, **change: Any) -> dict[str, Any]:
+        """Change the account; the account."""
+        answer = self.session.put(f"{self.url}/_sandbox/account", json=change, timeout=WAIT_SECONDS)
+        body: dict[str, Any] = answer.json()
+        return body
+
+    def tasks(self) -> list[dict[str, Any]]:
+        """What was created and charged."""
+        listed: list[dict[str, Any]] = self.session.get(f"{self.url}/_sandbox/tasks", timeout=WAIT_SECONDS).json()
+        return listed
+
+    def close(self) -> int:
+        """End it; its exit code."""
+        self.session.close()
+        self.process.terminate()
+        try:
+            return self.process.wait(WAIT_SECONDS)
+        finally:
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+
+
+def gradient(width: int, height: int) -> pyvips.Image:
+    """Redder to the right, greener downwards: shows which way is up."""
+    across = pyvips.Image.xyz(width, height)
+    red, green = across[0] * (255 / width), across[1] * (255 / height)
+    return red.bandjoin([green, 64]).cast("uchar").copy(interpretation="srgb")

@@ -1,0 +1,39 @@
+"""The enhancer against its own OpenAPI description."""
+
+from pathlib import Path
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+
+from sandbox.enhancer.faults import FaultPlan, Faults
+from sandbox.enhancer.server import Sandbox, create_app
+from sandbox.enhancer.tasks import Account, TaskStore
+from tests.enhancer.running import KEY, WAIT_SECONDS, Enhancer
+
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+
+# Read without a server, so that each operation is a test of its own; a test below compares it with the server's.
+description = create_app(
+    Sandbox(Account(KEY), TaskStore(Path(), "http://127.0.0.1", 0, 0), Faults(FaultPlan()))
+).openapi()
+schema = schemathesis.openapi.from_dict(description)
+
+
+def test_the_server_shows_this_description(enhancer: Enhancer) -> None:
+    shown = enhancer.session.get(f"{enhancer.url}/openapi.json", timeout=WAIT_SECONDS)
+    assert shown.json() == description
+
+
+@schema.parametrize()
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_every_operation_keeps_to_its_description(case: schemathesis.Case, running: Enhancer) -> None:
+    case.call_and_validate(
+        base_url=running.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=WAIT_SECONDS
+    )
