@@ -20,18 +20,18 @@ $(VENV)/bin/python:
 
 $(VENV)/.sandbox: sandbox/requirements.txt | $(VENV)/bin/python
 	@echo "Installing what the sandbox needs (about a minute, once) …"
-	@$(BIN)/python -m pip install --quiet --require-hashes -r sandbox/requirements.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r sandbox/requirements.txt
 	@touch $@
 
 $(VENV)/.tests: tests/requirements.txt $(VENV)/.sandbox
 	@echo "Installing what the tests need (about half a minute, once) …"
-	@$(BIN)/python -m pip install --quiet --require-hashes -r tests/requirements.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r tests/requirements.txt
 	@touch $@
 
 $(SAM)/.ready: requirements-sam.txt
 	@echo "Installing the SAM CLI into an environment of its own (about a minute, once) …"
 	@$(PYTHON) -m venv $(SAM)
-	@$(SAM)/bin/python -m pip install --quiet --require-hashes -r requirements-sam.txt
+	@$(SAM)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements-sam.txt
 	@touch $@
 
 .PHONY: help
