@@ -35,6 +35,17 @@ ACCOUNT = "123456789012"
 STACK = "lumendrop"
 # Credentials that no role has, for whoever owns the account.
 _OWNER = {"AWS_ACCESS_KEY_ID": "owner", "AWS_SECRET_ACCESS_KEY": "owner", "AWS_SESSION_TOKEN": ""}
+# What Lambda demands of a function's role before it polls a queue for it, and Step Functions before it logs.
+_POLLING = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
+_LOG_DELIVERY = (
+    *(f"logs:{verb}LogDelivery" for verb in ("Create", "Get", "Update", "Delete")),
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:DescribeResourcePolicies",
+    "logs:DescribeLogGroups",
+)
+# Moto keeps its state in modules, so there is one cloud at a time in a process.
+_only_one = Lock()
 # Longer than any function or long poll.
 _READ_TIMEOUT = 960
 
@@ -69,12 +80,17 @@ class Cloud:
         self._clients_lock = Lock()
         self._permissions = Permissions(DomainDispatcherApplication(create_backend_app), ACCOUNT, region)
         self._closing = contextlib.ExitStack()
+        if not _only_one.acquire(blocking=False):
+            raise CloudError("another sandbox cloud is open in this process; close it first")
+        self._closing.callback(_only_one.release)
         try:
             self._log_line = self._open_log(log)
-            self._closing.enter_context(_own_environment(region))
             self._closing.callback(BackendDict.reset)
-            BackendDict.reset()
-            self._closing.enter_context(moto_gaps.bridged(self._invoke_api, self._role_client, ACCOUNT, region))
+            self._closing.enter_context(_own_environment(region))
+            self._session = boto3.session.Session()
+            self._closing.enter_context(
+                moto_gaps.bridged(self._invoke_api, self._client, self._permissions.may, ACCOUNT, region)
+            )
             self.endpoint = self._serve(port)
             self._deploy(load_template(template, parameters, region))
         except BaseException:
@@ -160,8 +176,32 @@ class Cloud:
             for resource in page["StackResourceSummaries"]
         }
         self._closing.callback(moto_gaps.stop_executions, ACCOUNT, self.region)
+        self._check_roles(deployment)
         self._start_functions(stack_template, deployment)
         self._start_pollers(deployment)
+
+    def _check_roles(self, deployment: resources.Deployment) -> None:
+        """Refuse what AWS would refuse to create because of a role."""
+        for properties in deployment.functions.values():
+            self._check_trust(properties["Role"], "lambda.amazonaws.com")
+        for mapping in deployment.mappings:
+            role = deployment.functions[_name(mapping.function_arn)]["Role"]
+            self._check_permissions(role, _POLLING, mapping.event_source_arn)
+        for properties in deployment.state_machines.values():
+            self._check_trust(properties["RoleArn"], "states.amazonaws.com")
+            if properties.get("LoggingConfiguration", {}).get("Level", "OFF") != "OFF":
+                self._check_permissions(properties["RoleArn"], _LOG_DELIVERY, "*")
+
+    def _check_trust(self, role: str, service: str) -> None:
+        if not self._permissions.trusts(role, service):
+            raise CloudError(f"{role} cannot be assumed by {service}: its AssumeRolePolicyDocument does not say so")
+
+    def _check_permissions(self, role: str, actions: tuple[str, ...], resource: str) -> None:
+        missing = [action for action in actions if not self._permissions.may(role, action, resource)]
+        if missing:
+            raise CloudError(
+                f"{role} lacks {', '.join(missing)} on {resource}, without which AWS creates no such stack"
+            )
 
     def _start_functions(self, stack_template: Template, deployment: resources.Deployment) -> None:
         logical_ids = {physical: logical for logical, physical in self.resources.items()}
@@ -211,9 +251,9 @@ class Cloud:
 
     def _start_pollers(self, deployment: resources.Deployment) -> None:
         for mapping in deployment.mappings:
-            name = mapping.function_arn.rsplit(":", 1)[-1]
+            name = _name(mapping.function_arn)
             sqs = self._client("sqs", deployment.functions[name]["Role"])
-            queue = self.client("sqs").get_queue_url(QueueName=mapping.event_source_arn.rsplit(":", 1)[-1])
+            queue = self.client("sqs").get_queue_url(QueueName=_name(mapping.event_source_arn))
             poller = Poller(mapping, sqs, queue["QueueUrl"], self.region, self._pools[name].invoke)
             self._closing.callback(poller.close)
 
@@ -253,14 +293,11 @@ class Cloud:
         now = int(unix_time_millis())
         logs.put_log_events(function.log_group, stream, [{"timestamp": now, "message": line} for line in lines])
 
-    def _role_client(self, service: str, role: str) -> Any:
-        return self._client(service, role)
-
     def _client(self, service: str, role: str) -> Any:
         with self._clients_lock:
             if (service, role) not in self._clients:
                 keys = self._permissions.credentials(role) if role else _OWNER
-                self._clients[service, role] = boto3.session.Session().client(
+                self._clients[service, role] = self._session.client(
                     service,
                     endpoint_url=self.endpoint,
                     region_name=self.region,
@@ -295,6 +332,10 @@ class _Handler(MotoRequestHandler):
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing: who wants to see calls looks at `Cloud.calls`."""
+
+
+def _name(arn: str) -> str:
+    return arn.rpartition(":")[2]
 
 
 def _own_settings(region: str) -> dict[str, str]:

@@ -7,15 +7,17 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import count
+from threading import Lock
 from typing import Any
 
 from jsonata.jsonata import Jsonata
 from moto.awslambda.models import LambdaFunction
 from moto.core.config import default_user_config
-from moto.events.models import events_backends
+from moto.events.models import Rule, events_backends
 from moto.iam.access_control import PermissionResult
 from moto.s3 import notifications
 from moto.s3.models import FakeBucket
+from moto.sqs.models import Queue, SQSBackend
 from moto.stepfunctions.parser import models as state_machines
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_aws_sdk
 from moto.stepfunctions.parser.asl.eval import states, variable_store
@@ -23,6 +25,7 @@ from moto.stepfunctions.parser.asl.jsonata import jsonata
 from moto.stepfunctions.parser.asl.utils import encoding
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
+from moto.stepfunctions.parser.utils import TMP_THREADS
 
 # What AWS writes as "reason" of an Object Created event, by moto's name of the notification.
 _REASONS = {
@@ -36,12 +39,17 @@ _REASONS = {
 
 @contextlib.contextmanager
 def bridged(
-    invoke: Callable[..., bytes], service_client: Callable[[str, str], Any], account: str, region: str
+    invoke: Callable[..., bytes],
+    service_client: Callable[[str, str], Any],
+    may: Callable[..., bool],
+    account: str,
+    region: str,
 ) -> Iterator[None]:
     """Bridge every gap for as long as the context lasts.
 
-    `invoke` takes a function's name, body and headers and gives the answer of Lambda's Invoke;
-    `service_client` makes the client that a state machine with the given role talks to a service with.
+    `invoke` takes a function's name, body and headers and gives the answer of Lambda's Invoke; `service_client`
+    makes the client that a state machine with the given role talks to a service with; `may` tells whether a
+    service may do something, given its name, the action, the resource and the condition keys.
     """
     with contextlib.ExitStack() as stack:
         replace = _replacer(stack)
@@ -53,6 +61,9 @@ def bridged(
         _publish_ended_executions(replace, account, region)
         _publish_s3_events(replace, account)
         _leave_bucket_policies_to_the_sandbox(replace)
+        _ask_queues_before_sending(replace, may)
+        _serialise_queues(replace)
+        _serialise_starts(replace)
         _invoke_functions(replace, invoke)
         yield
 
@@ -189,6 +200,49 @@ def _publish_s3_events(replace: Replace, account: str) -> None:
 def _leave_bucket_policies_to_the_sandbox(replace: Replace) -> None:
     # Moto takes a statement that denies plain HTTP for one that denies everything: it looks at no conditions.
     replace(FakeBucket, "get_permission", lambda *_: PermissionResult.NEUTRAL)
+
+
+def _ask_queues_before_sending(replace: Replace, may: Callable[..., bool]) -> None:
+    # Moto lets EventBridge send to any queue. AWS asks the queue's policy, and drops the event if it says no.
+    send = Rule._send_to_sqs_queue
+
+    def send_if_allowed(self: Any, queue: str, event: dict[str, Any], group: str | None = None) -> None:
+        arn = f"arn:aws:sqs:{self.region_name}:{self.account_id}:{queue}"
+        if may("events.amazonaws.com", "sqs:SendMessage", arn, **{"aws:sourcearn": self.arn}):
+            send(self, queue, event, group)
+
+    replace(Rule, "_send_to_sqs_queue", send_if_allowed)
+
+
+def _serialise_queues(replace: Replace) -> None:
+    # Moto's server has many threads, its queues are for one: a message sent while another is deleted got lost,
+    # and two receivers got the same one. Waiting for messages gives the lock up.
+    receive, delete = SQSBackend.receive_message, Queue.delete_message
+
+    def receive_alone(self: SQSBackend, queue_name: str, *args: Any, **kwargs: Any) -> Any:
+        with self.get_queue(queue_name)._messages_lock:
+            return receive(self, queue_name, *args, **kwargs)
+
+    def delete_alone(self: Queue, receipt_handle: str) -> None:
+        with self._messages_lock:
+            delete(self, receipt_handle)
+
+    replace(SQSBackend, "receive_message", receive_alone)
+    replace(Queue, "delete_message", delete_alone)
+
+
+def _serialise_starts(replace: Replace) -> None:
+    # Two StartExecutions of one name at the same time both found the name free.
+    start = state_machines.StepFunctionsParserBackend.start_execution
+    one_at_a_time = Lock()
+
+    def start_alone(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with one_at_a_time:
+            # Moto keeps every thread that it ever started.
+            TMP_THREADS.clear()
+            return start(self, *args, **kwargs)
+
+    replace(state_machines.StepFunctionsParserBackend, "start_execution", start_alone)
 
 
 def _publish(account: str, region: str, *, source: str, kind: str, resource: str, detail: dict[str, Any]) -> None:

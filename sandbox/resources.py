@@ -34,6 +34,7 @@ class Deployment:
     functions: dict[str, Properties] = field(default_factory=dict)
     layers: dict[str, Properties] = field(default_factory=dict)
     mappings: list[EventSourceMapping] = field(default_factory=list)
+    state_machines: dict[str, Properties] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
 
 
@@ -114,6 +115,7 @@ def _state_machine(stack: Deployment, name: str, properties: Properties) -> Made
         roleArn=properties["RoleArn"],
         type=properties.get("StateMachineType", "STANDARD"),
     )["stateMachineArn"]
+    stack.state_machines[arn] = properties
     return Made(arn, Arn=arn, Name=name)
 
 

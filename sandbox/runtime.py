@@ -249,7 +249,12 @@ class _Environment:
                 connection, address = self._listener.accept()
             except OSError:
                 return
-            Thread(target=_RuntimeApi, args=(connection, address, self), daemon=True).start()
+            Thread(target=self._talk, args=(connection, address), daemon=True).start()
+
+    def _talk(self, connection: socket.socket, address: Any) -> None:
+        # A killed process resets its connections.
+        with connection, contextlib.suppress(ConnectionError):
+            _RuntimeApi(connection, address, self)  # type: ignore[arg-type]  # it wants a socketserver, needs none
 
     def _read_output(self) -> None:
         """Log what the process prints; a pipe that ends means that the process did."""
