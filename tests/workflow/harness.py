@@ -1,0 +1,421 @@
+"""The workflow of the real template, executed by moto, without a second of real waiting.
+
+The stack is deployed as the sandbox deploys it, in this process. The two functions are answered by scripts; S3,
+DynamoDB and EventBridge are moto's, so a test sees what an owner would see: the output bucket, the ledger, events,
+how the execution ended. Time is virtual: waits and retries move a clock that the workflow's expressions read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+from urllib.parse import unquote
+
+import boto3
+from boto3.dynamodb.types import TypeDeserializer
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError
+from jsonata.timebox import Timebox
+from moto import mock_aws
+from moto.cloudformation.models import cloudformation_backends
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
+from sandbox.template import load
+
+from lumendrop.ledger import Ledger, Row
+from lumendrop.outcomes import Outcome
+from lumendrop.uploads import Upload
+from lumendrop.workflow import execution_input
+from sandbox import moto_gaps, resources
+
+TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
+REGION = "us-east-1"
+# An execution that costs no waits ends within a second; one that goes round in circles must not hang the tests.
+_STUCK_SECONDS = 60
+_FUNCTIONS = ("CheckStatus", "Deliver")
+
+REJECTED = Outcome(
+    status="rejected",
+    code="not_an_image",
+    message="The file's first bytes are not those of an image.",
+    advice="Upload a photo.",
+    may_have_cost=False,
+)
+UNKNOWN = Outcome(
+    status="unknown",
+    code="ambiguous_submit",
+    message="Nobody can tell whether a task was created and paid for.",
+    advice="Look at the vendor's account.",
+    may_have_cost=True,
+)
+
+
+@dataclass(frozen=True)
+class Crash:
+    """The function ended in an error of this type."""
+
+    kind: str = "RuntimeError"
+
+
+@dataclass(frozen=True)
+class ServiceError:
+    """The service refused the call with this error, before it did anything."""
+
+    code: str
+    status: int = 400
+
+
+@dataclass(frozen=True)
+class Forever:
+    """This answer, however often it is asked."""
+
+    answer: Any
+
+
+@dataclass(frozen=True)
+class FailedEntry:
+    """PutEvents took the call and not the event."""
+
+
+Script = Sequence[Any]
+
+
+@dataclass
+class Clock:
+    """Seconds since the epoch, moved by waits alone."""
+
+    now: float = field(default_factory=lambda: float(int(time.time())))
+    waits: list[float] = field(default_factory=list)
+    retries: list[float] = field(default_factory=list)
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.retries.append(seconds)
+        self.now += seconds
+
+    def milliseconds(self) -> int:
+        return int(self.now * 1000)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution that has ended, and all that it left behind."""
+
+    status: str
+    error: str | None
+    cause: str | None
+    states: list[str]
+    history: list[dict[str, Any]]
+    asked: list[tuple[str, Any]]
+    waits: list[float]
+    retries: list[float]
+    calls: list[str]
+    report: dict[str, Any] | None
+    report_type: str | None
+    row: dict[str, Any]
+    events: list[dict[str, Any]]
+    given: dict[str, Any]
+    ended_at: float
+
+    def count(self, state: str) -> int:
+        return self.states.count(state)
+
+    def payloads(self, function: str) -> list[Any]:
+        return [payload for name, payload in self.asked if name == function]
+
+    def transitions(self) -> set[tuple[str, str]]:
+        return set(itertools.pairwise(self.states))
+
+
+@dataclass
+class _Scripted:
+    """What the workflow's calls are answered with in one run, and what they were."""
+
+    functions: dict[str, list[Any]] = field(default_factory=dict)
+    faults: dict[str, list[Any]] = field(default_factory=dict)
+    asked: list[tuple[str, Any]] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    surprises: list[str] = field(default_factory=list)
+
+    def invoke(self, function: str, payload: Any) -> tuple[AWSResponse, dict[str, Any]]:
+        answer = _next(self.functions[function], default=ServiceError("Unscripted", 500))
+        if answer == ServiceError("Unscripted", 500):
+            self.surprises.append(f"{function} was invoked more often than its script says")
+        if isinstance(answer, ServiceError):
+            return _refusal(answer)
+        self.asked.append((function, payload))
+        if isinstance(answer, Crash):
+            crash = {"errorType": answer.kind, "errorMessage": "It crashed."}
+            return _http(200), {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": _body(crash)}
+        return _http(200), {"StatusCode": 200, "Payload": _body(answer)}
+
+    def call(self, action: str) -> tuple[AWSResponse, dict[str, Any]] | None:
+        answer = _next(self.faults.get(action, []), default=None)
+        if isinstance(answer, ServiceError):
+            return _refusal(answer)
+        if isinstance(answer, FailedEntry):
+            return _http(200), {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+        return None
+
+    def check(self) -> None:
+        """The scripts were played to their ends, and no further."""
+        left = {name: script for name, script in (self.functions | self.faults).items() if not _played(script)}
+        assert not self.surprises, self.surprises
+        assert not left, f"never asked for: {left}"
+
+
+def _next(script: list[Any], default: Any) -> Any:
+    if not script:
+        return default
+    return script[0].answer if isinstance(script[0], Forever) else script.pop(0)
+
+
+def _played(script: list[Any]) -> bool:
+    return all(isinstance(answer, Forever) for answer in script)
+
+
+def _body(payload: Any) -> io.BytesIO:
+    return io.BytesIO(json.dumps(payload).encode())
+
+
+def _http(status: int) -> AWSResponse:
+    return AWSResponse("https://aws.invalid", status, {}, None)
+
+
+def _refusal(error: ServiceError) -> tuple[AWSResponse, dict[str, Any]]:
+    return _http(error.status), {
+        "Error": {"Code": error.code, "Message": "Refused by the script."},
+        "ResponseMetadata": {"HTTPStatusCode": error.status, "RequestId": "0", "RetryAttempts": 0},
+    }
+
+
+class _Clients:
+    """Clients of moto's AWS: the tests' own, and for each role those of the workflow, which scripts answer."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str], Any] = {}
+        self.scripted = _Scripted()
+
+    def of(self, service: str, role: str = "") -> Any:
+        if (service, role) not in self._made:
+            client = boto3.client(service, region_name=REGION)
+            if role:
+                client.meta.events.register("before-call", self._answer)
+            self._made[service, role] = client
+        return self._made[service, role]
+
+    def _answer(self, model: Any, params: Mapping[str, Any], **_: object) -> Any:
+        """Decides on one call of the workflow to a service: None lets it through."""
+        self.scripted.calls.append(model.name)
+        if model.name != "Invoke":
+            return self.scripted.call(model.name)
+        name = unquote(params["url_path"]).split("/")[-2].rsplit(":", 1)[-1]
+        function = next(one for one in _FUNCTIONS if f"{one}Function" in name)
+        return self.scripted.invoke(function, json.loads(params["body"]))
+
+
+class Workflow:
+    """The deployed stack; `run` executes its workflow once."""
+
+    def __init__(self, clients: _Clients) -> None:
+        self._clients = clients
+        self.client = clients.of
+        self._numbers = itertools.count(1)
+        template = load(TEMPLATE, {}, REGION)
+        deployment = resources.Deployment(self.client)
+        body, unknown = resources.without_unknown(template.body)
+        assert not unknown, unknown
+        with resources.deploying(deployment):
+            cloudformation_backends[DEFAULT_ACCOUNT_ID][REGION].create_stack(
+                "lumendrop", json.dumps(body), dict(template.parameters)
+            )
+        cloudformation = self.client("cloudformation")
+        found = cloudformation.describe_stack_resources(StackName="lumendrop")["StackResources"]
+        self.resources = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in found}
+        self.definition = json.loads(
+            self.client("stepfunctions").describe_state_machine(stateMachineArn=self.resources["Workflow"])[
+                "definition"
+            ]
+        )
+        self._events_url = self._listen()
+
+    def submitted(self, clock: Clock, key: str, *, patience: int = 3600, **changes: Any) -> Row:
+        """A ledger row as submit leaves it once the task is paid for, written by the ledger's own code."""
+        ledger = self._ledger(clock)
+        upload = self.upload(key)
+        claim, _ = ledger.claim(upload, "{}", 60)
+        facts: dict[str, Any] = {
+            "task_id": "task-unified-1",
+            "options": '{"resolution":"4K"}',
+            "submitted_at": int(clock.now),
+            "deadline": int(clock.now) + patience,
+            "estimated_seconds": 45,
+            "credits": 1.0,
+        }
+        return ledger.record(claim, **(facts | changes))
+
+    def rejected(self, clock: Clock, key: str, outcome: Outcome = REJECTED) -> Row:
+        return self._ledger(clock).reject(self.upload(key), outcome)
+
+    def unknown(self, clock: Clock, key: str, outcome: Outcome = UNKNOWN) -> Row:
+        ledger = self._ledger(clock)
+        claim, _ = ledger.claim(self.upload(key), '{"resolution":"4K"}', 60)
+        return ledger.close_claim(claim, outcome)
+
+    def upload(self, key: str) -> Upload:
+        return Upload(self.resources["InputBucket"], key, f"v{next(self._numbers)}", "0055", 1234, "etag")
+
+    def change_row(self, row: Row, **attributes: dict[str, str]) -> None:
+        """What another run may have written meanwhile, as DynamoDB's attribute values."""
+        for name, value in attributes.items():
+            self.client("dynamodb").update_item(
+                TableName=self.resources["LedgerTable"],
+                Key={"pk": {"S": row.pk}, "sk": {"S": row.sk}},
+                UpdateExpression="SET #name = :value",
+                ExpressionAttributeNames={"#name": name},
+                ExpressionAttributeValues={":value": value},
+            )
+
+    def run(
+        self,
+        row: Row,
+        clock: Clock,
+        *,
+        check_status: Script = (),
+        deliver: Script = (),
+        faults: Mapping[str, Script] | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Execute the workflow for a row, with `changes` to its input.
+
+        Scripts hold a payload, Crash, ServiceError or Forever per call; `faults` the same for the services' actions,
+        where None lets the call through and calls beyond the script go through as well.
+        """
+        given = execution_input(row) | dict(changes or {})
+        scripted = self._clients.scripted = _Scripted(
+            functions=dict(zip(_FUNCTIONS, (list(check_status), list(deliver)), strict=True)),
+            faults={action: list(script) for action, script in (faults or {}).items()},
+        )
+        with _virtual_time(clock):
+            arn = self.client("stepfunctions").start_execution(
+                stateMachineArn=self.resources["Workflow"], name=f"run-{next(self._numbers)}", input=json.dumps(given)
+            )["executionArn"]
+            ended = self._wait(arn)
+        scripted.check()
+        return self._collect(row, given, ended, clock, scripted)
+
+    def _ledger(self, clock: Clock) -> Ledger:
+        return Ledger(self.client("dynamodb"), self.resources["LedgerTable"], 1_000_000, lambda: clock.now)
+
+    def _listen(self) -> str:
+        sqs, events = self.client("sqs"), self.client("events")
+        url: str = sqs.create_queue(QueueName="events-of-lumendrop")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        events.put_rule(Name="events-of-lumendrop", EventPattern=json.dumps({"source": ["lumendrop"]}))
+        events.put_targets(Rule="events-of-lumendrop", Targets=[{"Id": "queue", "Arn": arn}])
+        return url
+
+    def _wait(self, arn: str) -> dict[str, Any]:
+        client = self.client("stepfunctions")
+        give_up = time.monotonic() + _STUCK_SECONDS
+        while (execution := client.describe_execution(executionArn=arn))["status"] == "RUNNING":
+            if time.monotonic() > give_up:
+                client.stop_execution(executionArn=arn)
+                raise AssertionError("the execution goes round in circles")
+            time.sleep(0.005)
+        return dict(execution)
+
+    def _collect(
+        self, row: Row, given: dict[str, Any], ended: dict[str, Any], clock: Clock, scripted: _Scripted
+    ) -> Run:
+        history = self._history(ended["executionArn"])
+        report, report_type = self._report(given["report_key"])
+        return Run(
+            status=ended["status"],
+            error=ended.get("error"),
+            cause=ended.get("cause"),
+            states=[e["stateEnteredEventDetails"]["name"] for e in history if "stateEnteredEventDetails" in e],
+            history=history,
+            asked=scripted.asked,
+            waits=clock.waits,
+            retries=clock.retries,
+            calls=scripted.calls,
+            report=report,
+            report_type=report_type,
+            row=self.row(row),
+            events=self._events(),
+            given=given,
+            ended_at=clock.now,
+        )
+
+    def _history(self, arn: str) -> list[dict[str, Any]]:
+        pages = self.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
+        return [event for page in pages for event in page["events"]]
+
+    def _report(self, key: str) -> tuple[dict[str, Any] | None, str | None]:
+        try:
+            found = self.client("s3").get_object(Bucket=self.resources["OutputBucket"], Key=key)
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "NoSuchKey", error
+            return None, None
+        self.client("s3").delete_object(Bucket=self.resources["OutputBucket"], Key=key)
+        return json.load(found["Body"]), found["ContentType"]
+
+    def row(self, row: Row) -> dict[str, Any]:
+        """The ledger's row as it is now, as plain values."""
+        item = self.client("dynamodb").get_item(
+            TableName=self.resources["LedgerTable"], Key={"pk": {"S": row.pk}, "sk": {"S": row.sk}}
+        )["Item"]
+        plain: dict[str, Any] = TypeDeserializer().deserialize({"M": item})
+        return plain
+
+    def _events(self) -> list[dict[str, Any]]:
+        sqs = self.client("sqs")
+        found: list[dict[str, Any]] = []
+        while messages := sqs.receive_message(QueueUrl=self._events_url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                found.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=self._events_url, ReceiptHandle=message["ReceiptHandle"])
+        return found
+
+
+@contextlib.contextmanager
+def _virtual_time(clock: Clock) -> Iterator[None]:
+    def wait(_function: object, env: object, wait_seconds: float) -> None:
+        clock.wait(wait_seconds)
+
+    with (
+        patch.object(WaitFunction, "_wait_interval", wait),
+        patch.object(retrier_decl, "time", clock),
+        patch.object(Timebox, "current_milli_time", clock.milliseconds),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def deployed() -> Iterator[Workflow]:
+    """The stack of the real template, deployed in this process until the context ends."""
+    variables = {"VALIDATE_LAMBDA_S3": "false", "AWS_DEFAULT_REGION": REGION, "AWS_REGION": REGION}
+    clients = _Clients()
+    with (
+        mock_aws(),
+        patch.dict("os.environ", variables),
+        moto_gaps.bridged(_no_lambda, clients.of, lambda *_, **__: True, DEFAULT_ACCOUNT_ID, REGION),
+    ):
+        yield Workflow(clients)
+
+
+def _no_lambda(*_: object) -> bytes:
+    raise AssertionError("the scripts answer every Invoke before it reaches moto")
