@@ -70,7 +70,8 @@ def look(task: Task, poll: Poll, now: float) -> Poll:
         wait = polling.next_wait(task, now)
         return msgspec.structs.replace(poll, state="waiting", wait_seconds=wait)
     if status.state == "failed":
-        return msgspec.structs.replace(poll, state="failed", outcome=failed(status))
+        retryable = status.error_code in RETRYABLE_CODES
+        return msgspec.structs.replace(poll, state="failed", retryable=retryable, outcome=failed(status, retryable))
     return msgspec.structs.replace(poll, state="completed")
 
 
@@ -98,15 +99,14 @@ def unreachable(task: Task, poll: Poll, error: Unavailable, now: float) -> Poll:
     return msgspec.structs.replace(poll, state="waiting", unreachable=failures, wait_seconds=wait)
 
 
-def failed(status: TaskStatus) -> Outcome:
-    again = status.error_code in RETRYABLE_CODES
+def failed(status: TaskStatus, retryable: bool) -> Outcome:
     return Outcome(
         status="failed",
         code=status.error_code,
         message=f"The enhancer's task failed: {status.error_message}",
         advice=(
-            "The vendor had trouble, another task may go well: upload the photo again to pay for a new one."
-            if again
+            "The vendor had trouble with every task for this photo; upload it again later to pay for a new one."
+            if retryable
             else "Another task would fail in the same way; change the photo or its options before uploading it again."
         ),
         may_have_cost=True,

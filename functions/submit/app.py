@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from lumendrop import clients, options, settings, storage, upload_queue, uploads, workflow
 from lumendrop.api_key import ApiKey
+from lumendrop.breaker import Breaker
 from lumendrop.enhancer import Ambiguous, Enhancer, Refused, SubmittedTask, Unavailable
 from lumendrop.ledger import DailyLimitReached, Ledger, Row
 from lumendrop.options import Options
@@ -51,6 +52,7 @@ S3 = clients.s3()
 SQS = clients.sqs()
 STEPFUNCTIONS = clients.stepfunctions()
 LEDGER = Ledger(clients.dynamodb(), SETTINGS.ledger_table, SETTINGS.daily_task_limit)
+BREAKER = Breaker()
 ENHANCER = Enhancer(SETTINGS.api_base_url, ApiKey(clients.secretsmanager(), SETTINGS.key_secret_arn))
 
 CLOSED = ("enhanced", "failed", "superseded")
@@ -83,7 +85,7 @@ def take(message: Message, context: LambdaContext) -> None:
         logger.info("skipped", extra={"reason": reason})
         return
     try:
-        row = submit(upload, context)
+        row = submit(upload, message, context)
     except NotNow as error:
         count("UploadsWaiting")
         delay = upload_queue.send_to_back(SQS, SETTINGS.upload_queue_url, message, error.reason, error.seconds)
@@ -95,7 +97,7 @@ def take(message: Message, context: LambdaContext) -> None:
         workflow.start(STEPFUNCTIONS, SETTINGS.workflow_arn, row)
 
 
-def submit(upload: Upload, context: LambdaContext) -> Row:
+def submit(upload: Upload, message: Message, context: LambdaContext) -> Row:
     """Everything that can fail harmlessly comes before the claim, and the claim right before the POST."""
     try:
         source = storage.look(S3, upload, SETTINGS.max_upload_bytes)
@@ -103,33 +105,39 @@ def submit(upload: Upload, context: LambdaContext) -> Row:
     except Rejected as rejected:
         count("UploadsRejected")
         return LEDGER.reject(upload, rejected.outcome)
+    if trouble := BREAKER.trouble():
+        raise NotNow(*trouble)
     url = storage.presign(S3, source)
     seconds = context.get_remaining_time_in_millis() / 1000
     over = None
     try:
         row, ours = LEDGER.claim(source.upload, wanted.as_text(), seconds)
-        if not ours and is_to_be_sent_again(row):
+        if not ours and is_to_be_sent_again(row, message):
             over = row
             row, ours = LEDGER.claim(source.upload, wanted.as_text(), seconds, over)
     except DailyLimitReached as error:
         count("DailyLimitReached")
+        BREAKER.open("daily_limit", str(error))
         raise NotNow("daily_limit", str(error)) from None
-    return pay(row, over, url, wanted) if ours else settle(row)
+    return pay(row, over, url, wanted, message) if ours else settle(row, message)
 
 
-def pay(claim: Row, over: Row | None, url: str, wanted: Options) -> Row:
+def pay(claim: Row, over: Row | None, url: str, wanted: Options, message: Message) -> Row:
     """Sends the task of a claim, and writes down what came of it."""
     try:
         task, sent = post(url, wanted)
     except Refused as error:
+        BREAKER.close()
         count("UploadsRejected")
         return LEDGER.close_claim(claim, refused(error))
     except Unavailable as error:
         count("AccountBlocked" if error.account else "EnhancerUnavailable")
+        BREAKER.open(error.code, error.message, error.retry_after)
         LEDGER.release(claim, over)
         raise NotNow(error.code, error.message, error.retry_after) from None
     except Ambiguous as error:
-        return park(claim, error.message)
+        return park(claim, error.message, message)
+    BREAKER.close()
     count("TasksCreated")
     now = int(time.time())
     return LEDGER.record(
@@ -155,16 +163,17 @@ def post(url: str, wanted: Options) -> tuple[SubmittedTask, Options]:
         return ENHANCER.submit(url, plain), plain
 
 
-def settle(row: Row) -> Row:
+def settle(row: Row, message: Message) -> Row:
     """Decides on what another run left behind."""
     if row.status != "claimed":
         return row
     if LEDGER.claimant_is_dead(row):
-        return park(row, "The function that was submitting this upload ended before it could record the answer.")
+        what = "The function that was submitting this upload ended before it could record the answer."
+        return park(row, what, message)
     raise NotNow("claimed", "another run is submitting this upload", (row.claim_expires or 0) - time.time() + 1)
 
 
-def park(claim: Row, what: str) -> Row:
+def park(claim: Row, what: str, message: Message) -> Row:
     """Nobody can tell whether a task was created, so none is created again unless the owner wants that."""
     count("SubmitsUnknown")
     outcome = Outcome(
@@ -178,14 +187,22 @@ def park(claim: Row, what: str) -> Row:
         may_have_cost=True,
     )
     row = LEDGER.close_claim(claim, outcome)
-    if is_to_be_sent_again(row):
+    if is_to_be_sent_again(row, message):
         raise NotNow("ambiguous_submit", "the submit was ambiguous and AmbiguousSubmit is retry")
     return row
 
 
-def is_to_be_sent_again(row: Row) -> bool:
-    """AmbiguousSubmit: retry is the owner's word to risk a second payment, once."""
-    return SETTINGS.ambiguous_submit == "retry" and row.status == "unknown" and row.attempt == 1
+def is_to_be_sent_again(row: Row, message: Message) -> bool:
+    """Whether another task may be paid for: its last one failed for a passing reason, or the owner wants it.
+
+    AmbiguousSubmit: retry is the owner's word to risk a second payment, once. A message that names the attempt it
+    follows is the owner's word on this upload; it holds for that attempt only, however often it is delivered.
+    """
+    if row.status == "unknown" and SETTINGS.ambiguous_submit == "retry":
+        return all(earlier.task_id for earlier in row.earlier)
+    if row.status in ("failed", "rejected", "superseded", "unknown"):
+        return message.send_again == row.attempt
+    return row.status == "retrying"
 
 
 def refused(error: Refused) -> Outcome:

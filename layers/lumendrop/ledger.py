@@ -1,9 +1,10 @@
 """The ledger: what was paid for, one row per upload version.
 
-    nothing ─► claimed ─► submitted ─► enhanced | failed | superseded     (the last step is the workflow's)
+    nothing ─► claimed ─► submitted ─► enhanced | failed | superseded | retrying     (the workflow's steps)
        │          ├────► rejected, unknown
-       │          └────► nothing again (released: certainly no task was created)
+       │          └────► what it was before (released: certainly no task was created)
        └────────────────► rejected
+    retrying ─► claimed, as the next attempt; also unknown, failed, rejected and superseded, at the owner's word
 
 Every step is one conditional write, so of several runs that race exactly one takes it. A claim and the day's counter
 change in one transaction.
@@ -28,7 +29,7 @@ from lumendrop.uploads import Upload
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-Status = Literal["claimed", "submitted", "enhanced", "failed", "rejected", "superseded", "unknown"]
+Status = Literal["claimed", "submitted", "retrying", "enhanced", "failed", "rejected", "superseded", "unknown"]
 
 _CLOCK_SKEW_SECONDS = 5
 _CONFLICT_TRIES = 8
@@ -41,6 +42,14 @@ class DailyLimitReached(Exception):
 
 class LedgerBusy(Exception):
     """The ledger could not be written for now; nothing was changed."""
+
+
+class EarlierAttempt(msgspec.Struct, frozen=True):
+    """An attempt before the row's present one. Without `task_id`, nobody can tell whether it created a task."""
+
+    attempt: int
+    task_id: str | None = None
+    credits: float | None = None
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,6 +69,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     deadline: int | None = None
     estimated_seconds: float | None = None
     credits: float | None = None
+    earlier: tuple[EarlierAttempt, ...] = ()
     outcome: Outcome | None = None
 
     @property
@@ -69,6 +79,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def sk(self) -> str:
         return self.upload.version_id
+
+    def attempts_that_may_have_cost(self) -> tuple[EarlierAttempt, ...]:
+        """This row's attempts so far, but for those that certainly created no task."""
+        if not self.task_id and not (self.outcome and self.outcome.may_have_cost):
+            return self.earlier
+        return (*self.earlier, EarlierAttempt(self.attempt, self.task_id, self.credits))
 
 
 class Ledger:
@@ -98,6 +114,7 @@ class Ledger:
             status="claimed",
             attempt=over.attempt + 1 if over else 1,
             options=options,
+            earlier=over.attempts_that_may_have_cost() if over else (),
             claim_expires=int(now + seconds) + _CLOCK_SKEW_SECONDS,
             day=datetime.fromtimestamp(now, UTC).date().isoformat(),
         )
@@ -248,4 +265,6 @@ def _numbers(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
     """DynamoDB's types know no float, and JSON no Decimal."""
     if isinstance(value, dict):
         return {name: _numbers(one, kind, change) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_numbers(one, kind, change) for one in value]
     return change(value) if isinstance(value, kind) else value

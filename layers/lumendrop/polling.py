@@ -31,7 +31,8 @@ class Task(msgspec.Struct, frozen=True):
 class Poll(msgspec.Struct, frozen=True):
     """What is known of a task after so many looks; goes round the workflow's loop.
 
-    `not_found` and `unreachable` count looks in a row; `outcome` is there when `state` is failed.
+    `not_found` and `unreachable` count looks in a row. When `state` is failed, there is an `outcome`, and `retryable`
+    says whether another task may go well.
     """
 
     state: Literal["waiting", "completed", "failed"] = "waiting"
@@ -40,6 +41,7 @@ class Poll(msgspec.Struct, frozen=True):
     not_found: int = 0
     unreachable: int = 0
     progress: float | None = None
+    retryable: bool = False
     outcome: Outcome | None = None
 
 

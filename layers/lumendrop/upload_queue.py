@@ -9,6 +9,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
 _FIRST_SECONDS = 15
 _LONGEST_SECONDS = 900  # the longest delay that SQS knows
@@ -28,8 +29,16 @@ class Message(msgspec.Struct, rename="camel", frozen=True):
     @property
     def waits(self) -> int:
         """How often this upload went to the back of the queue already."""
-        text = self.message_attributes.get("waits", _Attribute()).string_value
-        return int(text) if text.isdecimal() else 0
+        return self._number("waits")
+
+    @property
+    def send_again(self) -> int:
+        """The attempt after which the owner wants this upload sent again, or 0."""
+        return self._number("send-again")
+
+    def _number(self, name: str) -> int:
+        text = self.message_attributes.get(name, _Attribute()).string_value
+        return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
 class _Event(msgspec.Struct):
@@ -50,13 +59,11 @@ def send_to_back(client: SQSClient, queue_url: str, message: Message, reason: st
     if seconds is None:
         seconds = random.uniform(0.5, 1) * _FIRST_SECONDS * 2 ** min(message.waits, 10)  # noqa: S311  # jitter, no secret
     delay = int(min(max(seconds, 1), _LONGEST_SECONDS))
-    client.send_message(
-        QueueUrl=queue_url,
-        MessageBody=message.body,
-        DelaySeconds=delay,
-        MessageAttributes={
-            "waits": {"DataType": "Number", "StringValue": str(message.waits + 1)},
-            "reason": {"DataType": "String", "StringValue": reason},
-        },
-    )
+    attributes: dict[str, MessageAttributeValueTypeDef] = {
+        "waits": {"DataType": "Number", "StringValue": str(message.waits + 1)},
+        "reason": {"DataType": "String", "StringValue": reason},
+    }
+    if message.send_again:
+        attributes["send-again"] = {"DataType": "Number", "StringValue": str(message.send_again)}
+    client.send_message(QueueUrl=queue_url, MessageBody=message.body, DelaySeconds=delay, MessageAttributes=attributes)
     return delay
