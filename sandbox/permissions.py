@@ -171,6 +171,8 @@ class Permissions:
 
     def _attached(self, resource: str) -> Iterator[Statement]:
         """The statements of the bucket's or queue's policy."""
+        if resource == "*":
+            return
         service, name = resource.split(":")[2], resource.split(":")[5:]
         if service == "s3":
             bucket = s3_backends[self._account]["aws"].buckets.get(name[0].partition("/")[0])
