@@ -265,6 +265,6 @@ def _numbers(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
     """DynamoDB's types know no float, and JSON no Decimal."""
     if isinstance(value, dict):
         return {name: _numbers(one, kind, change) for name, one in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_numbers(one, kind, change) for one in value]
     return change(value) if isinstance(value, kind) else value
