@@ -198,8 +198,8 @@ def is_to_be_sent_again(row: Row, message: Message) -> bool:
     AmbiguousSubmit: retry is the owner's word to risk a second payment, once. A message that names the attempt it
     follows is the owner's word on this upload; it holds for that attempt only, however often it is delivered.
     """
-    if row.status == "unknown" and SETTINGS.ambiguous_submit == "retry":
-        return all(earlier.task_id for earlier in row.earlier)
+    if row.status == "unknown" and SETTINGS.ambiguous_submit == "retry" and all(one.task_id for one in row.earlier):
+        return True
     if row.status in ("failed", "rejected", "superseded", "unknown"):
         return message.send_again == row.attempt
     return row.status == "retrying"
