@@ -271,7 +271,7 @@ def _submitted(body: object) -> SubmittedTask:
 
 def _positive(holder: object, field: str) -> float | None:
     value = holder.get(field) if isinstance(holder, dict) else None
-    return float(value) if isinstance(value, int | float) and 0 < value < 1e9 else None
+    return float(value) if isinstance(value, int | float) and 1e-6 < value < 1e9 else None
 
 
 def _error_code(answer: _Answer) -> str:
