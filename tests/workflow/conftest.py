@@ -1,10 +1,19 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import pytest
-from tests.workflow.harness import Workflow, deployed
+
+from tests.workflow.harness import Run, Workflow, deployed
+from tests.workflow.scenarios import SCENARIOS
 
 
 @pytest.fixture(scope="session")
 def workflow() -> Iterator[Workflow]:
     with deployed() as workflow:
         yield workflow
+
+
+@pytest.fixture(scope="session")
+def ran(workflow: Workflow) -> Callable[[str], Run]:
+    """The execution of a scenario, which runs once however many tests look at it."""
+    return cache(lambda name: SCENARIOS[name].run(workflow))
