@@ -15,6 +15,7 @@ from moto.awslambda.models import LambdaFunction
 from moto.core.config import default_user_config
 from moto.events.models import Rule, events_backends
 from moto.iam.access_control import PermissionResult
+from moto.logs.models import LogGroup
 from moto.s3 import notifications
 from moto.s3.models import FakeBucket
 from moto.sqs.models import Queue, SQSBackend
@@ -61,6 +62,7 @@ def bridged(
         _publish_ended_executions(replace, account, region)
         _publish_s3_events(replace, account)
         _leave_bucket_policies_to_the_sandbox(replace)
+        _name_log_groups_as_aws_does(replace)
         _ask_queues_before_sending(replace, may)
         _serialise_queues(replace)
         _serialise_starts(replace)
@@ -202,6 +204,16 @@ def _leave_bucket_policies_to_the_sandbox(replace: Replace) -> None:
     replace(FakeBucket, "get_permission", lambda *_: PermissionResult.NEUTRAL)
 
 
+def _name_log_groups_as_aws_does(replace: Replace) -> None:
+    # CloudFormation's Arn of a log group ends in :*, and so covers its streams.
+    attribute = LogGroup.get_cfn_attribute
+
+    def get(self: LogGroup, name: str) -> str:
+        return f"{attribute(self, name)}:*" if name == "Arn" else attribute(self, name)
+
+    replace(LogGroup, "get_cfn_attribute", get)
+
+
 def _ask_queues_before_sending(replace: Replace, may: Callable[..., bool]) -> None:
     # Moto lets EventBridge send to any queue. AWS asks the queue's policy, and drops the event if it says no.
     send = Rule._send_to_sqs_queue
@@ -232,15 +244,15 @@ def _serialise_queues(replace: Replace) -> None:
 
 
 def _serialise_starts(replace: Replace) -> None:
-    # Two StartExecutions of one name at the same time both found the name free.
+    # Two StartExecutions of one name at the same time both found the name free; and without a name, AWS makes one.
     start = state_machines.StepFunctionsParserBackend.start_execution
     one_at_a_time = Lock()
 
-    def start_alone(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def start_alone(self: Any, state_machine_arn: str, name: str | None = None, *args: Any, **kwargs: Any) -> Any:
         with one_at_a_time:
             # Moto keeps every thread that it ever started.
             TMP_THREADS.clear()
-            return start(self, *args, **kwargs)
+            return start(self, state_machine_arn, name or str(uuid.uuid4()), *args, **kwargs)
 
     replace(state_machines.StepFunctionsParserBackend, "start_execution", start_alone)
 
