@@ -168,7 +168,8 @@ class Enhancer:
                 retry_after=_retry_after(answer),
             )
         status = parse_status(answer.body)
-        return msgspec.structs.replace(status, error_message=self._clean(status.error_message))
+        code, message = self._clean(status.error_code)[:100], self._clean(status.error_message)
+        return msgspec.structs.replace(status, error_code=code, error_message=message)
 
     def _with_key(self, call: Callable[[str], _Answer]) -> _Answer:
         """Calls with the key at hand; after a 401, once more if Secrets Manager has another by now."""
@@ -190,7 +191,7 @@ class Enhancer:
 
     def _submit_error(self, answer: _Answer) -> EnhancerError:
         """The contract's table. What it doesn't list may have created a task."""
-        status, words, code = answer.status, self._words(answer), _error_code(answer)
+        status, words, code = answer.status, self._words(answer), self._clean(_error_code(answer))[:100]
         retry_after = _retry_after(answer)
         if status in (401, 402, 403) or code == "model_not_found":
             return Unavailable(code or f"http_{status}", words, account=True, retry_after=retry_after)
@@ -245,7 +246,7 @@ def _task_error(body: dict[str, Any], status: str) -> tuple[str, str]:
         error = {"message": error} if isinstance(error, str) else {}
     default = "unknown_error" if status == "failed" else "request_cancelled"
     code = error.get("code") or error.get("type") or default
-    return str(code)[:100], str(error.get("message") or "no explanation")
+    return str(code), str(error.get("message") or "no explanation")
 
 
 def _result_url(body: dict[str, Any]) -> str | None:
@@ -276,7 +277,7 @@ def _positive(holder: object, field: str) -> float | None:
 
 def _error_code(answer: _Answer) -> str:
     error = answer.error or {}
-    return str(error.get("code") or error.get("type") or "")[:100]
+    return str(error.get("code") or error.get("type") or "")
 
 
 def _retry_after(answer: _Answer) -> float | None:
