@@ -1,0 +1,89 @@
+"""A fresh world for each test, and the functions as Lambda would load them in it."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import pytest
+from moto import mock_aws
+from moto.dynamodb.models import DynamoDBBackend
+from requests.adapters import HTTPAdapter
+from tests.unit.world import Call, World, load
+
+
+@pytest.fixture(autouse=True)
+def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of this machine's AWS settings gets in."""
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.delenv("LUMENDROP_ALLOW_LOOPBACK", raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+@pytest.fixture(scope="session")
+def clients() -> Iterator[list[Call]]:
+    """Makes each of the functions' clients once, because that takes longer than most tests; notes what they send."""
+    from lumendrop import clients
+
+    calls: list[Call] = []
+    session = clients._session
+    session.events.register("before-call", lambda model, params, **_: calls.append(Call(model.name, dict(params))))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("s3", "dynamodb", "secretsmanager", "sqs", "stepfunctions"):
+            patch.setattr(clients, name, cache(getattr(clients, name)))
+        yield calls
+
+
+@pytest.fixture
+def world(clients: list[Call], monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with mock_aws():
+        made = World()
+        clients.clear()
+        made.calls = clients
+        monkeypatch.setattr(HTTPAdapter, "send", lambda *arguments, **more: made.enhancer.send(*arguments, **more))
+        yield made
+
+
+LoadFunction = Callable[..., ModuleType]
+
+
+@pytest.fixture
+def function(world: World, monkeypatch: pytest.MonkeyPatch) -> LoadFunction:
+    """Loads a function by name, with environment variables that differ from the template's defaults."""
+
+    def start(name: str, **environment: str) -> ModuleType:
+        for variable, value in world.environment(name, **environment).items():
+            monkeypatch.setenv(variable, value)
+        return load(name)
+
+    return start
+
+
+@pytest.fixture
+def logs(monkeypatch: pytest.MonkeyPatch, function: LoadFunction) -> io.StringIO:
+    """What the functions log from here on."""
+    function("check_status")
+    from lumendrop.telemetry import logger
+
+    stream = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", stream)
+    return stream
+
+
+@pytest.fixture
+def one_transaction_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in DynamoDB. Moto undoes a failed transaction by putting the whole table back, with others' writes undone."""
+    lock = threading.Lock()
+    transact = DynamoDBBackend.transact_write_items
+
+    def in_turn(self: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
+        with lock:
+            transact(self, transact_items)
+
+    monkeypatch.setattr(DynamoDBBackend, "transact_write_items", in_turn)

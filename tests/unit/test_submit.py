@@ -1,0 +1,948 @@
+"""submit through its handler: what it looks at, what it pays for, what it leaves behind."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import threading
+import time
+from decimal import Decimal
+from types import ModuleType
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import pytest
+import requests
+from tests.unit.conftest import LoadFunction
+from tests.unit.world import (
+    HEIC,
+    INPUT,
+    JPEG,
+    KEY,
+    PNG,
+    WEBP,
+    Answer,
+    Broken,
+    Context,
+    Reply,
+    World,
+    created,
+    edited,
+    redelivered,
+    refusal,
+    sample,
+)
+
+from lumendrop.breaker import Breaker
+from lumendrop.ledger import Ledger
+from lumendrop.upload_queue import messages
+from lumendrop.uploads import NotAnUploadEvent, parse_event
+
+NEVER_SENT = Broken(requests.ConnectTimeout("no connection"), sent=False)
+NO_ANSWER = Broken(requests.ReadTimeout("no answer"), sent=True)
+
+
+@pytest.fixture
+def submit(function: LoadFunction) -> ModuleType:
+    return function("submit")
+
+
+def earlier_claim(world: World, event: Any, *, seconds: float) -> None:
+    """The claim of another run, which has `seconds` to live."""
+    upload = parse_event(event["Records"][0]["body"])
+    Ledger(world.dynamodb, "ledger", 1000, lambda: time.time() - 60).claim(upload, "{}", 60 + seconds - 5)
+
+
+def close_breaker(submit: ModuleType) -> None:
+    """As after a time, or in a function that starts cold."""
+    submit.BREAKER = Breaker()
+
+
+# ---------------------------------------------------------------- an upload becomes a task
+
+
+def test_pays_one_task_records_it_and_starts_the_workflow(world: World, submit: ModuleType) -> None:
+    before = int(time.time())
+    submit.handler(world.upload("a/photo.jpg"), Context())
+
+    (sent,) = world.enhancer.submits
+    assert sent.keys() == {"model", "image_url", "resolution"}
+    assert sent["model"] == "phota-image-enhance"
+    assert sent["resolution"] == "4K"
+    assert world.enhancer.keys == [f"Bearer {KEY}"]
+    row = world.row()
+    assert row["status"] == "submitted"
+    assert row["task_id"] == "task-1"
+    assert row["attempt"] == 1
+    assert row["estimated_seconds"] == 45
+    assert row["deadline"] == row["submitted_at"] + 60 * 60
+    assert before <= row["submitted_at"] <= time.time()
+    (execution,) = world.executions()
+    assert execution["task"]["id"] == "task-1"
+    assert execution["options"] == {"resolution": "4K"}
+    assert execution["outcome"] is None
+    assert world.tasks_today() == 1
+    assert world.messages() == []
+
+
+def test_the_sample_event_is_accepted(world: World, submit: ModuleType) -> None:
+    """Its object is not there in this world: so it ends as a rejection, which shows that the event was read."""
+    submit.handler(sample("submit"), Context())
+
+    assert world.row()["key"] == "incoming/my photo+1%41.jpg"
+    assert world.row()["outcome"]["code"] == "upload_gone"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "my photo.jpg",
+        "a+b.jpg",
+        "100%.jpg",
+        "%41.jpg",
+        "a%2Fb.jpg",
+        "%2B+ %.jpg",
+        "ümläut/📷.jpg",
+        "a/b/../c.jpg",
+        "ä" * 500,
+    ],
+)
+def test_the_key_is_taken_raw(world: World, submit: ModuleType, key: str) -> None:
+    world.put(decoy(key), PNG)
+    submit.handler(world.upload(key), Context())
+
+    assert world.row()["key"] == key
+    (sent,) = world.enhancer.submits
+    assert unquote(urlsplit(sent["image_url"]).path) == f"/{key}"
+    (execution,) = world.executions()
+    assert execution["upload"]["key"] == key
+
+
+def decoy(key: str) -> str:
+    """The key that a wrong decoding would lead to."""
+    return unquote(key.replace("+", " ")) + ("" if unquote(key.replace("+", " ")) != key else "-decoy")
+
+
+def test_the_decoded_key_is_tried_once_when_the_raw_one_has_no_object(world: World, submit: ModuleType) -> None:
+    event = edited(world.upload("my photo+1.jpg"), key="my+photo%2B1.jpg")
+    submit.handler(event, Context())
+
+    assert world.row()["key"] == "my photo+1.jpg"
+    assert len(world.enhancer.submits) == 1
+
+
+@pytest.mark.parametrize("body", [JPEG, PNG, WEBP, HEIC], ids=["jpeg", "png", "webp", "heic"])
+def test_the_bytes_decide_not_the_name(world: World, submit: ModuleType, body: bytes) -> None:
+    submit.handler(world.upload("no-extension", body), Context())
+
+    assert world.row()["status"] == "submitted"
+
+
+@pytest.mark.parametrize(("key", "body"), [("a/folder/", b""), ("a/folder/", JPEG), ("empty.jpg", b"")])
+def test_folder_markers_and_empty_objects_leave_no_trace(
+    world: World, submit: ModuleType, key: str, body: bytes
+) -> None:
+    submit.handler(world.upload(key, body), Context())
+
+    assert (world.rows(), world.executions(), world.messages(), world.enhancer.submits) == ([], [], [], [])
+
+
+def test_only_the_first_bytes_are_read(world: World, submit: ModuleType) -> None:
+    submit.handler(world.upload(body=JPEG + b"\x00" * 1_000_000), Context())
+
+    reads = [call for call in world.calls if call.operation == "GetObject"]
+    assert [call.request["headers"]["Range"] for call in reads] == ["bytes=0-63"]
+
+
+@pytest.mark.parametrize("body", ["{}", "no JSON", '{"detail": 7}', json.dumps({"Event": "s3:TestEvent"})])
+def test_a_message_that_is_no_upload_event_goes_the_way_of_crashes(world: World, submit: ModuleType, body: str) -> None:
+    """To the dead-letter queue, where somebody sees it."""
+    event = sample("submit")
+    event["Records"][0]["body"] = body
+    with pytest.raises(NotAnUploadEvent):
+        submit.handler(event, Context())
+
+
+# ---------------------------------------------------------------- options
+
+
+def test_the_stacks_options_are_sent(world: World, function: LoadFunction) -> None:
+    submit = function("submit", RESOLUTION="1K", CREATIVITY="0.2", RESEMBLANCE="1", PROFILE_IDS="p-1, p-2")
+    submit.handler(world.upload(), Context())
+
+    (sent,) = world.enhancer.submits
+    del sent["image_url"], sent["model"]
+    assert sent == {"resolution": "1K", "creativity": 0.2, "resemblance": 1.0, "profile_ids": ["p-1", "p-2"]}
+    assert json.loads(world.row()["options"]) == sent
+
+
+def test_a_photos_metadata_overrides_the_stack_and_empty_means_not_sent(world: World, function: LoadFunction) -> None:
+    submit = function("submit", CREATIVITY="0.2", RESEMBLANCE="0.7", PROFILE_IDS="p-1")
+    metadata = {"resolution": "1k", "creativity": "0.9", "resemblance": "", "profile-ids": "", "author": "somebody"}
+    submit.handler(world.upload(metadata=metadata), Context())
+
+    (sent,) = world.enhancer.submits
+    del sent["image_url"], sent["model"]
+    assert sent == {"resolution": "1K", "creativity": 0.9}
+
+
+def test_optional_fields_are_dropped_when_the_enhancer_cannot_take_them(world: World, function: LoadFunction) -> None:
+    submit = function("submit", CREATIVITY="0.2")
+    world.enhancer.on_submit.append(refusal(422, "invalid_request_error", code="unsupported_advanced_options"))
+    submit.handler(world.upload(), Context())
+
+    assert [sent.get("creativity") for sent in world.enhancer.submits] == [0.2, None]
+    assert json.loads(world.row()["options"]) == {"resolution": "4K"}
+    assert world.tasks_today() == 1
+
+
+def test_the_enhancers_no_to_options_that_were_not_sent_is_a_rejection(world: World, submit: ModuleType) -> None:
+    world.enhancer.on_submit.append(refusal(422, "invalid_request_error", code="unsupported_advanced_options"))
+    submit.handler(world.upload(), Context())
+
+    assert len(world.enhancer.submits) == 1
+    assert world.row()["status"] == "rejected"
+
+
+# ---------------------------------------------------------------- rejections
+
+
+BAD_OPTIONS = [
+    ("resolution", "8K"),
+    ("resolution", ""),
+    ("creativity", "1.01"),
+    ("creativity", "-0.1"),
+    ("creativity", "nan"),
+    ("creativity", "much"),
+    ("resemblance", "2"),
+    ("resemblance", "inf"),
+    ("profile-ids", "p 1"),
+    ("profile-ids", ",".join(f"p{n}" for n in range(21))),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_OPTIONS, ids=lambda text: text[:12])
+def test_a_bad_option_is_rejected_and_named(world: World, submit: ModuleType, name: str, value: str) -> None:
+    submit.handler(world.upload(metadata={name: value}), Context())
+
+    outcome = rejection(world)
+    assert outcome["code"] == "invalid_option"
+    assert name in outcome["message"]
+    assert name in outcome["advice"]
+
+
+@pytest.mark.parametrize("body", [b"hello, this is text\n", b"GIF89a" + b"\x00" * 99, b"\xff\xd8", b"%PDF-1.7"])
+def test_what_is_no_photo_is_rejected_whatever_its_name(world: World, submit: ModuleType, body: bytes) -> None:
+    submit.handler(world.upload("photo.jpg", body), Context())
+
+    assert rejection(world)["code"] == "not_an_image"
+
+
+def test_too_big_is_rejected(world: World, function: LoadFunction) -> None:
+    function("submit", MAX_UPLOAD_BYTES=str(len(JPEG) - 1)).handler(world.upload(body=JPEG), Context())
+
+    outcome = rejection(world)
+    assert outcome["code"] == "too_big"
+    assert str(len(JPEG)) in outcome["message"]
+    assert "MaxUploadBytes" in outcome["advice"]
+
+
+def test_the_largest_allowed_upload_is_taken(world: World, function: LoadFunction) -> None:
+    function("submit", MAX_UPLOAD_BYTES=str(len(JPEG))).handler(world.upload(body=JPEG), Context())
+
+    assert world.row()["status"] == "submitted"
+
+
+def test_an_object_that_is_gone_is_rejected(world: World, submit: ModuleType) -> None:
+    event = world.upload("a.jpg")
+    version = json.loads(event["Records"][0]["body"])["detail"]["object"]["version-id"]
+    world.s3.delete_object(Bucket=INPUT, Key="a.jpg", VersionId=version)
+    submit.handler(event, Context())
+
+    assert rejection(world)["code"] == "upload_gone"
+
+
+def rejection(world: World) -> dict[str, Any]:
+    """The outcome, having checked that it was reported and cost nothing."""
+    row = world.row()
+    assert row["status"] == "rejected"
+    assert row["outcome"]["may_have_cost"] is False
+    (execution,) = world.executions()
+    assert execution["task"] is None
+    assert execution["outcome"] == row["outcome"]
+    assert world.enhancer.submits == []
+    assert world.tasks_today() == 0
+    assert world.messages() == []
+    return dict(row["outcome"])
+
+
+def test_a_rejection_seen_twice_is_reported_once(world: World, submit: ModuleType) -> None:
+    event = world.upload(body=b"text")
+    submit.handler(event, Context())
+    submit.handler(event, Context())
+
+    rejection(world)
+
+
+# ---------------------------------------------------------------- paying once
+
+
+def test_the_same_event_twice_pays_once_and_runs_one_workflow(world: World, submit: ModuleType) -> None:
+    event = world.upload()
+    submit.handler(event, Context())
+    submit.handler(event, Context())
+
+    assert len(world.enhancer.submits) == 1
+    assert len(world.executions()) == 1
+    assert world.tasks_today() == 1
+
+
+def test_a_run_that_crashed_before_it_started_the_workflow_is_made_good(
+    world: World, submit: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = world.upload()
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(submit.workflow, "start", fail)
+        submit.handler(event, Context())
+    submit.handler(event, Context())
+
+    assert len(world.enhancer.submits) == 1
+    (execution,) = world.executions()
+    assert execution["task"]["id"] == "task-1"
+
+
+def fail(*_: object) -> None:
+    raise RuntimeError("crash")
+
+
+@pytest.mark.parametrize("status", ["enhanced", "failed", "superseded"])
+def test_an_upload_that_ended_is_left_alone(world: World, submit: ModuleType, status: str) -> None:
+    event = world.upload()
+    submit.handler(event, Context())
+    set_status(world, status)
+    world.calls.clear()
+    submit.handler(event, Context())
+
+    assert len(world.enhancer.submits) == 1
+    assert "StartExecution" not in {call.operation for call in world.calls}
+
+
+def test_each_version_of_a_key_is_an_upload_of_its_own(world: World, submit: ModuleType) -> None:
+    submit.handler(world.upload("a.jpg", JPEG), Context())
+    submit.handler(world.upload("a.jpg", JPEG + b"2"), Context())
+
+    assert len(world.enhancer.submits) == 2
+    assert len({execution["name"] for execution in world.executions()}) == 2
+
+
+def test_a_claimant_that_may_be_alive_is_waited_for(world: World, submit: ModuleType) -> None:
+    event = world.upload()
+    earlier_claim(world, event, seconds=40)
+    submit.handler(event, Context())
+
+    assert world.enhancer.submits == []
+    assert world.executions() == []
+    (message,) = world.messages()
+    assert message["MessageBody"] == event["Records"][0]["body"]
+    assert 35 <= message["DelaySeconds"] <= 45
+
+
+def test_the_claim_outlives_the_function(world: World, submit: ModuleType) -> None:
+    world.enhancer.on_submit.append(Broken(KeyboardInterrupt(), sent=True))  # type: ignore[arg-type]  # a crash of any kind
+    with pytest.raises(KeyboardInterrupt):
+        submit.handler(world.upload(), Context(seconds=60))
+
+    row = world.row()
+    assert row["status"] == "claimed"
+    assert row["claim_expires"] >= time.time() + 59
+
+
+def test_a_dead_claimants_upload_is_unknown_and_never_sent_again(world: World, submit: ModuleType) -> None:
+    event = world.upload()
+    earlier_claim(world, event, seconds=-1)
+    submit.handler(event, Context())
+    submit.handler(event, Context())
+
+    assert world.enhancer.submits == []
+    assert world.row()["status"] == "unknown"
+    assert world.row()["outcome"]["may_have_cost"] is True
+    (execution,) = world.executions()
+    assert execution["outcome"]["code"] == "ambiguous_submit"
+    assert world.tasks_today() == 1
+
+
+def test_a_dead_claimants_upload_is_sent_again_when_the_owner_wants_that(world: World, function: LoadFunction) -> None:
+    submit = function("submit", AMBIGUOUS_SUBMIT="retry")
+    event = world.upload()
+    earlier_claim(world, event, seconds=-1)
+    submit.handler(event, Context())
+    (message,) = world.messages()
+    submit.handler(redelivered(message), Context())
+
+    assert len(world.enhancer.submits) == 1
+    assert world.row()["status"] == "submitted"
+    assert world.row()["attempt"] == 2
+
+
+def test_two_runs_at_the_same_time_pay_once(world: World, submit: ModuleType, one_transaction_at_a_time: None) -> None:
+    (message,) = messages(world.upload())
+    upload = parse_event(message.body)
+    together = threading.Barrier(4)
+    ends: list[str] = []
+
+    def run() -> None:
+        together.wait(10)
+        try:
+            ends.append(submit.submit(upload, message, Context()).status)
+        except submit.NotNow as error:
+            ends.append(error.reason)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert len(world.enhancer.submits) == 1
+    assert len(ends) == 4
+    assert set(ends) <= {"submitted", "claimed"}
+    assert world.tasks_today() == 1
+
+
+# ---------------------------------------------------------------- the contract's error table
+
+
+def error(status: int, kind: str, code: str | None = None, **headers: str) -> Answer:
+    return refusal(status, kind, "the vendor's words", code, **headers)
+
+
+REFUSED = {
+    "400": error(400, "invalid_request_error"),
+    "422": error(422, "invalid_request_error"),
+    "422 invalid_file_type": error(422, "invalid_request_error", "invalid_file_type"),
+    "422 invalid_image_url": error(422, "invalid_request_error", "invalid_image_url"),
+    "400 without a body": Answer(400, b""),
+}
+NOT_NOW = {
+    "401": error(401, "authentication_error"),
+    "402": error(402, "insufficient_quota"),
+    "403": error(403, "forbidden"),
+    "422 no channel, by type": error(422, "service_unavailable_error"),
+    "422 no channel, by code": error(422, "service_unavailable_error", "no_compatible_channel"),
+    "422 model_not_found": error(422, "invalid_request_error", "model_not_found"),
+    "429": error(429, "rate_limit_error"),
+    "429 as a page": Answer(429, b"<html>slow down</html>"),
+    "503 with an error object": error(503, "service_unavailable_error"),
+    "redirect": Answer(307, b"", {"Location": "https://elsewhere.test/"}),
+    "nothing at this URL": Answer(404, b"<html>nginx</html>"),
+    "never sent": NEVER_SENT,
+}
+AMBIGUOUS = {
+    "500": error(500, "server_error"),
+    "500 without a body": Answer(500, b""),
+    "502 of a proxy": Answer(502, b"<html>Bad gateway</html>"),
+    "503 of a proxy": Answer(503, b"<html>Unavailable</html>"),
+    "504": Answer(504, {}),
+    "no answer": NO_ANSWER,
+    "reset after sending": Broken(requests.ConnectionError("reset"), sent=True),
+    "200 without a task": Answer(200, {"status": "pending"}),
+    "200 with a strange id": Answer(200, {"id": "a b"}),
+    "200 of a proxy": Answer(200, b"<html>Welcome</html>"),
+    "200 too long": Answer(200, b" " * (1 << 21)),
+}
+
+
+@pytest.mark.parametrize("reply", REFUSED.values(), ids=REFUSED)
+def test_a_no_to_this_photo_is_a_rejection_and_gives_the_task_back(
+    world: World, submit: ModuleType, reply: Reply
+) -> None:
+    event = world.upload()
+    world.enhancer.on_submit.append(reply)
+    submit.handler(event, Context())
+    submit.handler(event, Context())
+
+    assert len(world.enhancer.submits) == 1
+    row = world.row()
+    assert row["status"] == "rejected"
+    assert row["outcome"]["may_have_cost"] is False
+    assert world.tasks_today() == 0
+    (execution,) = world.executions()
+    assert execution["outcome"] == row["outcome"]
+
+
+@pytest.mark.parametrize("reply", NOT_NOW.values(), ids=NOT_NOW)
+def test_trouble_with_account_or_vendor_waits_and_leaves_no_claim(
+    world: World, submit: ModuleType, reply: Reply
+) -> None:
+    event = world.upload()
+    world.enhancer.on_submit.append(reply)
+    submit.handler(event, Context())
+
+    assert world.rows() == []
+    assert world.tasks_today() == 0
+    assert world.executions() == []
+    (message,) = world.messages()
+    assert message["MessageBody"] == event["Records"][0]["body"]
+    close_breaker(submit)
+    submit.handler(redelivered(message), Context())
+    assert world.row()["status"] == "submitted"
+    assert world.row()["attempt"] == 1
+
+
+@pytest.mark.parametrize("reply", AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_what_may_have_created_a_task_is_unknown_and_never_sent_again(
+    world: World, submit: ModuleType, reply: Reply
+) -> None:
+    event = world.upload()
+    world.enhancer.on_submit.append(reply)
+    submit.handler(event, Context())
+    submit.handler(event, Context())
+
+    assert len(world.enhancer.submits) == 1
+    row = world.row()
+    assert row["status"] == "unknown"
+    assert row["outcome"]["may_have_cost"] is True
+    assert world.tasks_today() == 1
+    assert world.messages() == []
+    (execution,) = world.executions()
+    assert execution["task"] is None
+    assert execution["outcome"]["status"] == "unknown"
+
+
+def test_ambiguous_with_retry_is_sent_exactly_once_more(world: World, function: LoadFunction) -> None:
+    submit = function("submit", AMBIGUOUS_SUBMIT="retry")
+    world.enhancer.on_submit.extend([NO_ANSWER, NO_ANSWER, NO_ANSWER])
+    submit.handler(world.upload(), Context())
+    assert world.executions() == []
+    (message,) = world.messages()
+    submit.handler(redelivered(message), Context())
+    submit.handler(redelivered(message), Context())
+
+    assert len(world.enhancer.submits) == 2
+    assert len(world.messages()) == 1
+    row = world.row()
+    assert (row["status"], row["attempt"]) == ("unknown", 2)
+    (execution,) = world.executions()
+    assert execution["attempt"] == 2
+    assert world.tasks_today() == 2
+
+
+def test_a_second_try_that_was_certainly_not_sent_stays_owed(world: World, function: LoadFunction) -> None:
+    submit = function("submit", AMBIGUOUS_SUBMIT="retry")
+    world.enhancer.on_submit.extend([NO_ANSWER, NEVER_SENT])
+    submit.handler(world.upload(), Context())
+    submit.handler(redelivered(world.messages()[-1]), Context())
+    assert (world.row()["status"], world.row()["attempt"]) == ("unknown", 1)
+    assert world.tasks_today() == 1
+    close_breaker(submit)
+    submit.handler(redelivered(world.messages()[-1]), Context())
+
+    assert (world.row()["status"], world.row()["attempt"]) == ("submitted", 2)
+    assert len(world.enhancer.submits) == 2
+
+
+def test_the_submit_may_answer_with_an_ended_task(world: World, submit: ModuleType) -> None:
+    world.enhancer.on_submit.append(created("task-9", status="failed", progress=100))
+    submit.handler(world.upload(), Context())
+
+    assert world.row()["task_id"] == "task-9"
+
+
+def test_reserved_credits_are_recorded(world: World, submit: ModuleType) -> None:
+    world.enhancer.on_submit.append(created("task-9", usage={"credits_reserved": 12.5}))
+    submit.handler(world.upload(), Context())
+
+    assert float(world.row()["credits"]) == 12.5
+
+
+@pytest.mark.parametrize("strange", [1e-200, 1e200, -1, "soon", None, True, [], {"a": 1}, 5e-324])
+def test_strange_hints_never_lose_a_paid_task(world: World, submit: ModuleType, strange: Any) -> None:
+    hints = {"task_info": {"estimated_time": strange}, "usage": {"credits_reserved": strange}}
+    world.enhancer.on_submit.append(created("task-9", **hints))
+    submit.handler(world.upload(), Context())
+
+    assert world.row()["task_id"] == "task-9"
+    assert len(world.executions()) == 1
+
+
+# ---------------------------------------------------------------- waiting at the back of the queue
+
+
+@pytest.mark.parametrize(
+    ("header", "lowest", "highest"),
+    [("30", 30, 30), ("0", 1, 1), ("86400", 900, 900), ("Fri, 01 Jan 2100 00:00:00 GMT", 900, 900), ("soon", 7, 15)],
+)
+def test_retry_after_is_honoured_within_limits(
+    world: World, submit: ModuleType, header: str, lowest: int, highest: int
+) -> None:
+    world.enhancer.on_submit.append(error(429, "rate_limit_error", Retry_After=header))
+    submit.handler(world.upload(), Context())
+
+    assert lowest <= world.messages()[0]["DelaySeconds"] <= highest
+
+
+def test_waits_are_counted_and_grow_up_to_what_the_queue_allows(world: World, submit: ModuleType) -> None:
+    event = world.upload()
+    for _ in range(12):
+        world.enhancer.on_submit.append(error(429, "rate_limit_error"))
+        submit.handler(event, Context())
+        event = redelivered(world.messages()[-1])
+
+    waits = [int(message["MessageAttributes"]["waits"]["StringValue"]) for message in world.messages()]
+    assert waits == list(range(1, 13))
+    for message, wait in zip(world.messages(), waits, strict=True):
+        longest = min(15 * 2 ** (wait - 1), 900)
+        assert min(longest / 2, 900) - 1 <= message["DelaySeconds"] <= longest
+    assert world.messages()[-1]["DelaySeconds"] == 900
+    assert {message["MessageAttributes"]["reason"]["StringValue"] for message in world.messages()} == {
+        "rate_limit_error"
+    }
+
+
+def test_over_the_daily_limit_uploads_wait(world: World, function: LoadFunction) -> None:
+    submit = function("submit", DAILY_TASK_LIMIT="2")
+    events = [world.upload(f"{n}.jpg") for n in range(3)]
+    for event in events:
+        submit.handler(event, Context())
+
+    assert len(world.enhancer.submits) == 2
+    assert world.tasks_today() == 2
+    (message,) = world.messages()
+    assert message["MessageBody"] == events[2]["Records"][0]["body"]
+    assert message["MessageAttributes"]["reason"]["StringValue"] == "daily_limit"
+    assert len(world.rows()) == 2
+
+
+def test_released_claims_make_room_under_the_daily_limit(world: World, function: LoadFunction) -> None:
+    submit = function("submit", DAILY_TASK_LIMIT="1")
+    world.enhancer.on_submit.extend([NEVER_SENT, error(400, "invalid_request_error")])
+    for key in ("never-sent.jpg", "refused.jpg", "fine.jpg"):
+        submit.handler(world.upload(key), Context())
+        close_breaker(submit)
+
+    assert [row["key"] for row in world.rows() if row["status"] == "submitted"] == ["fine.jpg"]
+    assert world.tasks_today() == 1
+
+
+def test_at_the_limit_a_claimed_upload_is_still_recognised(world: World, function: LoadFunction) -> None:
+    submit = function("submit", DAILY_TASK_LIMIT="1")
+    event = world.upload()
+    submit.handler(event, Context())
+    submit.handler(event, Context())
+
+    assert world.messages() == []
+
+
+# ---------------------------------------------------------------- the breaker
+
+
+def test_in_an_outage_only_the_first_upload_asks(world: World, submit: ModuleType) -> None:
+    world.enhancer.on_submit.extend([error(503, "service_unavailable_error")] * 5)
+    for n in range(5):
+        submit.handler(world.upload(f"{n}.jpg"), Context())
+
+    assert len(world.enhancer.submits) == 1
+    assert len(world.messages()) == 5
+    assert world.tasks_today() == 0
+
+
+def test_rejections_are_told_in_an_outage_too(world: World, submit: ModuleType) -> None:
+    world.enhancer.on_submit.append(NEVER_SENT)
+    submit.handler(world.upload("photo.jpg"), Context())
+    submit.handler(world.upload("text.jpg", b"text"), Context())
+
+    assert world.row()["status"] == "rejected"
+
+
+def test_after_a_time_one_upload_probes(world: World, submit: ModuleType) -> None:
+    now = 0.0
+    submit.BREAKER = Breaker(lambda: now)
+    world.enhancer.on_submit.extend([error(429, "rate_limit_error", Retry_After="30"), created("task-9")])
+    submit.handler(world.upload("1.jpg"), Context())
+    now = 29
+    submit.handler(world.upload("2.jpg"), Context())
+    assert len(world.enhancer.submits) == 1
+    now = 31
+    submit.handler(world.upload("3.jpg"), Context())
+    submit.handler(world.upload("4.jpg"), Context())
+
+    assert len(world.enhancer.submits) == 3
+
+
+# ---------------------------------------------------------------- sending an upload again
+
+
+def set_status(world: World, status: str) -> None:
+    """The workflow's word on the one upload there is."""
+    row = world.row()
+    world.dynamodb.update_item(
+        TableName="ledger",
+        Key={"pk": {"S": row["pk"]}, "sk": {"S": row["sk"]}},
+        UpdateExpression="SET #status = :status",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":status": {"S": status}},
+    )
+
+
+def owners_word(event: Any, attempt: int) -> Any:
+    """The event, as a message with which the owner wants the upload sent again after this attempt."""
+    record = copy.deepcopy(event["Records"][0])
+    record["messageAttributes"]["send-again"] = {"stringValue": str(attempt), "dataType": "Number"}
+    return {"Records": [record]}
+
+
+def test_a_failed_task_that_is_to_be_retried_is_one_more_attempt(world: World, submit: ModuleType) -> None:
+    world.enhancer.on_submit.append(created("task-1", usage={"credits_reserved": 12.5}))
+    event = world.upload()
+    submit.handler(event, Context())
+    set_status(world, "retrying")
+    submit.handler(event, Context())
+    submit.handler(event, Context())
+
+    row = world.row()
+    assert (row["status"], row["attempt"], row["task_id"]) == ("submitted", 2, "task-2")
+    assert row["earlier"] == [{"attempt": 1, "task_id": "task-1", "credits": Decimal("12.5")}]
+    assert sorted(one["attempt"] for one in world.executions()) == [1, 2]
+    assert len(world.enhancer.submits) == 2
+    assert world.tasks_today() == 2
+
+
+def test_a_retry_that_was_certainly_not_sent_stays_to_be_done(world: World, submit: ModuleType) -> None:
+    event = world.upload()
+    submit.handler(event, Context())
+    set_status(world, "retrying")
+    before = world.row()
+    world.enhancer.on_submit.append(NEVER_SENT)
+    submit.handler(event, Context())
+
+    assert world.row() == before
+    assert world.tasks_today() == 1
+
+
+@pytest.mark.parametrize("status", ["failed", "superseded"])
+def test_the_owners_word_sends_an_upload_again_once(world: World, submit: ModuleType, status: str) -> None:
+    event = world.upload()
+    submit.handler(event, Context())
+    set_status(world, status)
+    submit.handler(owners_word(event, 1), Context())
+    submit.handler(owners_word(event, 1), Context())
+    assert len(world.enhancer.submits) == 2
+    set_status(world, status)
+    submit.handler(owners_word(event, 1), Context())
+
+    assert len(world.enhancer.submits) == 2
+    assert world.row()["attempt"] == 2
+
+
+@pytest.mark.parametrize("mode", ["park", "retry"])
+def test_the_owners_word_sends_an_unknown_upload_again(world: World, function: LoadFunction, mode: str) -> None:
+    submit = function("submit", AMBIGUOUS_SUBMIT=mode)
+    event = world.upload()
+    world.enhancer.on_submit.extend([NO_ANSWER, NO_ANSWER])
+    submit.handler(event, Context())
+    submit.handler(event, Context())
+    attempt = int(world.row()["attempt"])
+    submit.handler(owners_word(event, attempt), Context())
+    if mode == "park":  # the next answer is the second without one
+        assert world.row()["status"] == "unknown"
+        submit.handler(owners_word(event, attempt + 1), Context())
+
+    assert world.row()["status"] == "submitted"
+    assert len(world.enhancer.submits) == 3
+
+
+def test_the_owners_word_survives_waiting(world: World, submit: ModuleType) -> None:
+    event = world.upload()
+    submit.handler(event, Context())
+    set_status(world, "failed")
+    world.enhancer.on_submit.append(NEVER_SENT)
+    submit.handler(owners_word(event, 1), Context())
+    close_breaker(submit)
+    submit.handler(redelivered(world.messages()[-1]), Context())
+
+    assert world.row()["status"] == "submitted"
+
+
+def test_the_owners_word_does_not_repeat_what_was_enhanced(world: World, submit: ModuleType) -> None:
+    event = world.upload()
+    submit.handler(event, Context())
+    set_status(world, "enhanced")
+    submit.handler(owners_word(event, 1), Context())
+
+    assert len(world.enhancer.submits) == 1
+
+
+# ---------------------------------------------------------------- the key
+
+
+def test_a_changed_key_is_read_again_once_after_a_401(world: World, submit: ModuleType) -> None:
+    submit.handler(world.upload("first.jpg"), Context())
+    world.secrets.put_secret_value(SecretId="key", SecretString="sk-new")
+    world.enhancer.on_submit.append(error(401, "authentication_error"))
+    submit.handler(world.upload("second.jpg"), Context())
+
+    assert world.enhancer.keys[1:] == [f"Bearer {KEY}", "Bearer sk-new"]
+    assert {row["status"] for row in world.rows()} == {"submitted"}
+
+
+def test_the_same_key_is_not_tried_twice(world: World, submit: ModuleType) -> None:
+    world.enhancer.on_submit.append(error(401, "authentication_error"))
+    submit.handler(world.upload(), Context())
+
+    assert len(world.enhancer.submits) == 1
+
+
+def test_a_new_key_that_is_wrong_too_is_not_tried_again(world: World, submit: ModuleType) -> None:
+    submit.handler(world.upload("first.jpg"), Context())
+    world.secrets.put_secret_value(SecretId="key", SecretString="sk-new")
+    world.enhancer.on_submit.extend([error(401, "authentication_error")] * 3)
+    submit.handler(world.upload("second.jpg"), Context())
+
+    assert len(world.enhancer.keys) == 3
+    assert len(world.messages()) == 1
+
+
+@pytest.mark.parametrize("secret", ["", "  ", "two words", "ключ", '{"key": "sk-1"}\n{}', "line\nbreak"])
+def test_without_a_usable_key_nothing_is_sent(world: World, submit: ModuleType, logs: io.StringIO, secret: str) -> None:
+    world.secrets.delete_secret(SecretId="key", ForceDeleteWithoutRecovery=True)
+    arn = world.secrets.create_secret(Name="key", **({"SecretString": secret} if secret else {}))["ARN"]
+    submit.ENHANCER._key._secret_arn = arn
+    submit.handler(world.upload(), Context())
+
+    assert world.enhancer.submits == []
+    assert world.rows() == []
+    assert world.tasks_today() == 0
+    (message,) = world.messages()
+    assert message["MessageAttributes"]["reason"]["StringValue"] == "key_unavailable"
+    assert "SetKeyCommand" in logs.getvalue()
+    assert not secret.strip() or secret not in logs.getvalue()
+
+
+# ---------------------------------------------------------------- the presigned URL
+
+
+def test_the_presigned_url_opens_this_version_only_for_an_hour(world: World, submit: ModuleType) -> None:
+    event = world.upload("a/my photo+1%.png", PNG)
+    submit.handler(event, Context())
+
+    url = urlsplit(world.enhancer.submits[0]["image_url"])
+    query = {name: values[0] for name, values in parse_qs(url.query).items()}
+    assert url.scheme == "https"
+    assert url.netloc == f"{INPUT}.s3.amazonaws.com"
+    assert unquote(url.path) == "/a/my photo+1%.png"
+    assert query["X-Amz-Algorithm"] == "AWS4-HMAC-SHA256"
+    assert int(query["X-Amz-Expires"]) <= 3600
+    assert query["X-Amz-SignedHeaders"] == "host"
+    assert query["versionId"] == world.row()["version_id"]
+    assert query["response-content-type"] == "image/png"
+
+
+def test_dot_segments_survive_clients_that_resolve_them(world: World, submit: ModuleType) -> None:
+    submit.handler(world.upload("a/./b/../c.jpg"), Context())
+
+    path = urlsplit(world.enhancer.submits[0]["image_url"]).path
+    assert path == "/a/%2E/b/%2E%2E/c.jpg"
+
+
+EVERY_END = {"submitted": created("task-1")} | REFUSED | NOT_NOW | AMBIGUOUS
+
+
+@pytest.mark.parametrize("reply", EVERY_END.values(), ids=EVERY_END)
+def test_neither_url_nor_key_leave_the_function(
+    world: World, submit: ModuleType, logs: io.StringIO, capsys: pytest.CaptureFixture[str], reply: Reply
+) -> None:
+    world.enhancer.on_submit.append(reply)
+    submit.handler(world.upload(), Context())
+
+    assert_no_secrets(world, logs, capsys)
+
+
+QUOTES = {
+    "the URL": "could not fetch {url}",
+    "the URL, encoded": "could not fetch {encoded}",
+    "the URL in a page": '<a href="{url}">broken</a>',
+    "the URL and the key": "{url} with {key}: {key}{url}",
+    "a part of the URL": "bad query {query}",
+    "a long text": "x" * 480 + "{url}",
+    "the key": "no such key: {key}",
+    "the signature": "bad {signature}",
+}
+
+
+@pytest.mark.parametrize("status", [400, 402, 422, 429, 500, 503])
+@pytest.mark.parametrize("where", ["message", "code", "type"])
+@pytest.mark.parametrize("words", QUOTES.values(), ids=QUOTES)
+def test_what_the_vendor_quotes_back_is_taken_out(
+    world: World,
+    submit: ModuleType,
+    logs: io.StringIO,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+    where: str,
+    words: str,
+) -> None:
+    answer = submit.ENHANCER.submit
+
+    def quoting(url: str, options: Any) -> Any:
+        encoded, query = quote(url, safe=""), urlsplit(url).query
+        text = words.format(
+            url=url, encoded=encoded, query=query, signature=query[query.index("X-Amz-Signature") :], key=KEY
+        )
+        error = {"message": "no", "type": "invalid_request_error"} | {where: text}
+        world.enhancer.on_submit.append(Answer(status, {"error": error}))
+        return answer(url, options)
+
+    submit.ENHANCER.submit = quoting
+    submit.handler(world.upload(), Context())
+
+    assert_no_secrets(world, logs, capsys)
+
+
+def assert_no_secrets(world: World, logs: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
+    stored = str(world.rows()) + str(world.executions()) + str(world.messages())
+    sent = "".join(str(call.request["body"]) for call in world.calls)
+    for where in (stored, sent, logs.getvalue(), *capsys.readouterr()):
+        assert "X-Amz-Signature=" not in where.replace("X-Amz-Signature=[redacted]", "")
+        assert "X-Amz-Signature%3D" not in where.replace("X-Amz-Signature%3D[redacted]", "")
+        assert KEY not in where
+    assert logs.getvalue()
+
+
+# ---------------------------------------------------------------- telling and settings
+
+
+def test_a_rejection_by_the_enhancer_says_its_words(world: World, submit: ModuleType) -> None:
+    world.enhancer.on_submit.append(refusal(422, "invalid_request_error", "this is a drawing", "invalid_file_type"))
+    submit.handler(world.upload(), Context())
+
+    outcome = world.row()["outcome"]
+    assert outcome["code"] == "invalid_file_type"
+    assert "this is a drawing" in outcome["message"]
+
+
+def test_metrics_count_what_happened(world: World, submit: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    submit.handler(world.upload(), Context())
+
+    metrics = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert metrics["UploadsReceived"] == [1.0]
+    assert metrics["TasksCreated"] == [1.0]
+    assert metrics["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Lumendrop"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DAILY_TASK_LIMIT", "0"), ("MAX_UPLOAD_BYTES", "many"), ("AMBIGUOUS_SUBMIT", "maybe"), ("MAX_WAIT_MINUTES", "")],
+)
+def test_bad_settings_are_found_at_cold_start(function: LoadFunction, name: str, value: str) -> None:
+    with pytest.raises(RuntimeError, match=name.lower()):
+        function("submit", **{name: value})
+
+
+def test_missing_settings_are_named(function: LoadFunction, monkeypatch: pytest.MonkeyPatch) -> None:
+    function("submit")
+    monkeypatch.delenv("LEDGER_TABLE")
+    from tests.unit.world import load
+
+    with pytest.raises(RuntimeError, match="ledger_table"):
+        load("submit")

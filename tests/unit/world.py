@@ -1,0 +1,276 @@
+"""What the functions meet in these tests: moto's AWS, and an enhancer faked at its HTTP interface."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import sys
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import boto3
+import requests
+from boto3.dynamodb.types import TypeDeserializer
+from requests import PreparedRequest
+from requests.adapters import HTTPAdapter
+from samtranslator.yaml_helper import yaml_parse
+from urllib3 import HTTPResponse
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
+
+API = "https://enhancer.test"
+KEY = "sk-secret-4711"
+INPUT, OUTPUT = "input-bucket", "output-bucket"
+
+JPEG = b"\xff\xd8\xff\xe0" + b"\x00" * 500 + b"\xff\xd9"
+PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 500 + b"IEND\xaeB`\x82"
+WEBP = b"RIFF" + (500).to_bytes(4, "little") + b"WEBP" + b"\x00" * 496
+HEIC = (24).to_bytes(4, "big") + b"ftypheic" + b"\x00" * 4 + b"mif1heic" + b"\x00" * 500
+
+RESULT_URL = "https://results.test/a/result.jpg?token=result-token"
+
+
+def sample(name: str) -> Any:
+    """A sample event of events/, anew each time."""
+    return json.loads((ROOT / "events" / f"{name}.json").read_text())
+
+
+class Context:
+    """Lambda's context, as far as the functions and Powertools look at it."""
+
+    function_name = "function"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:function"
+    aws_request_id = "00000000-0000-0000-0000-000000000000"
+
+    def __init__(self, seconds: float = 60) -> None:
+        self.seconds = seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self.seconds * 1000)
+
+
+@dataclass
+class Answer:
+    """What the enhancer answers; `body` is sent as JSON unless it is bytes."""
+
+    status: int = 200
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Broken:
+    """A request that ends in `error`, before (`sent` False) or after the enhancer got its body."""
+
+    error: Exception
+    sent: bool
+
+
+Reply = Answer | Broken
+
+
+def created(task_id: str, **more: Any) -> Answer:
+    """The contract's answer to a submit."""
+    task = {
+        "created": 1757165031,
+        "id": task_id,
+        "model": "phota-image-enhance",
+        "object": "image.generation.task",
+        "progress": 0,
+        "status": "pending",
+        "task_info": {"can_cancel": True, "estimated_time": 45},
+        "type": "image",
+    }
+    return Answer(200, task | more)
+
+
+def refusal(status: int, kind: str, message: str = "no", code: str | None = None, **headers: str) -> Answer:
+    """The contract's error body."""
+    error = {"message": message, "type": kind} | ({"code": code} if code else {})
+    return Answer(status, {"error": error}, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def completed(url: str = RESULT_URL) -> Answer:
+    return Answer(200, {"id": "task-1", "status": "completed", "progress": 100, "results": [{"url": url}]})
+
+
+class FakeEnhancer:
+    """Answers `on_submit`, `on_status` and `on_result` in turn; then with a new task, that it waits, with a JPEG."""
+
+    def __init__(self) -> None:
+        self.on_submit: deque[Reply] = deque()
+        self.on_status: deque[Reply] = deque()
+        self.on_result: deque[Reply] = deque()
+        self.submits: list[dict[str, Any]] = []
+        self.keys: list[str] = []
+        self.asked: list[str] = []
+        self.downloads: list[PreparedRequest] = []
+
+    def send(self, adapter: HTTPAdapter, request: PreparedRequest, **_: object) -> requests.Response:
+        """Stands in for HTTPAdapter.send."""
+        reply = self._reply(request)
+        if isinstance(reply, Broken):
+            raise reply.error
+        body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        raw = HTTPResponse(io.BytesIO(body), reply.headers, reply.status, preload_content=False)
+        return adapter.build_response(request, raw)  # type: ignore[no-untyped-call]  # the stubs leave it open
+
+    def _reply(self, request: PreparedRequest) -> Reply:
+        url = str(request.url)
+        if url.startswith("https://results.test/"):
+            self.downloads.append(request)
+            return self.on_result.popleft() if self.on_result else Answer(200, JPEG)
+        self.keys.append(request.headers["Authorization"])
+        if url == f"{API}/v1/images/generations":
+            return self._submit(request)
+        self.asked.append(url)
+        return self.on_status.popleft() if self.on_status else Answer(200, {"status": "processing"})
+
+    def _submit(self, request: PreparedRequest) -> Reply:
+        reply = self.on_submit.popleft() if self.on_submit else created(f"task-{len(self.submits) + 1}")
+        if not isinstance(reply, Broken) or reply.sent:
+            body: Any = request.body
+            self.submits.append(json.loads(body.read()))
+        return reply
+
+
+@cache
+def _client(service: str) -> Any:
+    """Made once: a client takes longer than most tests."""
+    return boto3.client(service)  # type: ignore[call-overload]  # any of the services above
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that a function made to AWS; `request` is botocore's, with `url_path`, `headers` and `body`."""
+
+    operation: str
+    request: dict[str, Any]
+
+
+class World:
+    """The stack's resources in moto, under the names that the template's references stand for here."""
+
+    def __init__(self) -> None:
+        self.enhancer = FakeEnhancer()
+        self.calls: list[Call] = []
+        self.s3 = _client("s3")
+        self.sqs = _client("sqs")
+        self.dynamodb = _client("dynamodb")
+        self.secrets = _client("secretsmanager")
+        self.stepfunctions = _client("stepfunctions")
+        for bucket in (INPUT, OUTPUT):
+            self.s3.create_bucket(Bucket=bucket)
+            self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        table = TEMPLATE["Resources"]["LedgerTable"]["Properties"]
+        self.dynamodb.create_table(
+            TableName="ledger",
+            **{name: table[name] for name in ("BillingMode", "AttributeDefinitions", "KeySchema")},
+        )
+        self.secret_arn = self.secrets.create_secret(Name="key", SecretString=KEY)["ARN"]
+        self.queue_url = self.sqs.create_queue(QueueName="uploads")["QueueUrl"]
+        self.workflow_arn = self.stepfunctions.create_state_machine(
+            name="workflow",
+            definition=json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}),
+            roleArn="arn:aws:iam::123456789012:role/workflow",
+        )["stateMachineArn"]
+
+    def environment(self, function: str, **overrides: str) -> dict[str, str]:
+        """The environment that the template gives a function, its parameters at their defaults."""
+        values = {name: str(one.get("Default", "")) for name, one in TEMPLATE["Parameters"].items()}
+        values |= {
+            "ApiBaseUrl": API,
+            "KeySecret": self.secret_arn,
+            "LedgerTable": "ledger",
+            "UploadQueue": self.queue_url,
+            "Workflow": self.workflow_arn,
+            "OutputBucket": OUTPUT,
+        }
+        resource = next(
+            one["Properties"]
+            for one in TEMPLATE["Resources"].values()
+            if one["Type"] == "AWS::Serverless::Function" and one["Properties"]["CodeUri"] == f"functions/{function}/"
+        )
+        variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"] | resource["Environment"]["Variables"]
+        return {
+            name: values[one["Ref"]] if isinstance(one, dict) else one for name, one in variables.items()
+        } | overrides
+
+    def put(self, key: str, body: bytes = JPEG, metadata: Mapping[str, str] | None = None) -> str:
+        """Uploads an object and returns its version id."""
+        return self.s3.put_object(Bucket=INPUT, Key=key, Body=body, Metadata=metadata or {})["VersionId"]
+
+    def upload(self, key: str = "a/photo.jpg", body: bytes = JPEG, metadata: Mapping[str, str] | None = None) -> Any:
+        """Uploads an object and returns the event that brings it to submit: the sample event, for this object."""
+        event = sample("submit")
+        found = {"key": key, "version-id": self.put(key, body, metadata), "size": len(body)}
+        return edited(event, **found)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The ledger's rows of uploads."""
+        return [row for row in self._scan() if row["pk"].startswith("upload#")]
+
+    def row(self) -> dict[str, Any]:
+        """The one row there is."""
+        (row,) = self.rows()
+        return row
+
+    def tasks_today(self) -> int:
+        """What the day's counter says."""
+        return sum(int(row["tasks"]) for row in self._scan() if row["pk"].startswith("day#"))
+
+    def _scan(self) -> list[dict[str, Any]]:
+        read = TypeDeserializer().deserialize
+        items = self.dynamodb.scan(TableName="ledger")["Items"]
+        return [{name: read(value) for name, value in item.items()} for item in items]
+
+    def messages(self) -> list[dict[str, Any]]:
+        """What the functions sent to the queue: the parameters of SendMessage."""
+        return [json.loads(call.request["body"]) for call in self.calls if call.operation == "SendMessage"]
+
+    def executions(self) -> list[dict[str, Any]]:
+        """The inputs of the workflow's executions, with their names under `name`."""
+        found = self.stepfunctions.list_executions(stateMachineArn=self.workflow_arn)["executions"]
+        return [
+            json.loads(self.stepfunctions.describe_execution(executionArn=one["executionArn"])["input"])
+            | {"name": one["name"]}
+            for one in found
+        ]
+
+
+def edited(event: Any, **object_fields: Any) -> Any:
+    """An SQS event whose message is about another object."""
+    body = json.loads(event["Records"][0]["body"])
+    body["detail"]["bucket"]["name"] = INPUT
+    body["detail"]["object"] |= object_fields
+    event["Records"][0]["body"] = json.dumps(body, ensure_ascii=False)
+    return event
+
+
+def load(function: str) -> ModuleType:
+    """Runs functions/<function>/app.py as a cold start does, in the environment there is now."""
+    name = f"lumendrop_function_{function}"
+    spec = importlib.util.spec_from_file_location(name, ROOT / "functions" / function / "app.py")
+    assert spec and spec.loader
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def redelivered(message: Mapping[str, Any]) -> Any:
+    """The event that brings back what a function sent to the queue."""
+    event = sample("submit")
+    event["Records"][0]["body"] = message["MessageBody"]
+    event["Records"][0]["messageAttributes"] = {
+        name: {"stringValue": one["StringValue"], "dataType": one["DataType"]}
+        for name, one in message["MessageAttributes"].items()
+    }
+    return event
