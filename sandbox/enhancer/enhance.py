@@ -16,9 +16,11 @@ import pyvips  # type: ignore[import-untyped]  # it ships no types
 LONG_SIDE = {"1K": 1024, "4K": 4096}
 MAX_PIXELS = 100_000_000
 ROUNDS = 2
-DEFAULT_CREATIVITY = 0.05
-JPEG_QUALITY = 92
+JPEG_QUALITY = 95
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+
+# Every photo comes once: libvips' cache of results would only hold memory.
+pyvips.cache_set_max(0)
 
 Floats = npt.NDArray[np.float64]
 
@@ -40,22 +42,30 @@ class Enhanced:
 def enhance(
     data: bytes, to: Path, resolution: str, creativity: float | None = None, resemblance: float | None = None
 ) -> Enhanced:
-    """Enhance one photo (the bytes of a JPEG, PNG, WebP or HEIC/HEIF file) and write it to `to`.
+    """Enhance one photo and write it to `to`: a PNG when it has transparency, else a JPEG.
 
-    The long side becomes 1,024 (`1K`) or 4,096 (`4K`) pixels. `creativity` (0 to 1) is how far the result may
-    depart from the input: denoising, local contrast, sharpening. `resemblance` (0 to 1) is how strictly it must
-    shrink back to the input. The file is a PNG when the photo has transparency, else a JPEG. Raises ImageError.
+    Takes what `enhanced_pixels` takes, and raises what it raises.
     """
-    if creativity is None:
-        creativity = DEFAULT_CREATIVITY
-        resemblance = 1.0 if resemblance is None else resemblance
-    if resemblance is None:
-        resemblance = 1.0 - creativity
+    return _write(enhanced_pixels(data, resolution, creativity, resemblance), to)
+
+
+def enhanced_pixels(
+    data: bytes, resolution: str, creativity: float | None = None, resemblance: float | None = None
+) -> pyvips.Image:
+    """The enhanced photo, 8 bits a band, sRGB or grey; `data` is a JPEG, PNG, WebP or HEIC/HEIF file.
+
+    The long side becomes 1,024 (`1K`) or 4,096 (`4K`) pixels. `creativity` (0 to 1, default 0) is how far the
+    result may depart from the input: denoising, local contrast, sharpening. `resemblance` (0 to 1, default what
+    creativity leaves) is how strictly it must shrink back to the input. Raises ImageError.
+    """
+    creativity = creativity or 0.0
+    resemblance = 1.0 - creativity if resemblance is None else resemblance
+    long_side = LONG_SIDE[resolution]
     try:
-        photo = _prepare(_decode(data), LONG_SIDE[resolution])
-        return _write(_enlarge(photo, LONG_SIDE[resolution], creativity, resemblance), to)
+        photo = _prepare(_decode(data), long_side)
     except pyvips.Error as error:
         raise ImageError("the image is damaged or incomplete") from error
+    return _enlarge(photo, long_side, creativity, resemblance)
 
 
 def kind_of(data: bytes) -> str | None:
@@ -138,7 +148,7 @@ def _fit(image: pyvips.Image, long_side: int) -> tuple[int, int]:
 def _enlarge(photo: pyvips.Image, long_side: int, creativity: float, resemblance: float) -> pyvips.Image:
     width, height = _fit(photo, long_side)
     if not photo.hasalpha():
-        return _enlarge_colours(photo.cast("float"), width, height, creativity, resemblance).cast("uchar")
+        return _enlarge_colours(photo, width, height, creativity, resemblance).cast("uchar")
     # Premultiplied, or the colour hidden under transparent pixels would bleed into its surroundings.
     flat = photo.premultiply()
     colours = _enlarge_colours(flat[: flat.bands - 1], width, height, creativity, resemblance)
@@ -151,14 +161,14 @@ def _enlarge_colours(
 ) -> pyvips.Image:
     scale = max(width, height) / max(photo.width, photo.height)
     strict = _back_projection(scale, resemblance)
-    calm = _calmed(photo, creativity) if creativity else photo
+    calm = _calmed(photo, creativity) if creativity else photo.cast("float")
     faithful = _in_memory(_enlarged(calm.convsep(strict), width, height))
-    if not creativity:
+    if (scale > 1 and not creativity) or min(width, height) < 3:
         return faithful
     free = _in_memory(_crisp(faithful, scale, creativity))
     # Near a scale of 1 the input has every pixel of the result: shrinking back would leave no room at all.
     weight = resemblance * min(1.0, scale - 1.0)
-    if weight <= 0:
+    if weight < 0.1:
         return free
     departed = calm - photo + _shrunk(free.cast("short") - faithful, photo.width, photo.height)
     return (free - _enlarged((departed * weight).convsep(strict).copy_memory(), width, height)).rint()
@@ -215,26 +225,27 @@ def _there_and_back(scale: float) -> Floats:
 
 def _calmed(photo: pyvips.Image, creativity: float) -> pyvips.Image:
     """Less noise, more local contrast, at the input's own size."""
-    smooth = photo.gaussblur(1.0, precision="float")
-    detail = photo - smooth
+    smooth = photo.gaussblur(1.0)
+    detail = (photo - smooth).cast("float")
+    power = detail * detail
     threshold = 3.0 * creativity * _noise(photo)
-    kept = detail**2 / (detail**2 + (threshold**2 + 1e-6))
-    calm = (smooth + detail * kept).copy_memory()
-    eighth = calm.resize(max(1 / 8, 1 / min(calm.width, calm.height)))
-    surroundings = eighth.gaussblur(max(eighth.width, eighth.height) / 32)
-    return calm + (calm - _enlarged(surroundings, calm.width, calm.height)) * (creativity / 2)
+    calm = smooth + detail * (power / (power + (threshold**2 + 1e-6)))
+    eighth = photo.resize(max(1 / 8, 1 / min(photo.width, photo.height)))
+    surroundings = eighth.gaussblur(max(eighth.width, eighth.height) / 32).copy_memory()
+    return calm + (calm - _enlarged(surroundings, photo.width, photo.height)) * (creativity / 2)
 
 
 def _noise(photo: pyvips.Image) -> float:
-    """Standard deviation of the noise, 0 to 255 (Immerkaer, 1996)."""
+    """Standard deviation of the noise in the photo's middle, 0 to 255 (Immerkaer, 1996)."""
+    middle = photo.smartcrop(min(1024, photo.width), min(1024, photo.height), interesting="centre")
     mask = pyvips.Image.new_from_array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
-    mean: float = photo.conv(mask, precision="float").abs().avg()
+    mean: float = middle.cast("float").conv(mask, precision="float").abs().avg()
     return mean * float(np.sqrt(np.pi / 2)) / 6
 
 
 def _crisp(large: pyvips.Image, scale: float, creativity: float) -> pyvips.Image:
     """Sharpened, but no brighter or darker than the neighbours: edges get steeper without halos."""
-    sharp = large + (large - large.gaussblur(min(3.0, 0.6 * scale))) * (2 * creativity)
+    sharp = large + (large - large.gaussblur(min(3.0, 0.6 * scale))) * (2 * creativity + (0.4 if scale <= 1.0 else 0.0))
     return sharp.maxpair(large.rank(3, 3, 0)).minpair(large.rank(3, 3, 8))
 
 

@@ -31,7 +31,8 @@ def enhancer(running: Enhancer) -> Enhancer:
 @pytest.fixture(scope="session")
 def small() -> bytes:
     """A JPEG of 96 x 64 pixels."""
-    return gradient(96, 64).jpegsave_buffer(Q=95)
+    data: bytes = gradient(96, 64).jpegsave_buffer(Q=95)
+    return data
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import pyvips
+import pyvips  # type: ignore[import-untyped]  # it ships no types
 import requests
 
 ROOT = Path(__file__).parents[2]

@@ -64,9 +64,9 @@ def test_an_error_can_come_without_an_error_object(enhancer: Enhancer, small_url
 def test_an_ambiguous_answer_may_have_created_a_task(
     enhancer: Enhancer, small_url: str, kind: str, created: bool
 ) -> None:
-    more: dict[str, Any] = {"reset": {}, "hang": {"seconds": 0.3}, "http": {"status": 500}}[kind]
+    fields: dict[str, dict[str, Any]] = {"reset": {}, "hang": {"seconds": 0.3}, "http": {"status": 500}}
     before, balance = enhancer.tasks(), enhancer.account()["credits"]
-    submit_faults(enhancer, {"kind": kind, "created": created, **more})
+    submit_faults(enhancer, {"kind": kind, "created": created, **fields[kind]})
     if kind == "http":
         assert enhancer.submit(small_url).status_code == 500
     else:

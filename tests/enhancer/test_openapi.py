@@ -1,11 +1,11 @@
 """The enhancer against its own OpenAPI description."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
-
 from sandbox.enhancer.faults import FaultPlan, Faults
 from sandbox.enhancer.server import Sandbox, create_app
 from sandbox.enhancer.tasks import Account, TaskStore
@@ -33,7 +33,5 @@ def test_the_server_shows_this_description(enhancer: Enhancer) -> None:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_every_operation_keeps_to_its_description(case: schemathesis.Case, running: Enhancer) -> None:
-    case.call_and_validate(
-        base_url=running.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=WAIT_SECONDS
-    )
+def test_every_operation_keeps_to_its_description(case: schemathesis.Case[Any], running: Enhancer) -> None:
+    case.call_and_validate(base_url=running.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=WAIT_SECONDS)
