@@ -4,6 +4,7 @@ import shlex
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from rich.console import Console
 
@@ -11,6 +12,7 @@ from sandbox.start import Sandbox, sandbox
 from sandbox.watch import Sight, Watch
 
 SECONDS_BETWEEN_LOOKS = 0.5
+EMPTY = ("skipped", "An empty object is no photo.")
 CREDENTIALS = "AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1"
 
 
@@ -57,29 +59,28 @@ Ctrl-C stops it; nothing is kept. Uploads show here:
 def changes(running: Sandbox) -> Iterator[str]:
     """A line for each change of an upload's state, for as long as it is asked."""
     watch = Watch(running)
-    seen: dict[tuple[str, str], str] = {}
+    dropped: set[tuple[str, datetime]] = set()
+    states: dict[tuple[str, str], str] = {}
     while True:
-        for version, is_empty in _uploads(running):
-            if version not in seen:
-                seen[version] = "skipped" if is_empty else "dropped"
-                yield _line(version[0], seen[version], "An empty object is no photo." if is_empty else "")
+        for upload in _uploads(running):
+            if (upload["Key"], upload["LastModified"]) not in dropped:
+                dropped.add((upload["Key"], upload["LastModified"]))
+                yield _line(upload["Key"], *(("dropped",) if upload["Size"] else EMPTY))
         for sight in watch.look():
-            version = (sight.key, sight.version_id)
-            if seen.get(version) != sight.state:
-                seen[version] = sight.state
+            if states.get((sight.key, sight.version_id)) != sight.state:
+                states[sight.key, sight.version_id] = sight.state
                 yield _line(sight.key, sight.state, _explanation(sight, running))
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def _uploads(running: Sandbox) -> Iterator[tuple[tuple[str, str], bool]]:
-    """Key and version id of each upload, and whether it is empty, as folder markers are."""
+def _uploads(running: Sandbox) -> Iterator[dict[str, Any]]:
+    # Not their versions: moto keeps a copy of each object for every time that those are listed.
     pages = (
         running.cloud.client("s3")
-        .get_paginator("list_object_versions")
+        .get_paginator("list_objects_v2")
         .paginate(Bucket=running.cloud.outputs["InputBucketName"])
     )
-    for version in (one for page in pages for one in page.get("Versions", [])):
-        yield (version["Key"], version["VersionId"]), version["Size"] == 0
+    yield from (upload for page in pages for upload in page.get("Contents", []))
 
 
 def _explanation(sight: Sight, running: Sandbox) -> str:
