@@ -52,6 +52,8 @@ def fetch(url: str, path: Path, *, most_bytes: int, seconds: float, allow_loopba
             return _save(response, path, most_bytes, deadline)
         except InvalidIPAddress:
             raise DownloadRefused("The result's link leads to an address that is not public.") from None
+        except ValueError:  # requests reads a redirect's Location before anybody could check it
+            raise DownloadRefused("The result's link, or one that it redirects to, is not a URL.") from None
         except (requests.RequestException, HTTPError, OSError) as error:
             raise DownloadFailed(f"The result could not be downloaded ({type(error).__name__}).") from None
 
