@@ -78,7 +78,8 @@ class Cloud:
         self._logs: dict[str, deque[str]] = {}
         self._clients: dict[tuple[str, str], Any] = {}
         self._clients_lock = Lock()
-        self._permissions = Permissions(DomainDispatcherApplication(create_backend_app), ACCOUNT, region)
+        moto = moto_gaps.publishing_afterwards(DomainDispatcherApplication(create_backend_app))
+        self._permissions = Permissions(moto, ACCOUNT, region)
         self._closing = contextlib.ExitStack()
         if not _only_one.acquire(blocking=False):
             raise CloudError("another sandbox cloud is open in this process; close it first")
@@ -294,10 +295,11 @@ class Cloud:
         logs.put_log_events(function.log_group, stream, [{"timestamp": now, "message": line} for line in lines])
 
     def _client(self, service: str, role: str) -> Any:
+        make: Any = self._session.client
         with self._clients_lock:
             if (service, role) not in self._clients:
                 keys = self._permissions.credentials(role) if role else _OWNER
-                self._clients[service, role] = self._session.client(
+                self._clients[service, role] = make(
                     service,
                     endpoint_url=self.endpoint,
                     region_name=self.region,

@@ -138,5 +138,5 @@ class Poller:
 
 
 def _attribute(value: dict[str, Any]) -> dict[str, Any]:
-    lists = {"stringListValues": [], "binaryListValues": []}
+    lists: dict[str, Any] = {"stringListValues": [], "binaryListValues": []}
     return {name[0].lower() + name[1:]: item for name, item in value.items()} | lists

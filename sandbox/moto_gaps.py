@@ -1,28 +1,41 @@
 """What moto does differently from AWS and the sandbox needs right: one function a gap, undone when the cloud closes."""
 
+# ruff: noqa: SLF001  # bridging moto means reaching into it
+
 import contextlib
+import copy
 import json
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
-from threading import Lock
-from typing import Any
+from threading import Lock, local
+from typing import Any, cast
 
 from jsonata.jsonata import Jsonata
 from moto.awslambda.models import LambdaFunction
 from moto.core.config import default_user_config
 from moto.events.models import Rule, events_backends
+from moto.events.utils import EventMessageType
 from moto.iam.access_control import PermissionResult
 from moto.logs.models import LogGroup
 from moto.s3 import notifications
 from moto.s3.models import FakeBucket
 from moto.sqs.models import Queue, SQSBackend
 from moto.stepfunctions.parser import models as state_machines
+from moto.stepfunctions.parser.api import EvaluationFailedEventDetails, HistoryEventType
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
+from moto.stepfunctions.parser.asl.component.common.string.string_expression import StringJSONata
+from moto.stepfunctions.parser.asl.component.intrinsic import jsonata as intrinsic
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_aws_sdk
 from moto.stepfunctions.parser.asl.eval import states, variable_store
+from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.jsonata import jsonata
+from moto.stepfunctions.parser.asl.jsonata.jsonata import IllegalJSONataVariableReference, JSONataException
 from moto.stepfunctions.parser.asl.utils import encoding
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
@@ -64,6 +77,7 @@ def bridged(
         _leave_bucket_policies_to_the_sandbox(replace)
         _name_log_groups_as_aws_does(replace)
         _ask_queues_before_sending(replace, may)
+        _start_executions_from_rules(replace, service_client)
         _serialise_queues(replace)
         _serialise_starts(replace)
         _invoke_functions(replace, invoke)
@@ -83,8 +97,7 @@ def _replacer(stack: contextlib.ExitStack) -> Replace:
 
 def _execute_state_machines(replace: Replace) -> None:
     # Moto answers executions with canned data unless told to execute them.
-    settings = default_user_config["stepfunctions"]
-    replace(_Items(settings), "execute_state_machine", True)
+    replace(_Items(cast(dict[str, Any], default_user_config["stepfunctions"])), "execute_state_machine", True)
 
 
 class _Items:
@@ -102,14 +115,58 @@ class _Items:
 
 def _evaluate_jsonata(replace: Replace) -> None:
     # Moto has no evaluator of its own.
-    replace(jsonata, "_eval_jsonata", lambda expression: Jsonata(expression).evaluate(None))
+    replace(jsonata, "_eval_jsonata", _evaluated)
 
-    # Moto writes strings between quotes as they are, so a quote in a variable broke the expression.
+    # Moto writes strings between quotes as they are, so a quote in a variable broke the expression; and it writes
+    # emoji as two escapes, which the evaluator does not put together again.
     def declare(bindings: dict[str, Any]) -> str:
-        return "".join(f"{name}:={to_json_str(value, (',', ':'))};" for name, value in bindings.items())
+        encoder = encoding._DateTimeEncoder(ensure_ascii=False)
+        return "".join(f"{name}:={encoder.encode(value)};" for name, value in bindings.items())
 
     for module in (jsonata, states, variable_store):
         replace(module, "encode_jsonata_variable_declarations", declare)
+
+    # An expression that can't be evaluated is a States.QueryEvaluationError, which may be caught; moto makes it a
+    # States.Runtime, which may not.
+    evaluate = StringJSONata._eval_body
+
+    def evaluate_or_fail(self: StringJSONata, env: Any) -> None:
+        try:
+            evaluate(self, env)
+        except (JSONataException, IllegalJSONataVariableReference) as error:
+            cause = f"The JSONata expression '{self.expression}' threw an error during evaluation. {error}"
+            raise FailureEventException(_evaluation_failed(env, cause)) from error
+
+    replace(StringJSONata, "_eval_body", evaluate_or_fail)
+
+    # Moto lets these two answer that they are not supported, as if that were their result.
+    supported = {
+        name: function
+        for name, function in intrinsic._DECLARATION_BY_VARIABLE_REFERENCE.items()
+        if name not in ("$uuid", "$hash")
+    }
+    replace(intrinsic, "_DECLARATION_BY_VARIABLE_REFERENCE", supported)
+
+
+def _evaluated(expression: str) -> Any:
+    try:
+        return Jsonata(expression).evaluate(None)
+    except Exception as error:
+        # The evaluator lets through whatever Python raises on a wrong type or value.
+        raise JSONataException(type(error).__name__, str(error)) from error
+
+
+def _evaluation_failed(env: Any, cause: str) -> FailureEvent:
+    name = StatesErrorName(typ=StatesErrorNameType.StatesQueryEvaluationError)
+    return FailureEvent(
+        env=env,
+        error_name=name,
+        event_type=HistoryEventType.EvaluationFailed,
+        event_details=cast(
+            EventDetails,
+            {"evaluationFailedEventDetails": EvaluationFailedEventDetails(cause=cause, error=name.error_name)},
+        ),
+    )
 
 
 def _name_errors_as_aws_does(replace: Replace) -> None:
@@ -158,6 +215,9 @@ def _publish_ended_executions(replace: Replace, account: str, region: str) -> No
     def publish(self: Any) -> None:
         terminated(self)
         detail = json.loads(to_json_str(self.execution.to_describe_output()))
+        # DescribeExecution gives the output as JSON, of a string too; moto gives the string itself.
+        if isinstance(self.execution.output, str):
+            self.execution.output = to_json_str(self.execution.output)
         milliseconds = {
             name: int(datetime.fromisoformat(detail[name]).timestamp() * 1000) for name in ("startDate", "stopDate")
         }
@@ -194,9 +254,38 @@ def _publish_s3_events(replace: Replace, account: str) -> None:
             "reason": _REASONS.get(name, name),
         }
         kind = notifications._detail_type(event_name)
-        _publish(account, bucket.region_name, source="aws.s3", kind=kind, resource=bucket.arn, detail=detail)
+        event = partial(
+            _publish, account, bucket.region_name, source="aws.s3", kind=kind, resource=bucket.arn, detail=detail
+        )
+        _of_this_request.events[bucket.name, key.name, key.version_id, kind] = event
 
     replace(notifications, "_send_event_bridge_message", send)
+
+
+class _Events(local):
+    """What the request that a thread handles has to tell EventBridge; the last of a kind about an object counts."""
+
+    def __init__(self) -> None:
+        self.events: dict[tuple[str, str, str | None, str], Callable[[], None]] = {}
+
+
+_of_this_request = _Events()
+
+
+def publishing_afterwards(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """A WSGI application that sends its S3 events once the request is done with.
+
+    Moto sends them in the middle: before an object has its metadata, and for a multipart upload twice.
+    """
+
+    def run(environ: Any, start_response: Any) -> Iterable[bytes]:
+        _of_this_request.events = {}
+        content = app(environ, start_response)
+        for publish in _of_this_request.events.values():
+            publish()
+        return content
+
+    return run
 
 
 def _leave_bucket_policies_to_the_sandbox(replace: Replace) -> None:
@@ -224,6 +313,22 @@ def _ask_queues_before_sending(replace: Replace, may: Callable[..., bool]) -> No
             send(self, queue, event, group)
 
     replace(Rule, "_send_to_sqs_queue", send_if_allowed)
+
+
+def _start_executions_from_rules(replace: Replace, service_client: Callable[[str, str], Any]) -> None:
+    # Moto knows no rule whose target is a state machine.
+    send = Rule.send_to_targets
+
+    def send_and_start(self: Any, event: Any, transform_input: bool = True) -> None:
+        machines = [target for target in self.targets if ":stateMachine:" in target["Arn"]]
+        others = copy.copy(self)
+        others.targets = [target for target in self.targets if target not in machines]
+        send(others, event, transform_input)
+        for target in machines if self.event_pattern.matches_event(event) else []:
+            client = service_client("stepfunctions", target["RoleArn"])
+            client.start_execution(stateMachineArn=target["Arn"], input=json.dumps(event))
+
+    replace(Rule, "send_to_targets", send_and_start)
 
 
 def _serialise_queues(replace: Replace) -> None:
@@ -272,7 +377,7 @@ def _publish(account: str, region: str, *, source: str, kind: str, resource: str
     }
     for rule in list(events_backends[account][region].event_buses["default"].rules.values()):
         if rule.state == "ENABLED":
-            rule.send_to_targets(dict(event), transform_input=False)
+            rule.send_to_targets(cast(EventMessageType, dict(event)), transform_input=False)
 
 
 def _invoke_functions(replace: Replace, invoke: Callable[..., bytes]) -> None:
@@ -286,6 +391,6 @@ def _invoke_functions(replace: Replace, invoke: Callable[..., bytes]) -> None:
 def stop_executions(account: str, region: str) -> None:
     """Stop every execution that still runs, as StopExecution would."""
     for machine in state_machines.stepfunctions_parser_backends[account][region].state_machines:
-        for execution in machine.executions:
+        for execution in cast(list[Any], machine.executions):
             if execution.status == "RUNNING" and execution.exec_worker.env is not None:
                 execution.stop(stop_date=datetime.now(UTC), error=None, cause="The sandbox was closed.")

@@ -137,11 +137,11 @@ class _Environment:
 
     def __init__(self, function: Function, write_log: LogWriter) -> None:
         self.alive = True
-        self._function = function
+        self.function = function
         self._stream = f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{uuid.uuid4().hex}"
         self._write_log = write_log
-        self._said: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
-        self._requests: queue.SimpleQueue[tuple[_Request, float] | None] = queue.SimpleQueue()
+        self.said: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+        self.requests: queue.SimpleQueue[tuple[_Request, float] | None] = queue.SimpleQueue()
         self._scratch = tempfile.TemporaryDirectory(prefix="lumendrop-", ignore_cleanup_errors=True)
         self._listener = socket.create_server(("127.0.0.1", 0))
         Thread(target=self._accept, daemon=True).start()
@@ -163,15 +163,15 @@ class _Environment:
             return self._lost(request, what, body, INIT_SECONDS)
         self._log(f"START RequestId: {request.id} Version: $LATEST")
         started = time.monotonic()
-        self._requests.put((request, time.time() + self._function.timeout))
-        what, body = self._hear(self._function.timeout)
+        self.requests.put((request, time.time() + self.function.timeout))
+        what, body = self._hear(self.function.timeout)
         self._drain()
         outcome = (
             Outcome(body, what == "error")
             if what in ("response", "error")
-            else self._lost(request, what, body, self._function.timeout)
+            else self._lost(request, what, body, self.function.timeout)
         )
-        self._log(f"END RequestId: {request.id}", _report(request, started, self._function))
+        self._log(f"END RequestId: {request.id}", _report(request, started, self.function))
         return outcome
 
     def kill(self) -> None:
@@ -182,7 +182,7 @@ class _Environment:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._requests.put(None)
+        self.requests.put(None)
         with contextlib.suppress(OSError):
             # Closing alone would leave the thread in accept().
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -191,7 +191,7 @@ class _Environment:
 
     def _hear(self, seconds: float) -> tuple[str, bytes]:
         try:
-            return self._said.get(timeout=seconds)
+            return self.said.get(timeout=seconds)
         except queue.Empty:
             return "silence", b""
 
@@ -212,7 +212,7 @@ class _Environment:
         return Outcome(json.dumps(error).encode(), failed=True)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        function = self._function
+        function = self.function
         host, port = self._listener.getsockname()
         variables = {
             **function.variables,
@@ -233,7 +233,7 @@ class _Environment:
             "TMPDIR": self._scratch.name,
             "HOME": self._scratch.name,
         }
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603  # this interpreter, on a file of ours
             [sys.executable, "-s", "-P", str(BOOTSTRAP), function.handler],
             cwd=function.code,
             env=variables,
@@ -264,7 +264,7 @@ class _Environment:
                 if _readable(self._output, 0) and not self._read_some():
                     break
         self._process.wait()
-        self._said.put(("exit", b""))
+        self.said.put(("exit", b""))
 
     def _drain(self) -> None:
         """Log what the process has printed by now, so that it stands before the end of its invocation."""
@@ -298,8 +298,8 @@ class _RuntimeApi(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        self.server._said.put(("next", b""))
-        item = self.server._requests.get()
+        self.server.said.put(("next", b""))
+        item = self.server.requests.get()
         if item is None:
             self.close_connection = True
             return
@@ -307,7 +307,7 @@ class _RuntimeApi(BaseHTTPRequestHandler):
         headers = {
             "Lambda-Runtime-Aws-Request-Id": request.id,
             "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
-            "Lambda-Runtime-Invoked-Function-Arn": self.server._function.arn,
+            "Lambda-Runtime-Invoked-Function-Arn": self.server.function.arn,
             "Lambda-Runtime-Trace-Id": _trace_id(),
         }
         if request.client_context:
@@ -318,15 +318,14 @@ class _RuntimeApi(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         what = "init" if self.path.endswith("/init/error") else self.path.rpartition("/")[2]
         self._answer(202, b"{}", {})
-        self.server._said.put((what, body))
+        self.server.said.put((what, body))
 
     def _answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Type": "application/json", "Content-Length": len(body)}.items():
             self.send_header(name, str(value))
-        # One packet for headers and body.
-        self._headers_buffer.extend((b"\r\n", body))
-        self.flush_headers()
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
         """Say nothing: the sandbox logs invocations, not this."""

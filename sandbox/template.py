@@ -13,6 +13,7 @@ from samtranslator.model.exceptions import InvalidDocumentException
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
+from yaml import YAMLError
 
 # SAM wants code to be in S3 before it translates. `sam deploy` uploads it; here the key is the code's own path.
 CODE_BUCKET = "sandbox-code"
@@ -48,7 +49,7 @@ def load(path: Path, parameters: Mapping[str, str], region: str) -> Template:
     """
     try:
         sam = yaml_parse(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, YAMLError) as error:
         raise TemplateError(f"{path}: {error}") from error
     values = _parameter_values(sam.get("Parameters", {}), parameters)
     for resource in sam["Resources"].values():
@@ -67,6 +68,9 @@ def _translate(sam: dict[str, Any], values: dict[str, str], path: Path, region: 
         )
     except InvalidDocumentException as error:
         raise TemplateError("\n".join([f"{path}: {error.message}", *(e.message for e in error.causes)])) from error
+    finally:
+        # To nowhere; it complains on standard error when they are left.
+        translator.metrics.publish()
     # SAM marks its strings with a subclass; a round trip leaves plain ones.
     plain: dict[str, Any] = json.loads(json.dumps(translated, default=str))
     return plain
@@ -114,21 +118,22 @@ def _check(name: str, declaration: dict[str, Any], value: str) -> None:
     kind = declaration.get("Type", "String")
     items = value.split(",") if kind.startswith(("List<", "CommaDelimitedList")) else [value]
     if "Number" in kind:
-        _demand(name, declaration, all(_is_number(item) for item in items), f"{value!r} is not a number")
-        bounds = [("MinValue", lambda v, b: float(v) >= b), ("MaxValue", lambda v, b: float(v) <= b)]
-    else:
-        bounds = [("MinLength", lambda v, b: len(v) >= b), ("MaxLength", lambda v, b: len(v) <= b)]
-    bounds.append(("AllowedValues", lambda v, allowed: v in [_as_text(a) for a in allowed]))
-    bounds.append(("AllowedPattern", lambda v, pattern: re.fullmatch(pattern, v) is not None))
-    for constraint, holds in bounds:
+        _demand(name, declaration, all(map(_is_number, items)), f"{value!r} is not a number")
+    for constraint, holds in _CONSTRAINTS.items():
         if constraint in declaration:
-            limit = _limit(constraint, declaration[constraint])
+            limit = declaration[constraint]
             ok = all(holds(item, limit) for item in items)
-            _demand(name, declaration, ok, f"{value!r} breaks {constraint} {declaration[constraint]}")
+            _demand(name, declaration, ok, f"{value!r} breaks {constraint} {limit}")
 
 
-def _limit(constraint: str, declared: Any) -> Any:
-    return float(declared) if constraint.startswith(("Min", "Max")) else declared
+_CONSTRAINTS: dict[str, Callable[[str, Any], bool]] = {
+    "MinValue": lambda value, limit: float(value) >= float(limit),
+    "MaxValue": lambda value, limit: float(value) <= float(limit),
+    "MinLength": lambda value, limit: len(value) >= int(limit),
+    "MaxLength": lambda value, limit: len(value) <= int(limit),
+    "AllowedValues": lambda value, allowed: value in map(_as_text, allowed),
+    "AllowedPattern": lambda value, pattern: re.fullmatch(pattern, value) is not None,
+}
 
 
 def _is_number(text: str) -> bool:
@@ -143,6 +148,3 @@ def _demand(name: str, declaration: dict[str, Any], ok: bool, why: str) -> None:
     if not ok:
         hint = declaration.get("ConstraintDescription", "")
         raise TemplateError(f"parameter {name}: {why}" + (f" ({hint})" if hint else ""))
-
-
-Constraint = tuple[str, Callable[[str, Any], bool]]

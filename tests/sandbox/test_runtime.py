@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from sandbox.runtime import MAX_ENVIRONMENTS, Function, Pool, Throttled
 
 pytestmark = pytest.mark.enable_socket
@@ -162,7 +161,7 @@ def test_reserved_concurrency_throttles(log: list[str], eventually: Callable[...
 
 
 def test_functions_end_when_the_sandbox_is_killed(eventually: Callable[..., Any]) -> None:
-    script = f"""
+    script = """
 import time
 from tests.sandbox.test_runtime import CHECKER, Pool, invoke
 print(invoke(Pool(CHECKER, lambda *_: None))["pid"], flush=True)

@@ -1,0 +1,205 @@
+"""The deployed stack is the template's: its resources, events in AWS's shape, and an orderly end."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sandbox.cloud import Cloud, FunctionFailed
+
+pytestmark = pytest.mark.enable_socket
+
+STACK = Path(__file__).with_name("stack") / "template.yaml"
+REPO = STACK.parents[3]
+
+
+@pytest.fixture
+def uploaded(cloud: Cloud, eventually: Callable[..., Any]) -> Callable[[str], dict[str, Any]]:
+    """The event that the worker got for a key, and what it read under it."""
+
+    def find(key: str) -> dict[str, Any]:
+        table = cloud.client("dynamodb")
+        look = lambda: table.get_item(TableName=cloud.resources["Table"], Key={"id": {"S": key}}).get("Item")  # noqa: E731
+        item = eventually(look)
+        return {"content": item["content"]["B"], **json.loads(item["detail"]["S"])}
+
+    return find
+
+
+def test_resources_have_the_templates_properties(cloud: Cloud) -> None:
+    bucket = cloud.outputs["BucketName"]
+    s3 = cloud.client("s3")
+    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    assert s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]["BlockPublicAcls"]
+    assert "TlsOnly" in s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    attributes = cloud.client("sqs").get_queue_attributes(QueueUrl=cloud.resources["Queue"], AttributeNames=["All"])
+    assert attributes["Attributes"]["VisibilityTimeout"] == "12"
+    assert "events.amazonaws.com" in attributes["Attributes"]["Policy"]
+    alarm = cloud.client("cloudwatch").describe_alarms()["MetricAlarms"][0]
+    assert alarm["Dimensions"][0]["Value"] == cloud.resources["DeadLetters"].rpartition("/")[2]
+    secret = cloud.client("secretsmanager").get_secret_value(SecretId=cloud.resources["Secret"])
+    assert secret["SecretString"] == "not-set"
+    group = cloud.client("logs").describe_log_groups(logGroupNamePrefix="/lumendrop/lumendrop/")["logGroups"][0]
+    assert group["retentionInDays"] == 7
+    mapping = cloud.client("lambda").list_event_source_mappings()["EventSourceMappings"][0]
+    assert (mapping["BatchSize"], mapping["ScalingConfig"]) == (2, {"MaximumConcurrency": 3})
+
+
+def test_what_can_not_be_made_is_said(cloud: Cloud) -> None:
+    assert cloud.skipped == ["Insight: the sandbox can't make a resource of type AWS::Logs::QueryDefinition."]
+
+
+def test_functions_see_the_templates_variables_and_this_cloud(cloud: Cloud) -> None:
+    environment = cloud.invoke("Checker", {"do": "environment"})
+    assert environment["GREETING"] == "hello"
+    assert environment["CONCURRENCY"] == "3"
+    assert environment["AWS_ENDPOINT_URL"] == cloud.endpoint
+    assert environment["LUMENDROP_ALLOW_LOOPBACK"] == "true"
+    assert environment["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.13"
+
+
+def test_invoke_has_lambdas_headers(cloud: Cloud) -> None:
+    function = {"FunctionName": cloud.resources["Checker"]}
+    awslambda = cloud.client("lambda")
+    failed = awslambda.invoke(**function, Payload=b'{"do": "refuse"}')
+    assert (failed["StatusCode"], failed["FunctionError"]) == (200, "Unhandled")
+    assert json.load(failed["Payload"])["errorType"] == "Refused"
+    assert "FunctionError" not in awslambda.invoke(**function)
+    assert awslambda.invoke(**function, InvocationType="DryRun")["StatusCode"] == 204
+    with pytest.raises(FunctionFailed) as error:
+        cloud.invoke("Checker", {"do": "refuse"})
+    assert error.value.kind == "Refused"
+
+
+def test_an_asynchronous_invocation_is_accepted_and_runs(cloud: Cloud, eventually: Callable[..., Any]) -> None:
+    answer = cloud.client("lambda").invoke(
+        FunctionName=cloud.resources["Checker"],
+        InvocationType="Event",
+        Payload=b'{"do": "print", "text": "later"}',
+    )
+    assert answer["StatusCode"] == 202
+    eventually(lambda: "later" in cloud.logs("Checker"))
+
+
+def test_logs_are_in_cloudwatch_under_the_templates_group(cloud: Cloud, eventually: Callable[..., Any]) -> None:
+    send(cloud, {})
+    logs = cloud.client("logs")
+    find = lambda: logs.filter_log_events(logGroupName=cloud.resources["WorkerLogs"])["events"]  # noqa: E731
+    eventually(lambda: any("REPORT RequestId" in event["message"] for event in find()))
+
+
+def send(cloud: Cloud, body: dict[str, Any]) -> None:
+    cloud.client("sqs").send_message(QueueUrl=cloud.resources["Queue"], MessageBody=json.dumps(body))
+
+
+def test_an_upload_arrives_as_aws_documents_it(cloud: Cloud, uploaded: Callable[[str], dict[str, Any]]) -> None:
+    key = "in/a b+c%20ü/../📷.txt"
+    put = cloud.client("s3").put_object(Bucket=cloud.outputs["BucketName"], Key=key, Body=b"photo")
+    event = uploaded(key)
+    assert event["content"] == b"photo"
+    assert event["object"].pop("sequencer")
+    assert event["object"] == {
+        "key": key,
+        "size": 5,
+        "etag": put["ETag"].strip('"'),
+        "version-id": put["VersionId"],
+    }
+    assert event["bucket"] == {"name": cloud.outputs["BucketName"]}
+    assert (event["version"], event["reason"], event["requester"]) == ("0", "PutObject", "123456789012")
+    assert event["source-ip-address"]
+    assert event["request-id"]
+
+
+def test_copies_and_multipart_uploads_have_their_own_reasons(
+    cloud: Cloud, uploaded: Callable[[str], dict[str, Any]]
+) -> None:
+    s3, bucket = cloud.client("s3"), cloud.outputs["BucketName"]
+    s3.put_object(Bucket=bucket, Key="elsewhere", Body=b"photo")
+    s3.copy_object(Bucket=bucket, Key="in/copy", CopySource={"Bucket": bucket, "Key": "elsewhere"})
+    assert uploaded("in/copy")["reason"] == "CopyObject"
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="in/parts")["UploadId"]
+    part = {"Bucket": bucket, "Key": "in/parts", "UploadId": upload}
+    etag = s3.upload_part(**part, PartNumber=1, Body=b"photo")["ETag"]
+    s3.complete_multipart_upload(**part, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+    assert uploaded("in/parts")["reason"] == "CompleteMultipartUpload"
+
+
+def test_the_sequencer_grows(cloud: Cloud, uploaded: Callable[[str], dict[str, Any]]) -> None:
+    sequencers = []
+    for number in range(5):
+        cloud.client("s3").put_object(Bucket=cloud.outputs["BucketName"], Key=f"in/{number}", Body=b"photo")
+        sequencers.append(uploaded(f"in/{number}")["object"]["sequencer"])
+    assert sequencers == sorted(set(sequencers))
+    assert all(int(sequencer, 16) for sequencer in sequencers)
+
+
+def test_keys_outside_the_rule_send_nothing(cloud: Cloud, uploaded: Callable[[str], dict[str, Any]]) -> None:
+    s3 = cloud.client("s3")
+    s3.put_object(Bucket=cloud.outputs["BucketName"], Key="out/first", Body=b"photo")
+    s3.put_object(Bucket=cloud.outputs["BucketName"], Key="in/second", Body=b"photo")
+    uploaded("in/second")
+    assert "out/first" not in cloud.logs("Worker")
+
+
+def test_the_aws_cli_sees_the_stack_with_any_credentials(cloud: Cloud) -> None:
+    arguments = ["--endpoint-url", cloud.endpoint, "cloudformation", "describe-stacks", "--stack-name", "lumendrop"]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AWS_ACCESS_KEY_ID": "anything",
+        "AWS_SECRET_ACCESS_KEY": "anything",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+    }
+    command = [sys.executable, "-m", "awscli", *arguments]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    outputs = json.loads(answer.stdout)["Stacks"][0]["Outputs"]
+    assert {"BucketName", "WorkflowArn"} == {output["OutputKey"] for output in outputs}
+
+
+def test_clouds_follow_each_other_and_end_with_the_program() -> None:
+    """In a program of its own: one cloud is open here already."""
+    script = f"""
+import json, os, signal, socket
+from pathlib import Path
+from sandbox.cloud import Cloud, CloudError
+
+STACK = Path({str(STACK)!r})
+os.environ["AWS_PROFILE"] = "a profile that does not exist"
+buckets = []
+for _ in range(2):
+    with Cloud(STACK) as cloud:
+        buckets.append([b["Name"] for b in cloud.client("s3").list_buckets()["Buckets"]])
+try:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        Cloud(STACK, port=taken.getsockname()[1])
+except CloudError as error:
+    refused = str(error)
+profile = os.environ["AWS_PROFILE"]
+cloud = Cloud(STACK, log=Path(os.devnull))
+try:
+    Cloud(STACK)
+except CloudError as error:
+    second = str(error)
+function = cloud.invoke("Checker", {{}})["pid"]
+print(json.dumps([buckets, refused, second, profile, function]), flush=True)
+signal.pause()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        buckets, refused, second, profile, function = json.loads(program.stdout.readline())
+        program.kill()
+    assert [len(names) for names in buckets] == [1, 1]
+    assert buckets[0] != buckets[1]
+    assert "cannot listen on 127.0.0.1:" in refused
+    assert "choose another port" in refused
+    assert "close it first" in second
+    assert profile == "a profile that does not exist"
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(function)], capture_output=True, text=True, check=False)
+    assert not state.stdout or state.stdout.startswith("Z")

@@ -1,0 +1,175 @@
+"""The poller hands messages to the function as Lambda does, and treats their ends as Lambda does."""
+
+import json
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sandbox.cloud import Cloud
+
+pytestmark = pytest.mark.enable_socket
+
+
+@pytest.fixture
+def send(cloud: Cloud) -> Callable[..., str]:
+    """Sends a message for the worker and returns its mark, which stands in its body."""
+
+    def put(delay: int = 0, **body: Any) -> str:
+        mark = uuid.uuid4().hex
+        cloud.client("sqs").send_message(
+            QueueUrl=cloud.resources["Queue"],
+            MessageBody=json.dumps({**body, "mark": mark}),
+            MessageAttributes={"colour": {"DataType": "String", "StringValue": "blue"}},
+            DelaySeconds=delay,
+        )
+        return mark
+
+    return put
+
+
+@pytest.fixture
+def deliveries(cloud: Cloud) -> Callable[[str], list[dict[str, Any]]]:
+    """The records in which the worker got a message, oldest first."""
+
+    def find(mark: str) -> list[dict[str, Any]]:
+        events = [json.loads(line) for line in cloud.logs("Worker").splitlines() if line.startswith('{"Records"')]
+        return [record for event in events for record in event["Records"] if mark in record["body"]]
+
+    return find
+
+
+@pytest.fixture
+def short_visibility(cloud: Cloud) -> Iterator[None]:
+    queue = {"QueueUrl": cloud.resources["Queue"]}
+    cloud.client("sqs").set_queue_attributes(**queue, Attributes={"VisibilityTimeout": "1"})
+    yield
+    cloud.client("sqs").set_queue_attributes(**queue, Attributes={"VisibilityTimeout": "12"})
+
+
+@pytest.fixture
+def dead(cloud: Cloud) -> Callable[[], list[dict[str, Any]]]:
+    """What arrived in the dead-letter queue since it was looked at last."""
+
+    def take() -> list[dict[str, Any]]:
+        messages: list[dict[str, Any]] = (
+            cloud.client("sqs")
+            .receive_message(QueueUrl=cloud.resources["DeadLetters"], MaxNumberOfMessages=10, VisibilityTimeout=600)
+            .get("Messages", [])
+        )
+        return messages
+
+    return take
+
+
+def counts(cloud: Cloud) -> dict[str, str]:
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    answer = cloud.client("sqs").get_queue_attributes(QueueUrl=cloud.resources["Queue"], AttributeNames=names)
+    attributes: dict[str, str] = answer["Attributes"]
+    return attributes
+
+
+def is_empty(cloud: Cloud) -> bool:
+    return set(counts(cloud).values()) == {"0"}
+
+
+def test_a_record_has_the_shape_of_an_sqs_event(
+    cloud: Cloud, send: Callable[..., str], deliveries: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    mark = send()
+    (record,) = eventually(lambda: deliveries(mark))
+    assert set(record) == {
+        "messageId",
+        "receiptHandle",
+        "body",
+        "attributes",
+        "messageAttributes",
+        "md5OfBody",
+        "eventSource",
+        "eventSourceARN",
+        "awsRegion",
+    }
+    assert record["attributes"]["ApproximateReceiveCount"] == "1"
+    assert record["attributes"]["SentTimestamp"].isdigit()
+    assert record["messageAttributes"]["colour"]["stringValue"] == "blue"
+    assert record["messageAttributes"]["colour"]["dataType"] == "String"
+    assert (record["eventSource"], record["awsRegion"]) == ("aws:sqs", "us-east-1")
+    assert record["eventSourceARN"].endswith(cloud.resources["Queue"].rpartition("/")[2])
+    eventually(lambda: is_empty(cloud))
+
+
+def test_only_the_failed_message_of_a_batch_comes_back_until_it_is_dead(
+    cloud: Cloud,
+    send: Callable[..., str],
+    deliveries: Callable[..., Any],
+    dead: Callable[..., Any],
+    short_visibility: None,
+    eventually: Callable[..., Any],
+) -> None:
+    good, bad = send(), send(do="fail")
+    (message,) = eventually(dead)
+    assert bad in message["Body"]
+    assert [r["attributes"]["ApproximateReceiveCount"] for r in deliveries(bad)] == ["1", "2"]
+    assert len(deliveries(good)) == 1
+
+
+def test_an_exception_returns_the_whole_batch(
+    send: Callable[..., str],
+    deliveries: Callable[..., Any],
+    dead: Callable[..., Any],
+    short_visibility: None,
+    eventually: Callable[..., Any],
+) -> None:
+    mark = send(do="raise")
+    (message,) = eventually(dead)
+    assert mark in message["Body"]
+    assert len(deliveries(mark)) == 2
+
+
+def test_a_message_that_is_being_handled_is_invisible_for_as_long_as_the_queue_says(
+    cloud: Cloud, send: Callable[..., str], deliveries: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    mark = send(do="sleep", seconds=1)
+    eventually(lambda: deliveries(mark))
+    assert counts(cloud)["ApproximateNumberOfMessagesNotVisible"] == "1"
+    eventually(lambda: is_empty(cloud))
+    assert len(deliveries(mark)) == 1
+
+
+def test_no_more_batches_run_at_a_time_than_the_mapping_allows(
+    cloud: Cloud, send: Callable[..., str], eventually: Callable[..., Any]
+) -> None:
+    before = len(cloud.logs("Worker").splitlines())
+    for _ in range(16):
+        send(do="sleep", seconds=0.2)
+    eventually(lambda: is_empty(cloud))
+    running, most = 0, 0
+    for line in cloud.logs("Worker").splitlines()[before:]:
+        running += bool(re.match("START ", line)) - bool(re.match("END ", line))
+        most = max(most, running)
+    assert most == 3
+
+
+def test_a_delayed_message_waits(
+    send: Callable[..., str], deliveries: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    mark = send(delay=2)
+    (record,) = eventually(lambda: deliveries(mark))
+    times = record["attributes"]
+    assert int(times["ApproximateFirstReceiveTimestamp"]) - int(times["SentTimestamp"]) >= 2000
+
+
+def test_a_disabled_mapping_delivers_nothing(
+    cloud: Cloud, send: Callable[..., str], deliveries: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    awslambda, mapping = cloud.client("lambda"), cloud.resources["WorkerQueue"]
+    awslambda.update_event_source_mapping(UUID=mapping, Enabled=False)
+    # A receive that waits already may still deliver.
+    time.sleep(1.5)
+    mark = send()
+    time.sleep(1.5)
+    assert not deliveries(mark)
+    awslambda.update_event_source_mapping(UUID=mapping, Enabled=True)
+    eventually(lambda: deliveries(mark))
