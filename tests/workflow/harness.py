@@ -27,12 +27,14 @@ from jsonata.timebox import Timebox
 from moto import mock_aws
 from moto.cloudformation.models import cloudformation_backends
 from moto.core import DEFAULT_ACCOUNT_ID
+from moto.sqs.models import sqs_backends
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
 from sandbox.template import load
 
 from lumendrop.ledger import Ledger, Row
 from lumendrop.outcomes import Outcome
+from lumendrop.storage import report_key
 from lumendrop.uploads import Upload
 from lumendrop.workflow import execution_input
 from sandbox import moto_gaps, resources
@@ -126,6 +128,7 @@ class Run:
     report_type: str | None
     row: dict[str, Any]
     events: list[dict[str, Any]]
+    queued: list[dict[str, Any]]
     given: dict[str, Any]
     ended_at: float
 
@@ -249,33 +252,47 @@ class Workflow:
                 "definition"
             ]
         )
+        # It would follow each execution that fails with another, beside the one that a test looks at.
+        self.client("events").disable_rule(Name=self.resources["EndedRule"])
+        self._queue_url = self.client("sqs").get_queue_url(QueueName=self.resources["UploadQueue"].split("/")[-1])[
+            "QueueUrl"
+        ]
         self._events_url = self._listen()
 
-    def submitted(self, clock: Clock, key: str, *, patience: int = 3600, **changes: Any) -> Row:
+    def submitted(self, clock: Clock, key: str, *, patience: int = 3600, attempt: int = 1, **changes: Any) -> Row:
         """A ledger row as submit leaves it once the task is paid for, written by the ledger's own code."""
-        ledger = self._ledger(clock)
+        ledger = self.ledger(clock)
         upload = self.upload(key)
-        claim, _ = ledger.claim(upload, "{}", 60)
         facts: dict[str, Any] = {
-            "task_id": "task-unified-1",
             "options": '{"resolution":"4K"}',
             "submitted_at": int(clock.now),
             "deadline": int(clock.now) + patience,
             "estimated_seconds": 45,
             "credits": 1.0,
         }
-        return ledger.record(claim, **(facts | changes))
+        row: Row | None = None
+        for number in range(1, attempt + 1):
+            claim, _ = ledger.claim(upload, "{}", 60, row)
+            row = ledger.record(claim, **(facts | {"task_id": f"task-unified-{number}"} | changes))
+        assert row is not None
+        return row
 
     def rejected(self, clock: Clock, key: str, outcome: Outcome = REJECTED) -> Row:
-        return self._ledger(clock).reject(self.upload(key), outcome)
+        return self.ledger(clock).reject(self.upload(key), outcome)
 
     def unknown(self, clock: Clock, key: str, outcome: Outcome = UNKNOWN) -> Row:
-        ledger = self._ledger(clock)
+        ledger = self.ledger(clock)
         claim, _ = ledger.claim(self.upload(key), '{"resolution":"4K"}', 60)
         return ledger.close_claim(claim, outcome)
 
     def upload(self, key: str) -> Upload:
         return Upload(self.resources["InputBucket"], key, f"v{next(self._numbers)}", "0055", 1234, "etag")
+
+    def seen_by_submit(self, upload: Upload, clock: Clock) -> Row:
+        """What the next run of submit would find in the ledger."""
+        row, ours = self.ledger(clock).claim(upload, "{}", 60)
+        assert not ours
+        return row
 
     def change_row(self, row: Row, **attributes: dict[str, str]) -> None:
         """What another run may have written meanwhile, as DynamoDB's attribute values."""
@@ -288,22 +305,60 @@ class Workflow:
                 ExpressionAttributeValues={":value": value},
             )
 
+    def ended(self, row: Row, status: str, error: str | None = None) -> dict[str, Any]:
+        """The event that says how a row's execution ended, as AWS sends it.
+
+        Source: https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+        """
+        arn = self.resources["Workflow"]
+        execution = f"{arn.replace(':stateMachine:', ':execution:')}:photo-1"
+        return {
+            "version": "0",
+            "id": "315c1398-40ff-a850-213b-158f73e60175",
+            "detail-type": "Step Functions Execution Status Change",
+            "source": "aws.states",
+            "account": DEFAULT_ACCOUNT_ID,
+            "time": "2026-02-26T19:42:21Z",
+            "region": REGION,
+            "resources": [execution],
+            "detail": {
+                "executionArn": execution,
+                "stateMachineArn": arn,
+                "name": "photo-1",
+                "status": status,
+                "startDate": 1551225271984,
+                "stopDate": 1551225291984,
+                "input": json.dumps(execution_input(row), ensure_ascii=False),
+                "output": None,
+                "stateMachineVersionArn": None,
+                "stateMachineAliasArn": None,
+                "redriveCount": 0,
+                "redriveDate": None,
+                "redriveStatus": "REDRIVABLE",
+                "redriveStatusReason": None,
+                "inputDetails": {"included": True},
+                "outputDetails": None,
+                "error": error,
+                "cause": None,
+            },
+        }
+
     def run(
         self,
         row: Row,
         clock: Clock,
         *,
+        given: dict[str, Any] | None = None,
         check_status: Script = (),
         deliver: Script = (),
         faults: Mapping[str, Script] | None = None,
-        changes: Mapping[str, Any] | None = None,
     ) -> Run:
-        """Execute the workflow for a row, with `changes` to its input.
+        """Execute the workflow for a row, with what submit would hand over unless another input is `given`.
 
         Scripts hold a payload, Crash, ServiceError or Forever per call; `faults` the same for the services' actions,
         where None lets the call through and calls beyond the script go through as well.
         """
-        given = execution_input(row) | dict(changes or {})
+        given = execution_input(row) if given is None else given
         scripted = self._clients.scripted = _Scripted(
             functions=dict(zip(_FUNCTIONS, (list(check_status), list(deliver)), strict=True)),
             faults={action: list(script) for action, script in (faults or {}).items()},
@@ -316,7 +371,7 @@ class Workflow:
         scripted.check()
         return self._collect(row, given, ended, clock, scripted)
 
-    def _ledger(self, clock: Clock) -> Ledger:
+    def ledger(self, clock: Clock) -> Ledger:
         return Ledger(self.client("dynamodb"), self.resources["LedgerTable"], 1_000_000, lambda: clock.now)
 
     def _listen(self) -> str:
@@ -341,7 +396,7 @@ class Workflow:
         self, row: Row, given: dict[str, Any], ended: dict[str, Any], clock: Clock, scripted: _Scripted
     ) -> Run:
         history = self._history(ended["executionArn"])
-        report, report_type = self._report(given["report_key"])
+        report, report_type = self._report(report_key(row.upload.key))
         return Run(
             status=ended["status"],
             error=ended.get("error"),
@@ -355,7 +410,8 @@ class Workflow:
             report=report,
             report_type=report_type,
             row=self.row(row),
-            events=self._events(),
+            events=[json.loads(message["Body"]) for message in self._receive(self._events_url)],
+            queued=self._queued(),
             given=given,
             ended_at=clock.now,
         )
@@ -381,13 +437,20 @@ class Workflow:
         plain: dict[str, Any] = TypeDeserializer().deserialize({"M": item})
         return plain
 
-    def _events(self) -> list[dict[str, Any]]:
+    def _queued(self) -> list[dict[str, Any]]:
+        """The messages in the upload queue, delayed ones too, which are gone then."""
+        messages = sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues[self._queue_url.split("/")[-1]]._messages
+        queued = [{"body": one.body, "delay": one.delayed_until - one.sent_timestamp} for one in messages]
+        messages.clear()
+        return queued
+
+    def _receive(self, url: str) -> list[dict[str, Any]]:
         sqs = self.client("sqs")
         found: list[dict[str, Any]] = []
-        while messages := sqs.receive_message(QueueUrl=self._events_url, MaxNumberOfMessages=10).get("Messages"):
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            found += messages
             for message in messages:
-                found.append(json.loads(message["Body"]))
-                sqs.delete_message(QueueUrl=self._events_url, ReceiptHandle=message["ReceiptHandle"])
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return found
 
 

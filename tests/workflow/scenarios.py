@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from tests.workflow.harness import Clock, Crash, FailedEntry, Forever, Run, Script, ServiceError, Workflow
 
 from lumendrop.ledger import Row
 from lumendrop.outcomes import Outcome, Status
 from lumendrop.polling import Poll
-from tests.workflow.harness import Clock, Crash, FailedEntry, Forever, Run, Script, ServiceError, Workflow
+from lumendrop.workflow import execution_input
 
 PATIENCE = 3600
 # Characters that would mean something to JSON, JSONata, shells or URLs if they were not taken literally.
@@ -49,6 +51,7 @@ def ended(status: Status, code: str) -> dict[str, Any]:
 LATER = {"state": "waiting", "wait_seconds": 20}
 COMPLETED = poll("completed", polls=1)
 WAITING = poll("waiting", polls=1, progress=40.0)
+RETRYABLE = poll("failed", outcome=outcome("failed", "service_error"), retryable=True)
 FAILED = poll("failed", outcome=outcome("failed", "content_policy_violation"))
 TIMED_OUT = Crash("Sandbox.Timedout")
 THROTTLED_FUNCTION = ServiceError("TooManyRequestsException", 429)
@@ -85,6 +88,22 @@ def _failed_already(workflow: Workflow, clock: Clock) -> Row:
     return row
 
 
+def _third_attempt(workflow: Workflow, clock: Clock) -> Row:
+    return workflow.submitted(clock, "photo.jpg", attempt=3)
+
+
+def _finished(workflow: Workflow, clock: Clock) -> Row:
+    row = _failed_already(workflow, clock)
+    workflow.change_row(row, finished_at={"S": "2026-01-01T00:00:00.000Z"})
+    return row
+
+
+def _left_retrying(workflow: Workflow, clock: Clock) -> Row:
+    row = _submitted(workflow, clock)
+    workflow.change_row(row, status={"S": "retrying"})
+    return row
+
+
 def _plain(workflow: Workflow, clock: Clock) -> Row:
     """Nothing but what every task has: no estimate, no credits, no options."""
     return workflow.submitted(clock, "plain.jpg", estimated_seconds=None, credits=None, options="{}")
@@ -96,12 +115,15 @@ class Scenario:
     deliver: Script = ()
     faults: Mapping[str, Script] = field(default_factory=dict)
     row: Callable[[Workflow, Clock], Row] = _submitted
+    given: Callable[[Workflow, Row], dict[str, Any]] = lambda _, row: execution_input(row)
 
     def run(self, workflow: Workflow) -> Run:
         clock = Clock()
+        row = self.row(workflow, clock)
         return workflow.run(
-            self.row(workflow, clock),
+            row,
             clock,
+            given=self.given(workflow, row),
             check_status=self.check_status,
             deliver=self.deliver,
             faults=self.faults,
@@ -189,15 +211,16 @@ SCENARIOS: dict[str, Scenario] = {
         check_status=[COMPLETED], deliver=[delivered()], faults={"UpdateItem": [Forever(THROTTLED)]}
     ),
     "enhanced, recorded already": Scenario(check_status=[COMPLETED], deliver=[delivered()], row=_recorded_already),
+    "enhanced, given up before": Scenario(check_status=[COMPLETED], deliver=[delivered()], row=_failed_already),
     "enhanced, another attempt has the row": Scenario(
         check_status=[COMPLETED], deliver=[delivered()], row=_another_attempt
     ),
     "enhanced, the row is closed": Scenario(check_status=[COMPLETED], deliver=[delivered()], row=_closed_meanwhile),
     "enhanced, events throttled, then not": Scenario(
-        check_status=[COMPLETED], deliver=[delivered()], faults={"PutEvents": [FailedEntry(), THROTTLED]}
+        check_status=[COMPLETED], deliver=[delivered()], faults={"PutEvents": [FailedEntry(), FailedEntry()]}
     ),
     "enhanced, no event gets through": Scenario(
-        check_status=[COMPLETED], deliver=[delivered()], faults={"PutEvents": [Forever(FORBIDDEN)]}
+        check_status=[COMPLETED], deliver=[delivered()], faults={"PutEvents": [Forever(FailedEntry())]}
     ),
     # No photo, and the books are not in order either.
     "failed, the report at the second try": Scenario(check_status=[FAILED], faults={"PutObject": [BROKEN]}),
@@ -211,6 +234,63 @@ SCENARIOS: dict[str, Scenario] = {
     "failed, no event gets through": Scenario(check_status=[FAILED], faults={"PutEvents": [Forever(FailedEntry())]}),
     "failed, and nothing can be written": Scenario(
         check_status=[FAILED],
-        faults={action: [Forever(BROKEN)] for action in ("PutObject", "UpdateItem", "PutEvents")},
+        faults={
+            "PutObject": [Forever(BROKEN)],
+            "UpdateItem": [Forever(THROTTLED)],
+            "PutEvents": [Forever(FailedEntry())],
+        },
+    ),
+    # A failed task worth another try.
+    "retried": Scenario(check_status=[WAITING, RETRYABLE]),
+    "retried once more": Scenario(
+        check_status=[RETRYABLE], row=lambda workflow, clock: workflow.submitted(clock, "photo.jpg", attempt=2)
+    ),
+    "retried, with a hostile key": Scenario(
+        check_status=[RETRYABLE], row=lambda workflow, clock: workflow.submitted(clock, HOSTILE)
+    ),
+    "retried, recorded already": Scenario(check_status=[RETRYABLE], row=_left_retrying),
+    "retried, and ledger and queue at the second try": Scenario(
+        check_status=[RETRYABLE], faults={"UpdateItem": [THROTTLED], "SendMessage": [BROKEN]}
+    ),
+    "third attempt fails": Scenario(check_status=[RETRYABLE], row=_third_attempt),
+    "not retried, the ledger does not write that": Scenario(
+        check_status=[RETRYABLE], faults={"UpdateItem": [THROTTLED] * 11}
+    ),
+    "not retried, another attempt has the row": Scenario(check_status=[RETRYABLE], row=_another_attempt),
+    "not retried, the queue takes nothing": Scenario(
+        check_status=[RETRYABLE], faults={"SendMessage": [Forever(BROKEN)]}
+    ),
+    # Executions that ended before their last word.
+    "aborted": Scenario(given=lambda workflow, row: workflow.ended(row, "ABORTED")),
+    "timed out": Scenario(given=lambda workflow, row: workflow.ended(row, "TIMED_OUT")),
+    "broken": Scenario(given=lambda workflow, row: workflow.ended(row, "FAILED", "States.Runtime")),
+    "aborted, with a hostile key": Scenario(
+        given=lambda workflow, row: workflow.ended(row, "ABORTED"),
+        row=lambda workflow, clock: workflow.submitted(clock, HOSTILE),
+    ),
+    "aborted while it was to be retried": Scenario(
+        given=lambda workflow, row: workflow.ended(row, "ABORTED"), row=_left_retrying
+    ),
+    "aborted while reporting a rejection": Scenario(
+        given=lambda workflow, row: workflow.ended(row, "ABORTED"),
+        row=lambda workflow, clock: workflow.rejected(clock, "notes.txt"),
+    ),
+    "aborted, the ledger does not answer": Scenario(
+        given=lambda workflow, row: workflow.ended(row, "ABORTED"), faults={"UpdateItem": [Forever(THROTTLED)]}
+    ),
+    "failed in the regular way": Scenario(
+        given=lambda workflow, row: workflow.ended(row, "FAILED", "content_policy_violation"), row=_finished
+    ),
+    "ended, another attempt has the row": Scenario(
+        given=lambda workflow, row: workflow.ended(row, "FAILED", "States.Runtime"), row=_another_attempt
+    ),
+    "ended without being recorded": Scenario(given=lambda workflow, row: workflow.ended(row, "FAILED", "not_recorded")),
+    "ended, and had itself followed another": Scenario(
+        given=lambda workflow, row: _ended_again(workflow.ended(row, "ABORTED"))
     ),
 }
+
+
+def _ended_again(event: dict[str, Any]) -> dict[str, Any]:
+    """The event of an execution that was started by an event like this."""
+    return event | {"detail": event["detail"] | {"status": "FAILED", "input": json.dumps(event)}}
