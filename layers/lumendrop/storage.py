@@ -24,7 +24,8 @@ URL_SECONDS = 3600
 """How long the enhancer may fetch the photo with its presigned URL."""
 
 _MOST_KEY_BYTES = 1024
-_MOST_SOURCE_KEY_BYTES = 1024  # of the 2 KB that S3 allows for all metadata
+_MOST_METADATA_BYTES = 2048  # of all names and values together, says S3
+_MOST_SOURCE_KEY_BYTES = 1024
 _WRITE_TRIES = 8
 _GONE = ("404", "NoSuchKey", "NoSuchVersion")
 _LOST_RACE = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", *_GONE)
@@ -152,13 +153,13 @@ def write(
 ) -> Written | None:
     """Writes an enhanced photo unless a newer upload's is there already; None means that one is.
 
-    `facts` (short ASCII values) become metadata next to the source's key, version and sequencer. Each write is
-    conditional on what was seen before, so of several that race the newest upload wins. Where another photo has the
+    `facts` (ASCII) become metadata next to the source's key, version and sequencer, as far as S3 has room. Each write
+    is conditional on what was seen before, so of several that race the newest upload wins. Where another photo has the
     output key (`a.heic` and `a.heic.jpg` both come out as the latter), this one gets a key of its own.
     Raises LostRace.
     """
     key = output_key(upload.key, format_)
-    metadata = _source_metadata(upload) | dict(facts)
+    metadata = _metadata(upload, facts)
     for _ in range(_WRITE_TRIES):
         there = _head(client, bucket, key)
         if there and (source := _source_key(there["Metadata"])) is not None and source != upload.key:
@@ -211,8 +212,19 @@ def _head(client: S3Client, bucket: str, key: str) -> Any:
         raise
 
 
+def _metadata(upload: Upload, facts: Mapping[str, str]) -> dict[str, str]:
+    """Facts that no longer fit are left out: a photo that is paid for must not fail for its metadata."""
+    metadata = _source_metadata(upload)
+    room = _MOST_METADATA_BYTES - sum(len(name) + len(value) for name, value in metadata.items())
+    for name, value in facts.items():
+        if len(name) + len(value) <= room:
+            metadata[name] = value
+            room -= len(name) + len(value)
+    return metadata
+
+
 def _source_metadata(upload: Upload) -> dict[str, str]:
-    """Metadata is ASCII and 2 KB at most, so a key is percent-encoded, and one that grows too long, base64."""
+    """Metadata is ASCII and limited, so a key is percent-encoded, and one that grows too long, base64."""
     encoded = quote(upload.key)
     if len(encoded) <= _MOST_SOURCE_KEY_BYTES:
         named = {"source-key": encoded}
