@@ -33,6 +33,8 @@ _MOST_RETRY_AFTER_SECONDS = 900
 _TASK_ID = re.compile(r"[!-~]{1,256}")
 _URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]*)\?[^\s\"'<>]*", re.IGNORECASE)
 _SIGNATURE = re.compile(r"(X-Amz-[A-Za-z-]+)(=|%3D)[^&\s\"'<>]+", re.IGNORECASE)
+# requests reads a redirect's Location even where it doesn't follow, and fails with ValueError if that is no URL.
+_BROKEN = (requests.RequestException, HTTPError, OSError, ValueError)
 
 RETRYABLE_CODES = frozenset(
     {
@@ -142,7 +144,7 @@ class Enhancer:
 
         try:
             answer = self._with_key(post)
-        except (requests.RequestException, HTTPError, OSError) as error:
+        except _BROKEN as error:
             self._raise_for_broken_submit(error, body)
         if answer.status in (200, 201, 202):
             return _submitted(answer.body)
@@ -156,7 +158,7 @@ class Enhancer:
         url = f"{self._base_url}/v1/tasks/{quote(task_id, safe='')}?sync_upstream=true"
         try:
             answer = self._with_key(lambda key: _call("GET", url, key, _STATUS_SECONDS))
-        except (requests.RequestException, HTTPError, OSError) as error:
+        except _BROKEN as error:
             raise Unavailable("unreachable", f"No answer ({type(error).__name__}).") from None
         if answer.status == 404:
             raise TaskNotFound("task_not_found", self._words(answer))
