@@ -448,6 +448,7 @@ AMBIGUOUS = {
     "reset after sending": Broken(requests.ConnectionError("reset"), sent=True),
     "200 without a task": Answer(200, {"status": "pending"}),
     "200 with a strange id": Answer(200, {"id": "a b"}),
+    "redirect without a URL": Answer(307, b"", {"Location": "https://["}),
     "200 of a proxy": Answer(200, b"<html>Welcome</html>"),
     "200 too long": Answer(200, b" " * (1 << 21)),
 }

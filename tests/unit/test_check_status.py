@@ -1,0 +1,268 @@
+"""check_status through its handler: what it makes of the enhancer's answers, and how long it says to wait."""
+
+from __future__ import annotations
+
+import io
+import time
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import pytest
+import requests
+from tests.unit.conftest import LoadFunction
+from tests.unit.world import API, KEY, RESULT_URL, Answer, Broken, Context, Reply, World, refusal, sample
+
+from lumendrop.enhancer import RETRYABLE_CODES
+from lumendrop.polling import Poll
+
+
+@pytest.fixture
+def check_status(function: LoadFunction) -> ModuleType:
+    return function("check_status")
+
+
+def request(*, submitted: float = 60, left: float = 3600, estimated: float | None = 45, **poll: Any) -> Any:
+    """The sample event, its task submitted so many seconds ago and due in so many."""
+    event = sample("check_status")
+    now = int(time.time())
+    times = {"submitted_at": now - int(submitted), "deadline": now + int(left), "estimated_seconds": estimated}
+    return {"task": event["task"] | times, "poll": event["poll"] | poll}
+
+
+def ask(world: World, check_status: ModuleType, reply: Reply, **poll: Any) -> Poll:
+    world.enhancer.on_status.append(reply)
+    return msgspec.convert(check_status.handler(request(**poll), Context()), Poll)
+
+
+def task(status: str, **more: Any) -> Answer:
+    return Answer(200, {"id": "task-1", "object": "image.generation.task", "status": status, "progress": 40} | more)
+
+
+def test_asks_for_the_task_with_the_key(world: World, check_status: ModuleType) -> None:
+    check_status.handler(sample("check_status"), Context())
+
+    assert world.enhancer.asked == [f"{API}/v1/tasks/task-unified-1769860803-uyujaw3d?sync_upstream=true"]
+    assert world.enhancer.keys == [f"Bearer {KEY}"]
+
+
+@pytest.mark.parametrize("status", ["pending", "processing", "queued", "PROCESSING", "something new"])
+def test_a_task_that_runs_is_waited_for(world: World, check_status: ModuleType, status: str) -> None:
+    poll = ask(world, check_status, task(status), polls=3, unreachable=2, not_found=1)
+
+    assert (poll.state, poll.polls, poll.progress) == ("waiting", 4, 40)
+    assert (poll.unreachable, poll.not_found) == (0, 0)
+    assert poll.wait_seconds >= 2
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        {"results": [{"url": RESULT_URL, "content_type": "image/jpeg"}]},
+        {"results": [{"url": RESULT_URL}, {"url": "https://results.test/2"}]},
+        {"results": [RESULT_URL]},
+        {"output": {"url": RESULT_URL, "urls": [RESULT_URL], "width": 1024, "height": 1024}},
+        {"output": {"urls": [RESULT_URL]}, "results": None},
+        {"results": [], "output": {"url": RESULT_URL}},
+    ],
+)
+def test_results_are_seen_in_every_shape(world: World, check_status: ModuleType, results: Any) -> None:
+    poll = ask(world, check_status, task("completed", **results))
+
+    assert poll.state == "completed"
+    assert RESULT_URL not in str(poll)
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        {},
+        {"results": None},
+        {"results": [], "progress": 50},
+        {"results": [None, 7, {}, {"url": None}, ""]},
+        {"output": {}},
+        {"output": {"url": "", "urls": None}},
+        {"result_type": "profile", "profile_id": "p-1"},
+        {"results": "soon"},
+    ],
+)
+def test_completed_without_a_result_is_not_finished(world: World, check_status: ModuleType, results: Any) -> None:
+    poll = ask(world, check_status, task("completed", **results))
+
+    assert poll.state == "waiting"
+
+
+FAILURES = [
+    ("failed", {"code": "content_policy_violation", "message": "no faces"}, "content_policy_violation", "no faces"),
+    ("failed", {"code": "service_error", "message": "oops"}, "service_error", "oops"),
+    ("failed", {"message": "oops", "type": "task_error"}, "task_error", "oops"),
+    ("failed", "just text", "unknown_error", "just text"),
+    ("failed", None, "unknown_error", "no explanation"),
+    ("failed", {"code": 7, "message": ["a"]}, "7", "a"),
+    ("cancelled", None, "request_cancelled", "no explanation"),
+    ("canceled", {"code": "request_cancelled", "message": "by you"}, "request_cancelled", "by you"),
+]
+
+
+@pytest.mark.parametrize(("status", "error", "code", "words"), FAILURES)
+def test_a_failed_task_says_why(
+    world: World, check_status: ModuleType, status: str, error: Any, code: str, words: str
+) -> None:
+    poll = ask(world, check_status, task(status, error=error))
+
+    assert poll.state == "failed"
+    assert poll.outcome
+    assert (poll.outcome.status, poll.outcome.code) == ("failed", code)
+    assert words in poll.outcome.message
+    assert poll.outcome.may_have_cost
+    assert poll.outcome.advice
+
+
+@pytest.mark.parametrize(
+    "code", [*sorted(RETRYABLE_CODES), "invalid_parameters", "brand_new_code", "request_cancelled"]
+)
+def test_only_passing_trouble_is_worth_another_task(world: World, check_status: ModuleType, code: str) -> None:
+    poll = ask(world, check_status, task("failed", error={"code": code, "message": "m"}))
+
+    assert poll.retryable is (code in RETRYABLE_CODES)
+
+
+def test_a_task_unknown_five_times_in_a_row_is_lost(world: World, check_status: ModuleType) -> None:
+    poll = Poll()
+    for misses in range(1, 6):
+        poll = ask(world, check_status, refusal(404, "not_found"), **msgspec.to_builtins(poll))
+        assert poll.not_found == misses
+        assert poll.state == ("failed" if misses == 5 else "waiting")
+
+    assert poll.outcome
+    assert poll.outcome.code == "task_not_found"
+    assert poll.outcome.may_have_cost
+    assert not poll.retryable
+
+
+def test_a_task_that_is_found_again_is_not_lost(world: World, check_status: ModuleType) -> None:
+    poll = ask(world, check_status, task("processing"), not_found=4)
+
+    assert (poll.state, poll.not_found) == ("waiting", 0)
+
+
+UNUSABLE: dict[str, Reply] = {
+    "400": refusal(400, "invalid_request_error"),
+    "401": refusal(401, "authentication_error"),
+    "402": refusal(402, "insufficient_quota"),
+    "429": refusal(429, "rate_limit_error"),
+    "500": refusal(500, "server_error"),
+    "502 of a proxy": Answer(502, b"<html>Bad gateway</html>"),
+    "503": refusal(503, "service_unavailable_error"),
+    "redirect": Answer(302, b"", {"Location": "https://elsewhere.test/"}),
+    "redirect without a URL": Answer(302, b"", {"Location": "https://["}),
+    "an empty answer": Answer(200, b""),
+    "a page": Answer(200, b"<html>Welcome</html>"),
+    "a list": Answer(200, []),
+    "no status": Answer(200, {"id": "task-1"}),
+    "a number for a status": Answer(200, {"status": 7}),
+    "too long": Answer(200, b'"' + b"x" * (1 << 21) + b'"'),
+    "deeply nested": Answer(200, b"[" * 100_000),
+    "cut short": Answer(200, b'{"status": "completed"', {"Content-Length": "1000"}),
+    "no connection": Broken(requests.ConnectTimeout("no"), sent=False),
+    "no answer": Broken(requests.ReadTimeout("no"), sent=True),
+}
+
+
+@pytest.mark.parametrize("reply", UNUSABLE.values(), ids=UNUSABLE)
+def test_an_enhancer_that_says_nothing_usable_is_no_failed_task(
+    world: World, check_status: ModuleType, reply: Reply
+) -> None:
+    poll = ask(world, check_status, reply)
+
+    assert (poll.state, poll.unreachable) == ("waiting", 1)
+    assert 5 <= poll.wait_seconds <= 120
+
+
+def test_the_wait_for_an_enhancer_that_is_away_grows_up_to_two_minutes(world: World, check_status: ModuleType) -> None:
+    poll = Poll()
+    waits = []
+    for _ in range(8):
+        poll = ask(world, check_status, refusal(500, "server_error"), **msgspec.to_builtins(poll))
+        waits.append(poll.wait_seconds)
+
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (5, 120)
+    assert poll.unreachable == 8
+
+
+@pytest.mark.parametrize(("header", "wait"), [("1", 5), ("30", 30), ("86400", 120)])
+def test_retry_after_is_honoured_within_limits(world: World, check_status: ModuleType, header: str, wait: int) -> None:
+    poll = ask(world, check_status, refusal(429, "rate_limit_error", Retry_After=header))
+
+    assert poll.wait_seconds == wait
+
+
+@pytest.mark.parametrize(
+    "reply", [task("processing"), refusal(404, "not_found"), refusal(500, "server_error")], ids=["runs", "404", "500"]
+)
+def test_a_wait_never_goes_past_the_deadline(world: World, check_status: ModuleType, reply: Reply) -> None:
+    world.enhancer.on_status.append(reply)
+    answer = check_status.handler(request(submitted=3000, left=3, unreachable=9), Context())
+
+    assert 1 <= answer["wait_seconds"] <= 3
+
+
+def test_past_the_deadline_the_wait_is_short(world: World, check_status: ModuleType) -> None:
+    assert check_status.handler(request(left=-100), Context())["wait_seconds"] == 1
+
+
+def test_a_completed_task_is_seen_past_the_deadline_too(world: World, check_status: ModuleType) -> None:
+    world.enhancer.on_status.append(task("completed", results=[RESULT_URL]))
+
+    assert check_status.handler(request(left=-100), Context())["state"] == "completed"
+
+
+def test_a_changed_key_is_read_again_after_a_401(world: World, check_status: ModuleType) -> None:
+    ask(world, check_status, task("processing"))
+    world.secrets.put_secret_value(SecretId="key", SecretString="sk-new")
+    world.enhancer.on_status.append(refusal(401, "authentication_error"))
+    poll = ask(world, check_status, task("processing"))
+
+    assert world.enhancer.keys[1:] == [f"Bearer {KEY}", "Bearer sk-new"]
+    assert poll.unreachable == 0
+
+
+def test_a_key_that_cannot_be_read_is_waited_for(world: World, check_status: ModuleType) -> None:
+    world.secrets.delete_secret(SecretId="key", ForceDeleteWithoutRecovery=True)
+    poll = msgspec.convert(check_status.handler(request(), Context()), Poll)
+
+    assert (poll.state, poll.unreachable) == ("waiting", 1)
+    assert world.enhancer.asked == []
+
+
+@pytest.mark.parametrize("where", ["message", "code", "type"])
+@pytest.mark.parametrize("status", [200, 404, 500])
+@pytest.mark.parametrize("quoted", [KEY, "https://b.test/k?X-Amz-Signature=abc", "X-Amz-Signature=abc"])
+def test_what_the_vendor_quotes_back_is_taken_out(
+    world: World, check_status: ModuleType, logs: io.StringIO, where: str, status: int, quoted: str
+) -> None:
+    error = {"message": "no", "code": "c", "type": "t", where: f"no {quoted}"}
+    if where == "type":
+        del error["code"]
+    world.enhancer.on_status.append(Answer(status, {"status": "failed", "error": error}))
+    answer = check_status.handler(request(not_found=4), Context())
+
+    for said in (str(answer), logs.getvalue()):
+        assert KEY not in said
+        assert "=abc" not in said
+    assert logs.getvalue()
+
+
+def test_an_id_stays_one_segment_of_the_path(world: World, check_status: ModuleType) -> None:
+    event = request()
+    event["task"]["id"] = "../account/credits?x=1#y"
+    check_status.handler(event, Context())
+
+    assert world.enhancer.asked == [f"{API}/v1/tasks/..%2Faccount%2Fcredits%3Fx%3D1%23y?sync_upstream=true"]
+
+
+@pytest.mark.parametrize("event", [{}, {"task": {}, "poll": {}}, {"task": {"id": "t"}}])
+def test_an_event_that_is_none_of_the_workflows_is_refused(check_status: ModuleType, event: Any) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        check_status.handler(event, Context())

@@ -1,0 +1,412 @@
+"""deliver through its handler: what it accepts as a result, and what it writes where."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+import requests
+from tests.unit.conftest import LoadFunction
+from tests.unit.world import (
+    HEIC,
+    JPEG,
+    KEY,
+    OUTPUT,
+    PNG,
+    RESULT_URL,
+    WEBP,
+    Answer,
+    Broken,
+    Context,
+    Reply,
+    World,
+    completed,
+    refusal,
+    sample,
+)
+
+from lumendrop.storage import LostRace
+
+NEWER, OLDER = "00617F08299329D190", "00617F08299329D188"
+
+
+@pytest.fixture
+def deliver(function: LoadFunction) -> ModuleType:
+    return function("deliver")
+
+
+def request(key: str = "a/photo.jpg", *, options: Any = None, task: str = "task-1", **upload: Any) -> Any:
+    """The sample event, for another upload."""
+    event = sample("deliver")
+    event["upload"] |= {"key": key} | upload
+    event["task"]["id"] = task
+    return event | ({"options": options} if options else {})
+
+
+def bring(world: World, deliver: ModuleType, event: Any = None, result: Reply | bytes = JPEG) -> Any:
+    """One delivery of a completed task whose link leads to `result`."""
+    world.enhancer.on_status.append(completed())
+    world.enhancer.on_result.append(Answer(200, result) if isinstance(result, bytes) else result)
+    return deliver.handler(event or request(), Context())
+
+
+def stored(world: World) -> dict[str, Any]:
+    """The objects in the output bucket: key to body, type and metadata."""
+    return {key: world.s3.get_object(Bucket=OUTPUT, Key=key) for key in keys(world)}
+
+
+def keys(world: World) -> list[str]:
+    return [one["Key"] for one in world.s3.list_objects_v2(Bucket=OUTPUT).get("Contents", [])]
+
+
+def puts(world: World) -> list[dict[str, Any]]:
+    return [call.request for call in world.calls if call.operation == "PutObject"]
+
+
+# ---------------------------------------------------------------- what is written
+
+
+def test_the_sample_event_is_delivered(world: World, deliver: ModuleType) -> None:
+    answer = bring(world, deliver, sample("deliver"))
+
+    assert answer["state"] == "enhanced"
+    assert answer["output"]["key"] == "incoming/my photo+1%41.jpg"
+
+
+def test_the_photo_is_written_with_type_metadata_and_checksum(world: World, deliver: ModuleType) -> None:
+    options = {"resolution": "1K", "creativity": 0.3, "profile_ids": ["p-1", "p-2"]}
+    answer = bring(world, deliver, request("a/my photo+ü.jpg", options=options, version_id="v1", sequencer="01"))
+
+    written = stored(world)["a/my photo+ü.jpg"]
+    assert written["Body"].read() == JPEG
+    assert written["ContentType"] == "image/jpeg"
+    metadata = written["Metadata"]
+    assert unquote(metadata.pop("source-key")) == "a/my photo+ü.jpg"
+    assert metadata == {
+        "source-version-id": "v1",
+        "sequencer": "01",
+        "task-id": "task-1",
+        "attempt": "1",
+        "model": "phota-image-enhance",
+        "resolution": "1K",
+        "creativity": "0.3",
+        "profile-ids": "p-1,p-2",
+    }
+    (put,) = puts(world)
+    assert put["headers"]["x-amz-checksum-sha256"] == base64.b64encode(hashlib.sha256(JPEG).digest()).decode()
+    assert answer == {
+        "state": "enhanced",
+        "output": {
+            "bucket": OUTPUT,
+            "key": "a/my photo+ü.jpg",
+            "version_id": written["VersionId"],
+            "bytes": len(JPEG),
+            "format": "jpeg",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "result", "output"),
+    [
+        ("a.jpg", JPEG, "a.jpg"),
+        ("a.JPEG", JPEG, "a.JPEG"),
+        ("a.jpg", PNG, "a.jpg.png"),
+        ("a.png", PNG, "a.png"),
+        ("a.heic", JPEG, "a.heic.jpg"),
+        ("a.heif", HEIC, "a.heif"),
+        ("a.webp", WEBP, "a.webp"),
+        ("a", WEBP, "a.webp"),
+        ("a.jpg/b", JPEG, "a.jpg/b.jpg"),
+        ("a/b/../c.jpg", JPEG, "a/b/../c.jpg"),
+    ],
+)
+def test_the_output_key_fits_the_results_format(
+    world: World, deliver: ModuleType, key: str, result: bytes, output: str
+) -> None:
+    assert bring(world, deliver, request(key), result)["output"]["key"] == output
+    assert keys(world) == [output]
+
+
+@pytest.mark.parametrize("key", ["x" * 1024, "ü" * 512, "📷" * 256, "x" + "ü" * 511 + "x"])
+def test_the_longest_keys_get_an_output_key_too(world: World, deliver: ModuleType, key: str) -> None:
+    output = bring(world, deliver, request(key))["output"]["key"]
+
+    assert len(output.encode()) <= 1024
+    assert output.endswith(".jpg")
+    other = bring(world, deliver, request(key[:-1] + "y"))["output"]["key"]
+    assert other != output
+
+
+def test_all_metadata_stays_within_what_s3_allows(world: World, deliver: ModuleType) -> None:
+    options = {"resolution": "4K", "creativity": 0.123456789, "profile_ids": [f"{n:0128}" for n in range(20)]}
+    bring(world, deliver, request("ü" * 512, options=options, task="t" * 256))
+
+    (written,) = stored(world).values()
+    assert sum(len(name) + len(value) for name, value in written["Metadata"].items()) <= 2048
+    assert written["Metadata"]["task-id"] == "t" * 256
+    assert base64.b64decode(written["Metadata"]["source-key-base64"]).decode() == "ü" * 512
+
+
+def test_no_link_leaves_the_function(world: World, deliver: ModuleType, logs: io.StringIO) -> None:
+    answer = bring(world, deliver)
+
+    for said in (str(answer), logs.getvalue(), *(str(call.request) for call in world.calls)):
+        assert "result-token" not in said
+        assert KEY not in said
+    assert logs.getvalue()
+
+
+def test_the_key_is_not_sent_to_where_the_result_is(world: World, deliver: ModuleType) -> None:
+    bring(world, deliver)
+
+    (download,) = world.enhancer.downloads
+    assert "Authorization" not in download.headers
+    assert download.headers["Accept-Encoding"] == "identity"
+
+
+# ---------------------------------------------------------------- newest upload wins
+
+
+def test_a_newer_upload_overwrites_an_older_one(world: World, deliver: ModuleType) -> None:
+    bring(world, deliver, request(version_id="old", sequencer=OLDER), JPEG + b"old")
+    answer = bring(world, deliver, request(version_id="new", sequencer=NEWER), JPEG + b"new")
+
+    assert answer["state"] == "enhanced"
+    assert stored(world)["a/photo.jpg"]["Body"].read() == JPEG + b"new"
+    assert "If-None-Match" in puts(world)[0]["headers"]
+    assert "If-Match" in puts(world)[1]["headers"]
+
+
+def test_an_older_upload_never_overwrites_a_newer_one(world: World, deliver: ModuleType) -> None:
+    bring(world, deliver, request(version_id="new", sequencer=NEWER), JPEG + b"new")
+    answer = bring(world, deliver, request(version_id="old", sequencer=OLDER), JPEG + b"old")
+
+    assert answer["state"] == "superseded"
+    assert answer["outcome"]["status"] == "superseded"
+    assert stored(world)["a/photo.jpg"]["Body"].read() == JPEG + b"new"
+    assert len(puts(world)) == 1
+
+
+def test_the_same_delivery_twice_writes_once(world: World, deliver: ModuleType) -> None:
+    first = bring(world, deliver)
+    second = bring(world, deliver)
+
+    assert second == first
+    assert len(puts(world)) == 1
+
+
+def test_a_photo_that_came_from_elsewhere_is_overwritten(world: World, deliver: ModuleType) -> None:
+    world.s3.put_object(Bucket=OUTPUT, Key="a/photo.jpg", Body=b"from elsewhere")
+    bring(world, deliver)
+
+    assert stored(world)["a/photo.jpg"]["Body"].read() == JPEG
+
+
+def just_before_the_put(deliver: ModuleType, monkeypatch: pytest.MonkeyPatch, *acts: Callable[[], object]) -> None:
+    """Lets others act between the look at the output key and the write, once for each write."""
+    waiting = list(acts)
+    put_object = deliver.S3.put_object
+
+    def interrupted(**arguments: Any) -> Any:
+        if waiting:
+            waiting.pop(0)()
+        return put_object(**arguments)
+
+    monkeypatch.setattr(deliver.S3, "put_object", interrupted)
+
+
+def other_delivery(world: World, version: str, sequencer: str) -> Callable[[], object]:
+    metadata = {"source-key": "a/photo.jpg", "source-version-id": version, "sequencer": sequencer}
+    return lambda: world.s3.put_object(Bucket=OUTPUT, Key="a/photo.jpg", Body=version.encode(), Metadata=metadata)
+
+
+def test_the_older_of_two_that_race_is_superseded(
+    world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    just_before_the_put(deliver, monkeypatch, other_delivery(world, "new", NEWER))
+    answer = bring(world, deliver)
+
+    assert answer["state"] == "superseded"
+    assert stored(world)["a/photo.jpg"]["Body"].read() == b"new"
+
+
+def test_the_newer_of_two_that_race_is_written(
+    world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    just_before_the_put(deliver, monkeypatch, other_delivery(world, "old", OLDER))
+    answer = bring(world, deliver)
+
+    assert answer["state"] == "enhanced"
+    assert stored(world)["a/photo.jpg"]["Body"].read() == JPEG
+
+
+def test_a_photo_that_is_deleted_in_the_race_is_written(
+    world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring(world, deliver, request(version_id="old", sequencer=OLDER))
+    just_before_the_put(deliver, monkeypatch, lambda: world.s3.delete_object(Bucket=OUTPUT, Key="a/photo.jpg"))
+    answer = bring(world, deliver)
+
+    assert answer["state"] == "enhanced"
+    assert stored(world)["a/photo.jpg"]["Body"].read() == JPEG
+
+
+def test_who_keeps_losing_gives_up_for_now(world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [other_delivery(world, f"v{n}", OLDER) for n in range(20)]
+    just_before_the_put(deliver, monkeypatch, *others)
+    with pytest.raises(LostRace):
+        bring(world, deliver)
+
+
+def test_two_photos_with_one_output_key_both_come_out(world: World, deliver: ModuleType) -> None:
+    first = bring(world, deliver, request("a.heic", version_id="v1"), JPEG + b"from heic")
+    second = bring(world, deliver, request("a.heic.jpg", version_id="v2"), JPEG + b"from jpg")
+    again = bring(world, deliver, request("a.heic.jpg", version_id="v2"), JPEG + b"from jpg")
+
+    assert first["output"]["key"] == "a.heic.jpg"
+    assert second["output"]["key"] != "a.heic.jpg"
+    assert second["output"]["key"].endswith(".jpg")
+    assert again == second
+    bodies = {key: one["Body"].read() for key, one in stored(world).items()}
+    assert bodies == {"a.heic.jpg": JPEG + b"from heic", second["output"]["key"]: JPEG + b"from jpg"}
+
+
+def test_the_newest_wins_among_photos_told_apart_too(world: World, deliver: ModuleType) -> None:
+    bring(world, deliver, request("a.heic"))
+    new = bring(world, deliver, request("a.heic.jpg", version_id="new", sequencer=NEWER))
+    old = bring(world, deliver, request("a.heic.jpg", version_id="old", sequencer=OLDER))
+
+    assert (new["state"], old["state"]) == ("enhanced", "superseded")
+
+
+# ---------------------------------------------------------------- results that are none
+
+
+NOT_YET: dict[str, Reply] = {
+    "404": Answer(404, b""),
+    "403, expired": Answer(403, b"<Error/>"),
+    "410": Answer(410, b""),
+    "500": Answer(500, b""),
+    "206": Answer(206, JPEG),
+    "204": Answer(204, b""),
+    "cut short by its length": Answer(200, JPEG, {"Content-Length": str(len(JPEG) + 100)}),
+    "cut short by its end": Answer(200, JPEG[:-2]),
+    "a PNG cut short": Answer(200, PNG[:-12]),
+    "a WebP cut short": Answer(200, WEBP[:-12]),
+    "no connection": Broken(requests.ConnectionError("no"), sent=False),
+    "no answer": Broken(requests.ReadTimeout("no"), sent=False),
+    "not what its encoding says": Answer(200, JPEG, {"Content-Encoding": "gzip"}),
+}
+
+
+@pytest.mark.parametrize("reply", NOT_YET.values(), ids=NOT_YET)
+def test_a_result_that_cannot_be_fetched_is_tried_again(world: World, deliver: ModuleType, reply: Reply) -> None:
+    answer = bring(world, deliver, result=reply)
+
+    assert answer["state"] == "waiting"
+    assert 0 < answer["wait_seconds"] <= 120
+    assert keys(world) == []
+
+
+NO_IMAGE = {
+    "a page": b"<html>Sign in</html>",
+    "JSON": b'{"error": "expired"}',
+    "nothing": b"",
+    "a GIF": b"GIF89a" + b"\x00" * 100,
+}
+
+
+@pytest.mark.parametrize("body", NO_IMAGE.values(), ids=NO_IMAGE)
+def test_what_is_no_image_is_refused(world: World, deliver: ModuleType, body: bytes) -> None:
+    answer = bring(world, deliver, result=body)
+
+    assert answer["state"] == "failed"
+    assert answer["outcome"]["code"] == "result_not_an_image"
+    assert answer["outcome"]["may_have_cost"] is True
+    assert keys(world) == []
+
+
+def test_too_big_is_refused(world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliver, "MOST_RESULT_BYTES", len(JPEG) - 1)
+    answer = bring(world, deliver)
+
+    assert answer["outcome"]["code"] == "result_refused"
+    assert keys(world) == []
+
+
+def test_too_slow_is_tried_again(world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliver, "DOWNLOAD_SECONDS", -1)
+
+    assert bring(world, deliver)["state"] == "waiting"
+
+
+STATUS_ANSWERS: dict[str, Reply] = {
+    "running": Answer(200, {"status": "processing"}),
+    "completed without a result": Answer(200, {"status": "completed", "results": None}),
+    "failed after all": Answer(200, {"status": "failed"}),
+    "404": refusal(404, "not_found"),
+    "500": refusal(500, "server_error"),
+    "401": refusal(401, "authentication_error"),
+    "no connection": Broken(requests.ConnectionError("no"), sent=False),
+}
+
+
+@pytest.mark.parametrize("reply", STATUS_ANSWERS.values(), ids=STATUS_ANSWERS)
+def test_without_a_fresh_link_it_waits(world: World, deliver: ModuleType, reply: Reply) -> None:
+    world.enhancer.on_status.append(reply)
+
+    assert deliver.handler(request(), Context())["state"] == "waiting"
+    assert world.enhancer.downloads == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://results.test/a.jpg", "ftp://results.test/a", "file:///etc/passwd", "https://u:p@results.test/", "no URL"],
+)
+def test_a_hostile_link_is_refused_and_not_repeated(
+    world: World, deliver: ModuleType, logs: io.StringIO, url: str
+) -> None:
+    world.enhancer.on_status.append(completed(url + "?result-token"))
+    answer = deliver.handler(request(), Context())
+
+    assert answer["state"] == "failed"
+    assert answer["outcome"]["code"] == "result_refused"
+    assert world.enhancer.downloads == []
+    assert "result-token" not in str(answer) + logs.getvalue()
+
+
+def test_redirects_are_followed_without_the_key(world: World, deliver: ModuleType) -> None:
+    world.enhancer.on_status.append(completed())
+    world.enhancer.on_result.append(Answer(302, b"", {"Location": "/b.jpg?result-token"}))
+    answer = deliver.handler(request(), Context())
+
+    assert answer["state"] == "enhanced"
+    assert [str(one.url) for one in world.enhancer.downloads] == [RESULT_URL, "https://results.test/b.jpg?result-token"]
+
+
+def test_redirects_without_end_are_refused(world: World, deliver: ModuleType) -> None:
+    world.enhancer.on_status.append(completed())
+    world.enhancer.on_result.extend([Answer(302, b"", {"Location": RESULT_URL})] * 20)
+    answer = deliver.handler(request(), Context())
+
+    assert answer["outcome"]["code"] == "result_refused"
+    assert len(world.enhancer.downloads) <= 6
+
+
+def test_nothing_is_left_on_disk(
+    world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """A warm function's disk is small and lives on."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    bring(world, deliver)
+    bring(world, deliver, result=b"<html>")
+    bring(world, deliver, result=Answer(200, JPEG, {"Content-Length": "9999"}))
+
+    assert list(tmp_path.iterdir()) == []
