@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/reference_pol
 import hashlib
 import io
 import json
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -316,6 +317,8 @@ def _answer(status: str, content_type: str, body: str) -> App:
             ("Content-Type", content_type),
             ("Content-Length", str(len(content))),
             ("x-amzn-ErrorType", "AccessDeniedException"),
+            # Step Functions puts it into the error's cause.
+            ("x-amzn-RequestId", str(uuid.uuid4())),
         ]
         start_response(status, headers)
         return [content]
