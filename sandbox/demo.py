@@ -28,6 +28,7 @@ PROGRESS = {
     "waiting": 0,
     "dropped": 2,
     "claimed": 5,
+    "retrying": 5,
     "submitted": 10,
     "enhancing": 15,
     "task ended": 85,
@@ -36,6 +37,15 @@ PROGRESS = {
 }
 ENHANCING_SHARE = 0.7
 ENDED = 100
+ENDINGS = {
+    "enhanced": "green",
+    "superseded": "yellow",
+    "skipped": "yellow",
+    "rejected": "red",
+    "failed": "red",
+    "unknown": "red",
+    "timed out": "red",
+}
 
 TRANSFER_ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
 
@@ -116,8 +126,8 @@ class Board:
         self._progress.stop()
 
     def show(self, key: str, state: str, percent: int = 0) -> None:
-        """Show that the photo is in `state`; `percent` is how far its task is."""
-        done = PROGRESS.get(state, ENDED) + (ENHANCING_SHARE * percent if state == "enhancing" else 0)
+        """Show that the photo is in `state`; `percent` is how far its task is, 0 unless `enhancing`."""
+        done = ENDED if state in ENDINGS else PROGRESS.get(state, 0) + ENHANCING_SHARE * percent
         says = _coloured(state, f"{percent} %" if state == "enhancing" else "")
         visible = not self._crowded or 0 < done < ENDED
         self._progress.update(self._bars[key], completed=done, says=says, visible=visible)
@@ -127,7 +137,7 @@ class Board:
 
 
 def _coloured(state: str, more: str = "") -> str:
-    colour = COLOURS.get(state, "cyan")
+    colour = ENDINGS.get(state, "dim" if state == "waiting" else "cyan")
     return f"[{colour}]{state} {more}[/]"
 
 

@@ -1,0 +1,172 @@
+"""The command line: what it accepts, how it fails, what it shows while photos are on their way."""
+
+import io
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+from sandbox.__main__ import main
+from sandbox.demo import Board, Run, present
+from sandbox.page import Outcome, size_text
+from sandbox.photos import Photo, load
+from sandbox.start import Sandbox
+from sandbox.watch import Watch
+
+from sandbox import demo
+
+
+@pytest.fixture(autouse=True)
+def keep_signal_handler() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["demo", "--photos", "missing"], "missing is not a folder"),
+        (["demo", "--photos", "empty"], "empty has no files in it"),
+        (["demo", "--photos", "photos", "--out", "photos"], "Choose another --out"),
+        (["demo", "--photos", "photos", "--out", "."], "Choose another --out"),
+        (["demo", "--photos", "photos", "--out", "photos/photo.jpg"], "can't be a folder for results"),
+    ],
+)
+def test_a_folder_that_can_not_be_used_is_named_at_once(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/photo.jpg").write_bytes(b"x")
+    assert main(arguments) == 2
+    assert says in capsys.readouterr().err
+    assert list((tmp_path / "photos").iterdir()) == [tmp_path / "photos/photo.jpg"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["fly"], ["up", "--port", "http"], ["up", "--port", "65536"], ["demo", "--resolution", "8K"]]
+)
+def test_a_mistake_on_the_command_line_is_answered_with_the_usage(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: python -m sandbox")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["up", "--help"], ["demo", "--help"]])
+def test_help_has_examples(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 0
+    assert "examples:\n  python -m sandbox" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("last_state", "code"), [("enhanced", 0), ("failed", 1), ("superseded", 1)])
+def test_the_demo_ends_well_only_if_every_photo_came_back(
+    last_state: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def through(run: Run, photos: list[Photo]) -> list[Outcome]:
+        *most, last = [Outcome(photo.key, "enhanced", photo.path, result=tmp_path / photo.key) for photo in photos]
+        for photo in photos:
+            load(photo.path).resize(2).write_to_file(str(tmp_path / photo.key))
+        return [*most, last if last_state == "enhanced" else replace(last, state=last_state, result=None)]
+
+    cloud: Any = SimpleNamespace(outputs={"InputBucketName": "in"}, client=lambda _: None)
+    asked: list[dict[str, str]] = []
+
+    @contextmanager
+    def sandbox(parameters: dict[str, str]) -> Iterator[Sandbox]:
+        asked.append(parameters)
+        yield Sandbox(cloud, "http://127.0.0.1:1", tmp_path)
+
+    monkeypatch.setattr(Run, "through", through)
+    monkeypatch.setattr(demo, "sandbox", sandbox)
+    assert main(["demo", "--out", str(tmp_path)]) == code
+    assert asked == [{"Resolution": "1K"}]
+    shown = capsys.readouterr().out
+    assert f"{size_text((384, 384))} → {size_text((768, 768))}" in shown
+    assert (tmp_path / "index.html").exists()
+
+
+def test_without_a_terminal_each_change_of_state_is_a_line() -> None:
+    output = io.StringIO()
+    with Board(Console(file=output, width=40), ["a [red].jpg", "b.jpg"]) as board:
+        for key, state, percent in [
+            ("a [red].jpg", "dropped", 0),
+            ("a [red].jpg", "enhancing", 10),
+            ("a [red].jpg", "enhancing", 60),
+            ("b.jpg", "rejected", 0),
+        ]:
+            board.show(key, state, percent)
+    assert output.getvalue().splitlines() == [
+        "a [red].jpg  dropped", "a [red].jpg  enhancing", "b.jpg        rejected",
+    ]  # fmt: skip
+
+
+def test_on_a_terminal_each_photo_has_a_bar() -> None:
+    output = io.StringIO()
+    with Board(Console(file=output, force_terminal=True, width=100, height=30), ["a [red].jpg", "b.jpg"]) as board:
+        board.show("a [red].jpg", "enhancing", 42)
+        board.show("b.jpg", "enhanced")
+    shown = output.getvalue()
+    for expected in ("a [red].jpg", "enhancing 42 %", "b.jpg", "enhanced"):
+        assert expected in shown
+
+
+def test_with_more_photos_than_rows_only_those_on_their_way_have_a_bar() -> None:
+    output = io.StringIO()
+    keys = [f"{number}.jpg" for number in range(100)]
+    with Board(Console(file=output, force_terminal=True, width=100, height=30), keys) as board:
+        board.show("7.jpg", "enhanced")
+        board.show("8.jpg", "submitted")
+    assert "8.jpg" in output.getvalue()
+    assert "7.jpg" not in output.getvalue()
+    assert "9.jpg" not in output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("row", "task", "entered", "state"),
+    [
+        ({"status": "claimed"}, "", [], "claimed"),
+        ({"status": "submitted"}, "pending", [], "submitted"),
+        ({"status": "submitted"}, "processing", [], "enhancing"),
+        ({"status": "submitted"}, "completed", ["WaitForTask"], "task ended"),
+        ({"status": "submitted"}, "failed", ["WaitForTask"], "task ended"),
+        ({"status": "submitted"}, "completed", ["WaitForTask", "CheckStatus", "Deliver"], "delivering"),
+        ({"status": "rejected"}, "", [], "reporting"),
+        ({"status": "rejected", "finished_at": "now"}, "", [], "rejected"),
+        ({"status": "enhanced", "finished_at": "now"}, "completed", [], "enhanced"),
+    ],
+)
+def test_the_state_comes_from_ledger_enhancer_and_workflow(
+    row: dict[str, Any], task: str, entered: list[str], state: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    row = {"key": "a.jpg", "version_id": "1", "task_id": "t", "submitted_at": 0, "estimated_seconds": 5, **row}
+    monkeypatch.setattr(Watch, "_rows", lambda _: [row])
+    monkeypatch.setattr(Watch, "_task_statuses", lambda _: {"t": task})
+    monkeypatch.setattr(Watch, "_find_executions", lambda watch: watch._version_ids.update(arn="1"))
+    monkeypatch.setattr(Watch, "_states_entered", lambda *_: entered)
+    cloud: Any = SimpleNamespace(outputs={}, client=lambda _: None)
+    [sight] = Watch(Sandbox(cloud, "http://127.0.0.1:1", tmp_path)).look()
+    assert sight.state == state
+    assert sight.is_final == ("finished_at" in row)
+    assert sight.percent == (95 if state == "enhancing" else 0)
+
+
+def test_a_result_that_can_not_be_shown_is_said_and_linked(tmp_path: Path) -> None:
+    (tmp_path / "in.jpg").write_bytes(b"not an image")
+    (tmp_path / "out.jpg").write_bytes(b"not an image")
+    outcome = Outcome("in.jpg", "enhanced", tmp_path / "in.jpg", result=tmp_path / "out.jpg")
+    [shown], page = present([outcome], tmp_path)
+    assert shown.comparison is None
+    assert "in.jpg can't be shown" in shown.reason
+    assert "No preview here: in.jpg can&#39;t be shown" in page.read_text()
