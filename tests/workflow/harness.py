@@ -306,42 +306,8 @@ class Workflow:
             )
 
     def ended(self, row: Row, status: str, error: str | None = None) -> dict[str, Any]:
-        """The event that says how a row's execution ended, as AWS sends it.
-
-        Source: https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
-        """
-        arn = self.resources["Workflow"]
-        execution = f"{arn.replace(':stateMachine:', ':execution:')}:photo-1"
-        return {
-            "version": "0",
-            "id": "315c1398-40ff-a850-213b-158f73e60175",
-            "detail-type": "Step Functions Execution Status Change",
-            "source": "aws.states",
-            "account": DEFAULT_ACCOUNT_ID,
-            "time": "2026-02-26T19:42:21Z",
-            "region": REGION,
-            "resources": [execution],
-            "detail": {
-                "executionArn": execution,
-                "stateMachineArn": arn,
-                "name": "photo-1",
-                "status": status,
-                "startDate": 1551225271984,
-                "stopDate": 1551225291984,
-                "input": json.dumps(execution_input(row), ensure_ascii=False),
-                "output": None,
-                "stateMachineVersionArn": None,
-                "stateMachineAliasArn": None,
-                "redriveCount": 0,
-                "redriveDate": None,
-                "redriveStatus": "REDRIVABLE",
-                "redriveStatusReason": None,
-                "inputDetails": {"included": True},
-                "outputDetails": None,
-                "error": error,
-                "cause": None,
-            },
-        }
+        """The event that says how a row's execution ended."""
+        return ended_event(self.resources["Workflow"], execution_input(row), status, error)
 
     def run(
         self,
@@ -452,6 +418,44 @@ class Workflow:
             for message in messages:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return found
+
+
+def ended_event(arn: str, given: dict[str, Any], status: str, error: str | None = None) -> dict[str, Any]:
+    """The event that says how an execution of the state machine `arn` ended, as AWS sends it.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+    """
+    execution = f"{arn.replace(':stateMachine:', ':execution:')}:photo-1"
+    return {
+        "version": "0",
+        "id": "315c1398-40ff-a850-213b-158f73e60175",
+        "detail-type": "Step Functions Execution Status Change",
+        "source": "aws.states",
+        "account": DEFAULT_ACCOUNT_ID,
+        "time": "2026-02-26T19:42:21Z",
+        "region": REGION,
+        "resources": [execution],
+        "detail": {
+            "executionArn": execution,
+            "stateMachineArn": arn,
+            "name": "photo-1",
+            "status": status,
+            "startDate": 1551225271984,
+            "stopDate": 1551225291984,
+            "input": json.dumps(given, ensure_ascii=False),
+            "output": None,
+            "stateMachineVersionArn": None,
+            "stateMachineAliasArn": None,
+            "redriveCount": 0,
+            "redriveDate": None,
+            "redriveStatus": "REDRIVABLE",
+            "redriveStatusReason": None,
+            "inputDetails": {"included": True},
+            "outputDetails": None,
+            "error": error,
+            "cause": None,
+        },
+    }
 
 
 @contextlib.contextmanager

@@ -1,0 +1,128 @@
+"""What an owner can decide, and what the template takes for an answer."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from sandbox.template import TemplateError, load
+from tests.template.reading import PARAMETERS, REGION, TEMPLATE
+
+from lumendrop import options
+
+CONSTRAINTS = {"AllowedValues", "AllowedPattern", "MinValue", "MaxValue", "MinLength", "MaxLength"}
+
+ACCEPTED = {
+    "ApiBaseUrl": [
+        "https://api.foxapi.cc",
+        "https://gateway.example.com:8443",
+        "https://example.com/fox/v2",
+        "http://127.0.0.1:8080",
+    ],
+    "Resolution": ["1K", "4K"],
+    "Creativity": ["", "0", "1", "0.0", "1.0", "0.35", ".5", "1.000"],
+    "Resemblance": ["", "0", "1", "0.0", "1.0", "0.35", ".5", "1.000"],
+    "ProfileIds": ["", "one", "one,two", "one , two,three-3_4", ",".join(["p" * 128] * 20)],
+    "InputPrefix": ["", "incoming/", "ü ö/+%", "p" * 512],
+    "MaxUploadBytes": ["1024", "52428800", "1073741824"],
+    "DailyTaskLimit": ["1", "1000000"],
+    "MaxConcurrentSubmits": ["2", "1000"],
+    "MaxWaitMinutes": ["1", "1440"],
+    "AmbiguousSubmit": ["park", "retry"],
+    "LogRetentionDays": ["1", "3653"],
+}
+REFUSED = {
+    "ApiBaseUrl": [
+        "",
+        "api.foxapi.cc",
+        "http://api.foxapi.cc",
+        "https://api.foxapi.cc/",
+        "https://user:password@api.foxapi.cc",
+        "https://api.foxapi.cc?key=1",
+        "https://api.foxapi.cc\n",
+        "http://127.0.0.1",
+        "http://127.0.0.1.example.com:80",
+        "ftp://api.foxapi.cc",
+    ],
+    "Resolution": ["", "2K", "4k"],
+    "Creativity": ["1.1", "2", "-0.1", "0,5", "half", "1.01", " ", "."],
+    "Resemblance": ["1.1", "2", "-0.1", "0,5", "half", "1.01", " ", "."],
+    "ProfileIds": [",", "one,", ",one", "one two", "one;two", "p" * 129, ",".join(["p"] * 21)],
+    "InputPrefix": ["p" * 513],
+    "MaxUploadBytes": ["1023", "1073741825", "50MB", ""],
+    "DailyTaskLimit": ["0", "-1", "1000001"],
+    "MaxConcurrentSubmits": ["1", "1001"],
+    "MaxWaitMinutes": ["0", "1441"],
+    "AmbiguousSubmit": ["", "Park", "never"],
+    "LogRetentionDays": ["0", "2", "31"],
+}
+
+
+def _pairs(table: dict[str, list[str]]) -> list[Any]:
+    return [pytest.param(name, value, id=f"{name}={value[:30]!r}") for name in table for value in table[name]]
+
+
+def test_the_tables_know_every_parameter() -> None:
+    assert set(PARAMETERS) == set(ACCEPTED) == set(REFUSED)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_every_parameter_has_a_description_a_constraint_and_a_default(name: str) -> None:
+    parameter = PARAMETERS[name]
+    assert re.search(r"\w[.]?$", parameter["Description"])
+    assert CONSTRAINTS & set(parameter)
+    assert "Default" in parameter
+    assert "NoEcho" not in parameter
+    if "AllowedPattern" in parameter:
+        assert parameter["ConstraintDescription"].startswith("must be")
+
+
+def test_the_defaults_satisfy_their_own_constraints() -> None:
+    load(TEMPLATE, {}, REGION)
+
+
+@pytest.mark.parametrize(("name", "value"), _pairs(ACCEPTED))
+def test_accepted(name: str, value: str) -> None:
+    assert _takes(name, value)
+
+
+@pytest.mark.parametrize(("name", "value"), _pairs(REFUSED))
+def test_refused(name: str, value: str) -> None:
+    assert not _takes(name, value)
+
+
+def _takes(name: str, value: str) -> bool:
+    """CloudFormation's rules: a pattern has to match the whole value."""
+    parameter = PARAMETERS[name]
+    if parameter["Type"] == "Number":
+        if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
+            return False
+        return _fits(float(value), parameter, "Value") and _is_allowed(float(value), parameter)
+    pattern = parameter.get("AllowedPattern", "(?s:.*)")
+    return (
+        bool(re.fullmatch(pattern, value)) and _fits(len(value), parameter, "Length") and _is_allowed(value, parameter)
+    )
+
+
+def _fits(size: float, parameter: dict[str, Any], what: str) -> bool:
+    return float(parameter.get(f"Min{what}", size)) <= size <= float(parameter.get(f"Max{what}", size))
+
+
+def _is_allowed(value: object, parameter: dict[str, Any]) -> bool:
+    return value in parameter.get("AllowedValues", [value])
+
+
+@pytest.mark.parametrize(
+    ("parameter", "option"),
+    [("Creativity", "creativity"), ("Resemblance", "resemblance"), ("ProfileIds", "profile-ids")],
+)
+def test_submit_can_read_what_the_template_accepts(parameter: str, option: str) -> None:
+    """Else submit could not even start, and every upload would end in the dead-letter queue."""
+    for value in ACCEPTED[parameter]:
+        options.read({"resolution": "4K", option: value})
+
+
+def test_a_bad_value_is_refused_with_a_sentence_for_people() -> None:
+    with pytest.raises(TemplateError, match=r"must be empty or a number from 0\.0 to 1\.0"):
+        load(TEMPLATE, {"Creativity": "1.1"}, REGION)

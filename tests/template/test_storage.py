@@ -1,0 +1,203 @@
+"""Buckets, queues, table and secret: kept, closed, and told apart."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from moto.events.models import EventPattern
+from tests.template.reading import properties, resources, translated, written
+from tests.workflow.harness import ended_event
+
+from lumendrop.uploads import Upload, as_event
+
+BUCKETS = ["InputBucket", "OutputBucket"]
+QUEUES = ["UploadQueue", "DeadLetterQueue"]
+UPLOAD_EVENT = {
+    "version": "0",
+    "id": "17793124-05d4-b198-2fde-7ededc63b103",
+    "detail-type": "Object Created",
+    "source": "aws.s3",
+    "account": "123456789012",
+    "time": "2021-11-12T00:00:00Z",
+    "region": "us-east-1",
+    "resources": ["arn:aws:s3:::photos-in"],
+    **as_event(
+        Upload("photos-in", "incoming/my photo+1%.jpg", "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e", "617f08", 5, "etag")
+    ),
+}
+
+
+def test_there_are_two_buckets_and_two_queues() -> None:
+    assert list(resources("AWS::S3::Bucket")) == BUCKETS
+    assert list(resources("AWS::SQS::Queue")) == QUEUES
+
+
+@pytest.mark.parametrize("name", BUCKETS)
+def test_bucket_is_closed_and_encrypted(name: str) -> None:
+    bucket = properties(name)
+    assert bucket["PublicAccessBlockConfiguration"] == dict.fromkeys(
+        ["BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"], True
+    )
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] in ("AES256", "aws:kms")
+
+
+@pytest.mark.parametrize("name", BUCKETS)
+def test_bucket_keeps_versions_and_drops_what_was_never_completed(name: str) -> None:
+    assert properties(name)["VersioningConfiguration"] == {"Status": "Enabled"}
+    rules = properties(name)["LifecycleConfiguration"]["Rules"]
+    assert [one for one in rules if one["Status"] == "Enabled" and "AbortIncompleteMultipartUpload" in one]
+    assert not [one for one in rules if any(key.startswith(("Expiration", "NoncurrentVersion")) for key in one)]
+
+
+@pytest.mark.parametrize("name", [*BUCKETS, "LedgerTable"])
+def test_what_was_paid_for_outlives_the_stack(name: str) -> None:
+    assert translated()["Resources"][name]["DeletionPolicy"] == "Retain"
+    assert translated()["Resources"][name]["UpdateReplacePolicy"] == "Retain"
+
+
+@pytest.mark.parametrize("name", BUCKETS)
+def test_bucket_refuses_plain_http(name: str) -> None:
+    (policy,) = (
+        one["Properties"]
+        for one in resources("AWS::S3::BucketPolicy").values()
+        if one["Properties"]["Bucket"] == {"Ref": name}
+    )
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "s3:*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert [written(one) for one in statement["Resource"]] == [f"${{{name}.Arn}}", f"${{{name}.Arn}}/*"]
+
+
+def test_the_input_bucket_tells_eventbridge() -> None:
+    bridge = properties("InputBucket")["NotificationConfiguration"]["EventBridgeConfiguration"]
+    assert bridge == {"EventBridgeEnabled": True}
+
+
+def test_the_table_is_on_demand_and_can_be_restored() -> None:
+    table = properties("LedgerTable")
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert {one["AttributeName"]: one["KeyType"] for one in table["KeySchema"]} == {"pk": "HASH", "sk": "RANGE"}
+    assert "TimeToLiveSpecification" not in table
+
+
+def test_the_key_never_passes_through_cloudformation() -> None:
+    secret = properties("KeySecret")
+    assert not {"SecretString", "GenerateSecretString"} & set(secret)
+    assert not [name for name, one in translated()["Parameters"].items() if one.get("NoEcho") or "key" in name.lower()]
+
+
+# The way of an upload event.
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_queue_keeps_messages_as_long_as_it_can_and_lets_eventbridge_in(name: str) -> None:
+    queue = properties(name)
+    assert queue["SqsManagedSseEnabled"] is True
+    assert "KmsMasterKeyId" not in queue
+    assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
+    assert "FifoQueue" not in queue
+
+
+def test_five_crashes_send_a_message_to_the_dead_letter_queue() -> None:
+    redrive = properties("UploadQueue")["RedrivePolicy"]
+    assert redrive["maxReceiveCount"] == 5
+    assert written(redrive["deadLetterTargetArn"]) == "${DeadLetterQueue.Arn}"
+    assert "RedrivePolicy" not in properties("DeadLetterQueue")
+
+
+def test_a_message_stays_invisible_for_six_times_submits_time_out() -> None:
+    assert properties("UploadQueue")["VisibilityTimeout"] >= 6 * properties("SubmitFunction")["Timeout"]
+
+
+def test_only_the_rule_may_send_to_the_queues() -> None:
+    (policy,) = (one["Properties"] for one in resources("AWS::SQS::QueuePolicy").values())
+    assert [written(one) for one in policy["Queues"]] == ["${UploadQueue}", "${DeadLetterQueue}"]
+    allow, deny = policy["PolicyDocument"]["Statement"]
+    assert (allow["Effect"], allow["Action"]) == ("Allow", "sqs:SendMessage")
+    assert allow["Principal"] == {"Service": "events.amazonaws.com"}
+    assert written(allow["Condition"]["ArnEquals"]["aws:SourceArn"]) == "${UploadRule.Arn}"
+    assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "sqs:*")
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    for statement in (allow, deny):
+        assert [written(one) for one in statement["Resource"]] == ["${UploadQueue.Arn}", "${DeadLetterQueue.Arn}"]
+
+
+def test_the_rule_sends_to_the_upload_queue_and_loses_nothing() -> None:
+    (target,) = properties("UploadRule")["Targets"]
+    assert written(target["Arn"]) == "${UploadQueue.Arn}"
+    assert written(target["DeadLetterConfig"]["Arn"]) == "${DeadLetterQueue.Arn}"
+    assert not {"Input", "InputPath", "InputTransformer"} & set(target)
+
+
+def matches(rule: str, event: dict[str, Any], **values: str) -> bool:
+    """Whether a rule of the template, with these values for what it refers to, sees an event."""
+
+    def filled(part: Any) -> Any:
+        if isinstance(part, list):
+            return [filled(one) for one in part]
+        if not isinstance(part, dict):
+            return part
+        return values[part["Ref"]] if "Ref" in part else {key: filled(one) for key, one in part.items()}
+
+    pattern = json.dumps(filled(properties(rule)["EventPattern"]))
+    return bool(EventPattern.load(pattern).matches_event(event))  # type: ignore[arg-type]  # moto's own event type
+
+
+def changed(event: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    event = copy.deepcopy(event)
+    for path, value in changes.items():
+        *way, last = path.replace("detail_type", "detail-type").split("__")
+        part = event
+        for step in way:
+            part = part[step]
+        part[last] = value
+    return event
+
+
+@pytest.mark.parametrize("prefix", ["", "incoming/", "incoming/my photo+1%"])
+def test_the_rule_sees_uploads(prefix: str) -> None:
+    assert matches("UploadRule", UPLOAD_EVENT, InputBucket="photos-in", InputPrefix=prefix)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        changed(UPLOAD_EVENT, detail__bucket__name="photos-out"),
+        changed(UPLOAD_EVENT, detail__object__key="outgoing/photo.jpg"),
+        changed(UPLOAD_EVENT, detail__object__key="INCOMING/photo.jpg"),
+        changed(UPLOAD_EVENT, detail_type="Object Deleted"),
+        changed(UPLOAD_EVENT, detail_type="Object Tags Added"),
+        changed(UPLOAD_EVENT, source="my.s3"),
+    ],
+)
+def test_the_rule_sees_nothing_else(event: dict[str, Any]) -> None:
+    assert not matches("UploadRule", event, InputBucket="photos-in", InputPrefix="incoming/")
+
+
+# The way of an execution that ended early.
+
+WORKFLOW = "arn:aws:states:us-east-1:123456789012:stateMachine:lumendrop"
+
+
+@pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT", "FAILED"])
+def test_the_rule_sees_executions_that_did_not_end_well(status: str) -> None:
+    assert matches("EndedRule", ended_event(WORKFLOW, {}, status), Workflow=WORKFLOW)
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED", "PENDING_REDRIVE"])
+def test_the_rule_does_not_see_other_executions(status: str) -> None:
+    assert not matches("EndedRule", ended_event(WORKFLOW, {}, status), Workflow=WORKFLOW)
+    assert not matches("EndedRule", ended_event(f"{WORKFLOW}2", {}, "FAILED"), Workflow=WORKFLOW)
+
+
+def test_the_rule_starts_the_workflow() -> None:
+    (target,) = properties("EndedRule")["Targets"]
+    assert written(target["Arn"]) == "${Workflow}"
+    assert written(target["RoleArn"]) == "${EndedRuleRole.Arn}"
+    assert not {"Input", "InputPath", "InputTransformer"} & set(target)

@@ -1,0 +1,81 @@
+"""The template as a whole: references, comments, outputs, and what lies around it."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+
+import pytest
+from cfnlint.api import lint
+from cfnlint.config import ManualArgs
+from sandbox.template import load
+from tests.template.reading import PARAMETERS, REGION, ROOT, SAM, TEMPLATE, TEXT, references, translated
+
+PSEUDO = {"AWS::Region", "AWS::AccountId", "AWS::Partition", "AWS::StackName", "AWS::URLSuffix"}
+SAMCONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
+
+
+def test_every_reference_resolves() -> None:
+    body = translated()
+    known = set(body["Resources"]) | set(body["Parameters"]) | PSEUDO
+    assert references(body["Resources"]) | references(body["Outputs"]) <= known
+
+
+def test_every_parameter_is_used_and_is_in_a_group() -> None:
+    assert set(PARAMETERS) <= references(SAM["Resources"]) | references(SAM["Globals"])
+    groups = SAM["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert sorted(name for group in groups for name in group["Parameters"]) == sorted(PARAMETERS)
+
+
+def test_what_cloudformation_gets_passes_its_linter() -> None:
+    """`make check` lints the SAM template; the linter sees more of the workflow in the translated one."""
+    found = lint(json.dumps(translated()), config=ManualArgs(regions=[REGION]))
+    assert [str(match) for match in found] == []
+
+
+@pytest.mark.parametrize("name", SAM["Resources"])
+def test_every_resource_says_why_it_is_there(name: str) -> None:
+    lines = TEXT.splitlines()
+    above = lines[lines.index(f"  {name}:") - 1]
+    assert re.match(r"  # \w", above), f"no comment above {name}"
+
+
+@pytest.mark.parametrize("name", SAM["Outputs"])
+def test_every_output_is_described(name: str) -> None:
+    assert SAM["Outputs"][name]["Description"].endswith(".")
+
+
+def test_outputs_say_where_to_drop_photos_where_they_come_out_and_how_to_set_the_key() -> None:
+    wanted = {"InputBucketName": "InputBucket", "OutputBucketName": "OutputBucket", "SetKeyCommand": "KeySecret"}
+    for output, resource in wanted.items():
+        assert references(SAM["Outputs"][output]["Value"]) == {resource}
+
+
+@pytest.mark.parametrize("stage", SAMCONFIG.keys() - {"version"})
+def test_stages_set_parameters_to_values_they_can_have(stage: str) -> None:
+    deploy = SAMCONFIG[stage]["deploy"]["parameters"]
+    overrides = dict(one.split("=", 1) for one in deploy.get("parameter_overrides", "").split())
+    load(TEMPLATE, overrides, REGION)
+    assert deploy["capabilities"] == "CAPABILITY_IAM"
+
+
+def _pins(path: str) -> dict[str, tuple[str, list[str]]]:
+    """Version and hashes of each requirement."""
+    text = (ROOT / path).read_text().replace("\\\n", " ")
+    found = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)(.*)$", text, re.MULTILINE)
+    return {name: (version, re.findall(r"--hash=sha256:[0-9a-f]{64}", rest)) for name, version, rest in found}
+
+
+def test_the_sandbox_runs_the_very_packages_that_are_deployed() -> None:
+    layer, sandbox = _pins("layers/requirements.txt"), _pins("sandbox/requirements.txt")
+    wanted = set(re.findall(r"^[\w-]+", (ROOT / "layers/requirements.in").read_text(), re.MULTILINE))
+    assert wanted <= set(layer)
+    assert {name: version for name, (version, _) in layer.items()} == {name: sandbox[name][0] for name in layer}
+
+
+@pytest.mark.parametrize("path", ["layers/requirements.txt", "sandbox/requirements.txt", "tests/requirements.txt"])
+def test_every_requirement_is_hashed(path: str) -> None:
+    pins = _pins(path)
+    assert pins
+    assert [name for name, (_, hashes) in pins.items() if not hashes] == []
