@@ -1,0 +1,24 @@
+"""One sandbox for all tests of this directory."""
+
+from collections.abc import Iterator
+
+import pytest
+
+pytest.register_assert_rewrite("tests.e2e.cli", "tests.e2e.pipeline")
+
+from sandbox.start import sandbox  # noqa: E402  # after the registration
+from tests.e2e.pipeline import Pipeline  # noqa: E402  # after the registration
+
+MAX_UPLOAD_BYTES = 8_000_000
+
+
+@pytest.fixture(scope="package")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """The whole system, with the stack's own defaults but for what would take long."""
+    with sandbox({"Resolution": "1K", "MaxUploadBytes": str(MAX_UPLOAD_BYTES)}) as running:
+        yield Pipeline(running, tmp_path_factory.mktemp("e2e"))
+
+
+@pytest.fixture(autouse=True)
+def _with_sockets(socket_enabled: None) -> None:
+    """Sockets are off in tests that don't ask for them; these are on before `pipeline` starts."""

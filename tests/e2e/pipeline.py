@@ -1,0 +1,303 @@
+"""The running stack as its owner sees it: through the AWS CLI, the ledger, the workflow, and the enhancer's handles."""
+
+import json
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import requests
+from boto3.dynamodb.types import TypeDeserializer
+from sandbox.start import Sandbox
+from tests.e2e.cli import Cli
+from tests.e2e.photos import opened
+
+Json = dict[str, Any]
+
+WAIT_SECONDS = 120.0
+LOOK_SECONDS = 0.4
+AT_ONCE = 4
+LOG_LINES = 12
+FUNCTIONS = ("SubmitFunction", "CheckStatusFunction", "DeliverFunction")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One version of one object in the input bucket."""
+
+    key: str
+    version_id: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """An object of the output bucket, decoded."""
+
+    image: Any
+    content_type: str
+    metadata: dict[str, str]
+
+
+class Pipeline:
+    """Drops photos into a running sandbox and looks at what becomes of them. `scratch` is a folder of its own."""
+
+    def __init__(self, running: Sandbox, scratch: Path) -> None:
+        self.cloud = running.cloud
+        self.outputs = running.cloud.outputs
+        self.aws = Cli(running.cloud.endpoint, scratch)
+        self._scratch = scratch
+        self._enhancer = running.enhancer
+        self._inputs: dict[str, Json] = {}  # of executions, by ARN
+
+    # ---------------------------------------------------------------- dropping
+
+    def drop(self, key: str, body: bytes, metadata: str = "") -> Upload:
+        """Puts one object; `metadata` as the CLI takes it: name=value,name=value."""
+        more = ("--metadata", metadata) if metadata else ()
+        target = ("--bucket", self.outputs["InputBucketName"], "--key", key)
+        answer = self.aws("s3api", "put-object", *target, "--body", str(self._file(body)), *more)
+        return Upload(key, answer["VersionId"])
+
+    def drop_all(self, bodies: Mapping[str, bytes]) -> dict[str, Upload]:
+        """Puts many objects, several at a time."""
+        with ThreadPoolExecutor(AT_ONCE) as workers:
+            return dict(zip(bodies, workers.map(self.drop, bodies.keys(), bodies.values()), strict=True))
+
+    def drop_folder(self, bodies: Mapping[str, bytes]) -> dict[str, Upload]:
+        """Copies a folder with these files in it, with one command."""
+        bucket = self.outputs["InputBucketName"]
+        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            for name, body in bodies.items():
+                path = Path(folder, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(body)
+            self.aws("s3", "cp", "--recursive", "--quiet", folder, f"s3://{bucket}/")
+        listed = self.aws("s3api", "list-object-versions", "--bucket", bucket)["Versions"]
+        return {one["Key"]: Upload(one["Key"], one["VersionId"]) for one in listed if one["Key"] in bodies}
+
+    def _file(self, body: bytes) -> Path:
+        path = self._scratch / uuid.uuid4().hex
+        path.write_bytes(body)
+        return path
+
+    # ---------------------------------------------------------------- waiting
+
+    def wait(self, uploads: Iterable[Upload]) -> None:
+        """Until all have ended: the ledger has its last word and no execution runs."""
+        pending = list(uploads)
+
+        def all_ended() -> bool:
+            rows, executions = self.rows(), self.executions()
+            pending[:] = [one for one in pending if not _has_ended(rows.get(one), executions.get(one, []))]
+            return not pending
+
+        self.until(all_ended, "every upload ends", pending)
+
+    def wait_for_status(self, upload: Upload, *statuses: str) -> None:
+        """Until the ledger says one of these of an upload."""
+        self.until(
+            lambda: self.rows().get(upload, {}).get("status") in statuses,
+            f"{upload.key} is {' or '.join(statuses)}",
+            [upload],
+        )
+
+    def until(self, look: Callable[[], Any], what: str, about: Iterable[Upload] = ()) -> Any:
+        """What `look` returns once that is true. Fails in time, with all that is known of the uploads it is about."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not (found := look()):
+            if time.monotonic() > deadline:
+                known = "\n\n".join(self.explain(upload) for upload in about)
+                raise AssertionError(f"waited {WAIT_SECONDS:.0f} s in vain until {what}\n{known or self._log_tail()}")
+            time.sleep(LOOK_SECONDS)
+        return found
+
+    # ---------------------------------------------------------------- looking
+
+    def rows(self) -> dict[Upload, Json]:
+        """The ledger's row of each upload."""
+        read = TypeDeserializer().deserialize
+        pages = self.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=self.outputs["LedgerTableName"])
+        items = [{name: read(value) for name, value in item.items()} for page in pages for item in page["Items"]]
+        return {Upload(item["key"], item["version_id"]): item for item in items if "status" in item}
+
+    def executions(self) -> dict[Upload, list[Json]]:
+        """The executions that submit started, by upload."""
+        client = self.cloud.client("stepfunctions")
+        pages = client.get_paginator("list_executions").paginate(stateMachineArn=self.outputs["WorkflowArn"])
+        found: dict[Upload, list[Json]] = {}
+        for execution in (one for page in pages for one in page["executions"]):
+            arn = execution["executionArn"]
+            if arn not in self._inputs:
+                self._inputs[arn] = json.loads(client.describe_execution(executionArn=arn)["input"])
+            if upload := self._inputs[arn].get("upload"):
+                found.setdefault(Upload(upload["key"], upload["version_id"]), []).append(execution)
+        return found
+
+    def history(self, execution: Json) -> list[Json]:
+        """The events of an execution."""
+        pages = self.cloud.client("stepfunctions").get_paginator("get_execution_history")
+        return [
+            event
+            for page in pages.paginate(executionArn=execution["executionArn"], includeExecutionData=True)
+            for event in page["events"]
+        ]
+
+    def tasks(self, key: str) -> list[Json]:
+        """What was created and charged for uploads of a key."""
+        image = f"/{self.outputs['InputBucketName']}/{key}"
+        tasks = requests.get(f"{self._enhancer}/_sandbox/tasks", timeout=WAIT_SECONDS).json()
+        return [task for task in tasks if unquote(task["image"]) == image]
+
+    def keys(self, prefix: str) -> list[str]:
+        """What is in the output bucket."""
+        bucket = self.outputs["OutputBucketName"]
+        pages = self.cloud.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [one["Key"] for page in pages for one in page.get("Contents", [])]
+
+    def result(self, key: str) -> Result:
+        """An enhanced photo from the output bucket."""
+        found = self.cloud.client("s3").get_object(Bucket=self.outputs["OutputBucketName"], Key=key)
+        return Result(opened(found["Body"].read()), found["ContentType"], found["Metadata"])
+
+    def report(self, key: str) -> Json:
+        """Reads the report about an upload, as a person would: from the output bucket."""
+        read: Json = self.aws("s3", "cp", f"s3://{self.outputs['OutputBucketName']}/errors/{key}.json", "-")
+        return read
+
+    def log(self, function: str) -> list[Json]:
+        """What a function has logged through its logger, one record a line."""
+        lines = [line for line in self.cloud.logs(function).splitlines() if line.startswith("{")]
+        return [record for record in map(json.loads, lines) if "level" in record]
+
+    def denied(self) -> list[Any]:
+        """What roles asked for so far and did not get."""
+        return [call for call in self.cloud.calls if not call.allowed]
+
+    # ---------------------------------------------------------------- the enhancer's handles
+
+    def plan(self, **routes: list[Json | None]) -> None:
+        """What the next calls and tasks meet, one entry each; fair weather after that."""
+        plan = {route: {"sequence": sequence} for route, sequence in routes.items()}
+        requests.put(f"{self._enhancer}/_sandbox/faults", json=plan, timeout=WAIT_SECONDS).raise_for_status()
+
+    def account(self, **change: Any) -> None:
+        """Changes the owner's account at the enhancer."""
+        requests.put(f"{self._enhancer}/_sandbox/account", json=change, timeout=WAIT_SECONDS).raise_for_status()
+
+    def task_as_vendor_shows_it(self, task_id: str, api_key: str) -> Json:
+        """A task with its result's link."""
+        shown: Json = requests.get(
+            f"{self._enhancer}/v1/tasks/{task_id}",
+            headers={"Authorization": f"Bearer {api_key}"},
+            timeout=WAIT_SECONDS,
+        ).json()
+        return shown
+
+    # ---------------------------------------------------------------- judging
+
+    def enhanced(
+        self, upload: Upload, at: str | None = None, attempt: int = 1, options: Mapping[str, str] | None = None
+    ) -> Result:
+        """The result of an upload, after a look at everything that has to be true of one that went well.
+
+        `at` is the key it comes out under, its own unless given; `options` as the metadata names them.
+        """
+        row, executions, tasks = self.rows()[upload], self.executions()[upload], self.tasks(upload.key)
+        key = at or upload.key
+        assert row["status"] == "enhanced", self.explain(upload)
+        assert row["output"]["key"] == key
+        assert [one["status"] for one in executions] == ["SUCCEEDED"] * attempt, self.explain(upload)
+        assert len(tasks) == attempt, f"paid {len(tasks)} times\n{self.explain(upload)}"
+        result = self.result(key)
+        assert result.metadata == {
+            "source-key": quote(upload.key),
+            "source-version-id": upload.version_id,
+            "sequencer": row["sequencer"],
+            "task-id": tasks[-1]["id"],
+            "attempt": str(attempt),
+            "model": "phota-image-enhance",
+            **({"resolution": "1K"} if options is None else options),
+        }
+        loader = result.image.get("vips-loader")
+        assert result.content_type == {"jpegload_buffer": "image/jpeg", "pngload_buffer": "image/png"}[loader]
+        return result
+
+    def explain(self, upload: Upload) -> str:
+        """Everything there is to know of an upload that did not go as it should."""
+        row = self.rows().get(upload)
+        parts = [f"--- {upload.key} ({upload.version_id})", f"row: {row}", f"tasks: {self.tasks(upload.key)}"]
+        parts += [self._told(execution) for execution in self.executions().get(upload, [])]
+        if row and row.get("report_key") in (keys := self.keys("errors/")):
+            parts.append(f"reports: {keys}")
+        return "\n".join([*parts, self._log_tail(upload.version_id)])
+
+    def _told(self, execution: Json) -> str:
+        events = []
+        for event in self.history(execution):
+            details = [value for name, value in event.items() if name.endswith("EventDetails")]
+            if "Failed" in event["type"] or event["type"].endswith("StateEntered"):
+                events.append(f"  {event['type']} {str(details)[:400]}")
+        return "\n".join([f"execution {execution['name']}: {execution['status']}", *events])
+
+    def _log_tail(self, about: str = "") -> str:
+        lines = [
+            f"{function} {line[:600]}" for function in FUNCTIONS for line in self.cloud.logs(function).splitlines()
+        ]
+        chosen = [line for line in lines if about in line] or lines
+        return "\n".join(["log:", *chosen[-LOG_LINES:]])
+
+
+def _has_ended(row: Json | None, executions: list[Json]) -> bool:
+    return bool(row and row.get("finished_at") and executions) and all(one["status"] != "RUNNING" for one in executions)
+
+
+class Listener:
+    """A rule on the event bus and a queue of its own that keeps what the rule lets through."""
+
+    def __init__(self, pipeline: Pipeline, name: str, pattern: Json) -> None:
+        self._aws = pipeline.aws
+        self._heard: list[Json] = []
+        rule = self._aws("events", "put-rule", "--name", name, "--event-pattern", json.dumps(pattern))["RuleArn"]
+        queue = rule.replace(":events:", ":sqs:").replace(":rule/", ":")
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Principal": {"Service": "events.amazonaws.com"},
+                    "Action": "sqs:SendMessage",
+                    "Resource": queue,
+                    "Condition": {"ArnEquals": {"aws:SourceArn": rule}},
+                }
+            ],
+        }
+        attributes = json.dumps({"Policy": json.dumps(policy)})
+        self._url = self._aws("sqs", "create-queue", "--queue-name", name, "--attributes", attributes)["QueueUrl"]
+        self._aws("events", "put-targets", "--rule", name, "--targets", f"Id=queue,Arn={queue}")
+
+    def heard(self) -> list[Json]:
+        """Every event so far."""
+        while received := self._receive():
+            self._heard += [json.loads(message["Body"]) for message in received]
+        return self._heard
+
+    def _receive(self) -> list[Json]:
+        answer = self._aws(
+            "sqs", "receive-message", "--queue-url", self._url, "--max-number-of-messages", "10",
+            "--visibility-timeout", "3600",
+        )  # fmt: skip
+        return answer["Messages"] if answer else []
+
+    def about(self, upload: Upload, kind: str) -> list[Json]:
+        """Events of a kind (a detail-type) about an upload."""
+        return [one for one in self.heard() if one["detail-type"] == kind and _is_about(one["detail"], upload)]
+
+
+def _is_about(detail: Json, upload: Upload) -> bool:
+    named = detail.get("upload") or {**detail["object"], "version_id": detail["object"]["version-id"]}
+    return bool((named["key"], named["version_id"]) == (upload.key, upload.version_id))

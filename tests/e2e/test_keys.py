@@ -1,0 +1,67 @@
+"""Whatever an object is called, its enhanced photo comes out under the same key."""
+
+from unicodedata import normalize
+
+import pytest
+from tests.e2e.photos import difference, jpeg, opened
+from tests.e2e.pipeline import Pipeline, Upload
+
+IN_A_FOLDER = [
+    "my photo+1%.jpg",
+    "%41.jpg",
+    "100%25.jpg",
+    "plus+plus.jpg",
+    normalize("NFC", "Grüße aus Köln.jpg"),
+    "🌅 sunset 😀.jpg",
+    "what?.jpg",
+    "h#sh.jpg",
+    "a&b=c;d,e.jpg",
+    "'single' \"double\" `back`.jpg",
+    "back\\slash.jpg",
+    "{curly} [square] ~tilde* $dollar.jpg",
+    "errors/x.jpg",
+    "/".join(["long " + "n" * 240] * 4)[:996] + ".jpg",
+]
+ONE_BY_ONE = [
+    normalize("NFD", "Grüße aus Köln.jpg"),
+    "k" * 996 + ".jpg",
+    "d/e/../f.jpg",
+    "./x.jpg",
+    "//double.jpg",
+    "/leading/slash.jpg",
+    "a//b.jpg",
+    "control\x01character.jpg",
+]
+OTHERWISE = {
+    "photo.jpg ": "photo.jpg .jpg",
+    "a/b/../c": "a/b/../c.jpg",
+    "..": "...jpg",
+}
+KEYS = [*IN_A_FOLDER, *ONE_BY_ONE, *OTHERWISE]
+# Each photo has a height of its own, by which its result is known.
+HEIGHTS = {key: 32 + place for place, key in enumerate(KEYS)}
+WIDTH = 96
+
+
+@pytest.fixture(scope="module")
+def uploads(pipeline: Pipeline) -> dict[str, Upload]:
+    photos = {key: jpeg(WIDTH, height) for key, height in HEIGHTS.items()}
+    dropped = pipeline.drop_folder({key: photos[key] for key in IN_A_FOLDER})
+    dropped |= pipeline.drop_all({key: photos[key] for key in [*ONE_BY_ONE, *OTHERWISE]})
+    pipeline.wait(dropped.values())
+    return dropped
+
+
+def _id(key: str) -> str:
+    return key[:30].encode("unicode_escape").decode()
+
+
+@pytest.mark.parametrize("key", KEYS, ids=_id)
+def test_any_key_comes_out_as_it_went_in(pipeline: Pipeline, uploads: dict[str, Upload], key: str) -> None:
+    result = pipeline.enhanced(uploads[key], at=OTHERWISE.get(key))
+    assert (result.image.width, result.image.height) == (1024, round(1024 * HEIGHTS[key] / WIDTH))
+    assert difference(opened(jpeg(WIDTH, HEIGHTS[key])), result.image) < 4
+
+
+def test_no_role_needed_more_than_it_has(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    assert pipeline.denied() == []

@@ -1,0 +1,89 @@
+"""Photos of every format, size and orientation, and options for one photo."""
+
+import pytest
+from tests.e2e import photos
+from tests.e2e.photos import difference, opened
+from tests.e2e.pipeline import Pipeline, Upload
+
+JPEG_AND_PNG = {
+    "photos/plain.jpg": (photos.jpeg(), "photos/plain.jpg"),
+    "photos/IMG_1.JPG": (photos.jpeg(), "photos/IMG_1.JPG"),
+    "photos/scan.jpeg": (photos.jpeg(), "photos/scan.jpeg"),
+    "photos/no extension": (photos.jpeg(), "photos/no extension.jpg"),
+    "photos/really a jpeg.png": (photos.jpeg(), "photos/really a jpeg.png.jpg"),
+    "photos/opaque.png": (photos.png(), "photos/opaque.png.jpg"),
+    "photos/transparent.png": (photos.transparent_png(), "photos/transparent.png"),
+    "photos/web.webp": (photos.webp(), "photos/web.webp.jpg"),
+}
+HEIC = "photos/IMG_2.HEIC"
+PORTRAIT = "photos/portrait.jpg"
+LARGE = "photos/12 megapixels.jpg"
+OPTIONS = "photos/options.jpg"
+PROFILES = "photos/profiles.jpg"
+ONE_NAME = ("photos/pair.webp", "photos/pair.webp.jpg")
+
+
+@pytest.fixture(scope="module")
+def uploads(pipeline: Pipeline) -> dict[str, Upload]:
+    large = pipeline.drop(LARGE, photos.twelve_megapixels(), "resolution=4K")
+    plain = {key: body for key, (body, _) in JPEG_AND_PNG.items()}
+    more = {HEIC: photos.heic(), PORTRAIT: photos.portrait(), ONE_NAME[0]: photos.webp(), ONE_NAME[1]: photos.jpeg()}
+    dropped = {LARGE: large} | pipeline.drop_all(plain | more)
+    dropped[OPTIONS] = pipeline.drop(OPTIONS, photos.jpeg(), "resolution=1K,creativity=0.3,resemblance=0.9,camera=old")
+    dropped[PROFILES] = pipeline.drop(PROFILES, photos.jpeg(), '{"profile-ids": "ann, bob"}')
+    pipeline.wait(dropped.values())
+    return dropped
+
+
+@pytest.mark.parametrize("key", JPEG_AND_PNG)
+def test_the_key_gets_the_results_extension_unless_it_has_it(
+    pipeline: Pipeline, uploads: dict[str, Upload], key: str
+) -> None:
+    body, at = JPEG_AND_PNG[key]
+    result = pipeline.enhanced(uploads[key], at)
+    assert result.content_type == ("image/png" if at.endswith(".png") else "image/jpeg")
+    assert (result.image.width, result.image.height) == (1024, 683)
+    assert difference(opened(body), result.image) < 4
+
+
+def test_a_phones_heic_comes_out_as_jpeg(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    result = pipeline.enhanced(uploads[HEIC], f"{HEIC}.jpg")
+    assert (result.content_type, result.image.width) == ("image/jpeg", 1024)
+    assert difference(opened(photos.png()), result.image) < 4
+
+
+def test_a_portrait_stands_upright(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    stored = opened(photos.portrait())
+    assert (stored.width, stored.height) == (96, 64)
+    result = pipeline.enhanced(uploads[PORTRAIT]).image
+    assert (result.width, result.height) == (683, 1024)
+    assert result.get_typeof("orientation") == 0
+    assert difference(stored.autorot(), result) < 4
+
+
+def test_a_photo_of_12_megapixels_grows_too(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    result = pipeline.enhanced(uploads[LARGE], options={"resolution": "4K"}).image
+    assert (result.width, result.height) == (4096, 3072)
+
+
+def test_metadata_sets_the_options_of_one_photo(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    asked = {"resolution": "1K", "creativity": "0.3", "resemblance": "0.9"}
+    pipeline.enhanced(uploads[OPTIONS], options=asked)
+    assert pipeline.tasks(OPTIONS)[0]["options"] == {"resolution": "1K", "creativity": 0.3, "resemblance": 0.9}
+
+
+def test_metadata_sets_the_profiles_of_one_photo(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    pipeline.enhanced(uploads[PROFILES], options={"resolution": "1K", "profile-ids": "ann,bob"})
+    task = pipeline.tasks(PROFILES)[0]
+    assert task["options"] == {"resolution": "1K", "profile_ids": ["ann", "bob"]}
+    assert pipeline.rows()[uploads[PROFILES]]["credits"] == task["credits"] == 15
+
+
+def test_two_photos_that_would_come_out_under_one_key_both_come_out(
+    pipeline: Pipeline, uploads: dict[str, Upload]
+) -> None:
+    keys = {pipeline.rows()[uploads[key]]["output"]["key"] for key in ONE_NAME}
+    assert len(keys) == 2
+    assert ONE_NAME[1] in keys
+    for key in ONE_NAME:
+        pipeline.enhanced(uploads[key], pipeline.rows()[uploads[key]]["output"]["key"])

@@ -1,0 +1,95 @@
+"""What can't be enhanced is reported, for nothing; what is no photo at all is passed over."""
+
+import pytest
+from tests.e2e.conftest import MAX_UPLOAD_BYTES
+from tests.e2e.photos import jpeg
+from tests.e2e.pipeline import Pipeline, Upload
+
+TEXT = "rejected/photo.jpg"
+BAD_OPTION = "rejected/bad option.jpg"
+TOO_BIG = "rejected/big.jpg"
+LONG = "rejected/" + "l" * 1011 + ".jpg"  # S3's 1,024 bytes
+EMPTY = "passed over/empty.jpg"
+FOLDER = "passed over/folder/"
+REJECTED = [TEXT, BAD_OPTION, TOO_BIG, LONG]
+
+
+@pytest.fixture(scope="module")
+def uploads(pipeline: Pipeline) -> dict[str, Upload]:
+    too_big = jpeg() + b"\0" * MAX_UPLOAD_BYTES
+    dropped = pipeline.drop_all({TEXT: b"Dear diary", LONG: b"Dear diary", TOO_BIG: too_big, EMPTY: b""})
+    dropped[BAD_OPTION] = pipeline.drop(BAD_OPTION, jpeg(), "resolution=1K,creativity=7")
+    marker = pipeline.aws("s3api", "put-object", "--bucket", pipeline.outputs["InputBucketName"], "--key", FOLDER)
+    dropped[FOLDER] = Upload(FOLDER, marker["VersionId"])
+    pipeline.wait(dropped[key] for key in REJECTED)
+    return dropped
+
+
+@pytest.mark.parametrize("key", REJECTED, ids=lambda key: key[:20])
+def test_a_rejected_upload_cost_nothing(pipeline: Pipeline, uploads: dict[str, Upload], key: str) -> None:
+    upload = uploads[key]
+    row = pipeline.rows()[upload]
+    assert row["status"] == "rejected"
+    assert row["outcome"]["may_have_cost"] is False
+    assert pipeline.tasks(key) == []
+    assert [one["status"] for one in pipeline.executions()[upload]] == ["SUCCEEDED"], pipeline.explain(upload)
+    assert pipeline.keys(key[:900]) == []
+
+
+def test_the_report_says_what_happened_and_what_to_do(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    upload = uploads[TEXT]
+    report = pipeline.report(TEXT)
+    told = report.pop("upload")
+    assert (told["key"], told["version_id"], told["size"]) == (TEXT, upload.version_id, len(b"Dear diary"))
+    assert report.pop("execution") == pipeline.executions()[upload][0]["executionArn"]
+    assert report.pop("reported_at").startswith("20")
+    assert report == {
+        "status": "rejected",
+        "code": "not_an_image",
+        "what_happened": (
+            "The file's first bytes are not those of a JPEG, PNG, WebP or HEIC image, whatever its name says."
+        ),
+        "what_to_do": "Upload the photo in one of these formats.",
+        "may_have_cost_money": False,
+        "attempt": 1,
+        "options": {},
+        "task_id": None,
+    }
+
+
+def test_a_bad_option_is_named(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    report = pipeline.report(BAD_OPTION)
+    assert report["code"] == "invalid_option"
+    assert report["what_happened"] == "The option creativity is '7'; it must be a number from 0.0 to 1.0."
+    assert "--metadata creativity=" in report["what_to_do"]
+
+
+def test_an_upload_over_the_limit_is_told_the_limit(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    report = pipeline.report(TOO_BIG)
+    assert report["code"] == "too_big"
+    assert str(MAX_UPLOAD_BYTES) in report["what_happened"]
+    assert "MaxUploadBytes" in report["what_to_do"]
+
+
+def test_a_key_too_long_for_its_report_is_shortened(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    key = pipeline.rows()[uploads[LONG]]["report_key"]
+    assert pipeline.keys("errors/rejected/lll") == [key]
+    assert len(key.encode()) == 1024
+    assert key.startswith("errors/rejected/lll")
+    assert key.endswith(".json")
+
+
+@pytest.mark.parametrize(("key", "reason"), [(EMPTY, "empty object"), (FOLDER, "folder marker")])
+def test_nothing_becomes_of_what_is_no_photo(
+    pipeline: Pipeline, uploads: dict[str, Upload], key: str, reason: str
+) -> None:
+    upload = uploads[key]
+
+    def skipped() -> list[str]:
+        return [one["reason"] for one in pipeline.log("SubmitFunction") if one.get("version_id") == upload.version_id]
+
+    assert pipeline.until(skipped, f"submit passes over {key}") == [reason]
+    assert upload not in pipeline.rows()
+    assert upload not in pipeline.executions()
+    assert pipeline.tasks(key) == []
+    assert pipeline.keys("passed over/") == pipeline.keys("errors/passed over/") == []
