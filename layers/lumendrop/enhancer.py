@@ -233,7 +233,7 @@ def parse_status(body: object) -> TaskStatus:
     if not isinstance(body, dict) or not isinstance(body.get("status"), str):
         raise Unavailable("unintelligible", "The enhancer's answer is not a task.")
     progress = body.get("progress")
-    progress = float(progress) if isinstance(progress, int | float) else None
+    progress = float(progress) if isinstance(progress, int | float) and 0 <= progress <= 100 else None
     status = body["status"].lower()
     if status in ("failed", "cancelled", "canceled"):
         code, message = _task_error(body, status)
