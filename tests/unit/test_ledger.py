@@ -1,0 +1,262 @@
+"""The ledger: of several runs that race exactly one takes each step, and the day's count stays right."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.unit.world import World
+
+from lumendrop import ledger as module
+from lumendrop.ledger import DailyLimitReached, EarlierAttempt, Ledger, LedgerBusy, Row
+from lumendrop.outcomes import Outcome
+from lumendrop.uploads import Upload
+
+UPLOAD = Upload("bucket", "a/photo.jpg", "v1", "01", 10, "etag")
+NOON = 1_769_860_800.0  # 2026-01-31T12:00:00Z
+REJECTED = Outcome(status="rejected", code="c", message="m", advice="a", may_have_cost=False)
+UNKNOWN = Outcome(status="unknown", code="c", message="m", advice="a", may_have_cost=True)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(world: World, clock: Clock) -> Ledger:
+    return Ledger(world.dynamodb, "ledger", 3, clock)
+
+
+def upload(n: int) -> Upload:
+    return Upload("bucket", f"{n}.jpg", f"v{n}", "01", 10, "etag")
+
+
+def record(ledger: Ledger, claim: Row, task_id: str = "task-1") -> Row:
+    return ledger.record(
+        claim, task_id=task_id, options="{}", submitted_at=1, deadline=2, estimated_seconds=45.5, credits=0.12
+    )
+
+
+def claimed(ledger: Ledger, one: Upload = UPLOAD, over: Row | None = None) -> Row:
+    row, ours = ledger.claim(one, "{}", 60, over)
+    assert ours
+    return row
+
+
+def found(ledger: Ledger) -> Row:
+    """The row as it is, seen by a claim that is too late."""
+    row, ours = ledger.claim(UPLOAD, "{}", 1)
+    assert not ours
+    return row
+
+
+def test_a_claim_outlives_its_claimant_and_ends(ledger: Ledger, clock: Clock) -> None:
+    claim = claimed(ledger)
+    clock.now += 60
+    assert not ledger.claimant_is_dead(claim)
+    clock.now += 6
+    assert ledger.claimant_is_dead(claim)
+
+
+def test_rows_come_back_as_they_were_written(ledger: Ledger) -> None:
+    claim = claimed(ledger)
+    assert found(ledger) == claim
+    row = record(ledger, claim)
+    assert found(ledger) == row
+    assert (row.estimated_seconds, row.credits) == (45.5, 0.12)
+
+
+def test_the_next_attempt_remembers_those_that_may_have_cost(ledger: Ledger) -> None:
+    first = record(ledger, claimed(ledger))
+    second = claimed(ledger, over=first)
+    unknown = ledger.close_claim(second, UNKNOWN)
+    third = claimed(ledger, over=unknown)
+
+    assert third.attempt == 3
+    assert third.earlier == (EarlierAttempt(1, "task-1", 0.12), EarlierAttempt(2))
+    assert found(ledger) == third
+
+
+def test_an_attempt_that_cost_nothing_is_not_remembered_as_paid(ledger: Ledger) -> None:
+    rejected = ledger.close_claim(claimed(ledger), REJECTED)
+
+    assert claimed(ledger, over=rejected).earlier == ()
+
+
+def test_only_one_takes_a_rows_place(ledger: Ledger) -> None:
+    row = record(ledger, claimed(ledger))
+    second = claimed(ledger, over=row)
+    late, ours = ledger.claim(UPLOAD, "{}", 60, row)
+
+    assert not ours
+    assert late == second
+
+
+def test_a_claim_over_a_row_that_is_gone_is_refused(ledger: Ledger) -> None:
+    claim = claimed(ledger)
+    ledger.release(claim)
+    with pytest.raises(LedgerBusy):
+        ledger.claim(UPLOAD, "{}", 60, claim)
+
+
+def test_the_days_count(world: World, ledger: Ledger, clock: Clock) -> None:
+    claims = [claimed(ledger, upload(n)) for n in range(3)]
+    with pytest.raises(DailyLimitReached):
+        ledger.claim(upload(3), "{}", 60)
+    ledger.release(claims[0])
+    claimed(ledger, upload(3))
+    with pytest.raises(DailyLimitReached):
+        ledger.claim(upload(4), "{}", 60)
+    ledger.close_claim(claims[1], REJECTED)
+    claimed(ledger, upload(4))
+    ledger.close_claim(claims[2], UNKNOWN)
+    with pytest.raises(DailyLimitReached):
+        ledger.claim(upload(5), "{}", 60)
+    clock.now += 24 * 3600
+    claimed(ledger, upload(5))
+    assert world.tasks_today() == 4
+
+
+def test_a_task_is_given_back_to_the_day_it_was_taken_from(world: World, ledger: Ledger, clock: Clock) -> None:
+    """A claim just before midnight (UTC), released just after."""
+    claim = claimed(ledger)
+    clock.now += 24 * 3600
+    ledger.release(claim)
+
+    assert world.tasks_today() == 0
+
+
+def test_a_claim_is_released_once_only(world: World, ledger: Ledger) -> None:
+    claim = claimed(ledger)
+    ledger.release(claim)
+    ledger.release(claim)
+
+    assert (world.rows(), world.tasks_today()) == ([], 0)
+
+
+def test_a_row_that_went_on_is_not_released(world: World, ledger: Ledger) -> None:
+    claim = claimed(ledger)
+    row = record(ledger, claim)
+    ledger.release(claim)
+
+    assert found(ledger) == row
+    assert world.tasks_today() == 1
+
+
+Ending = Callable[[Ledger, Row], Any]
+ENDINGS: dict[str, Ending] = {
+    "record": lambda ledger, claim: record(ledger, claim, "task-late"),
+    "reject": lambda ledger, claim: ledger.close_claim(claim, REJECTED),
+    "unknown": lambda ledger, claim: ledger.close_claim(claim, UNKNOWN),
+    "release": lambda ledger, claim: ledger.release(claim),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
+def test_a_claimant_taken_for_dead_changes_nothing_any_more(world: World, ledger: Ledger, ending: Ending) -> None:
+    claim = claimed(ledger)
+    word = ledger.close_claim(claim, UNKNOWN)
+    ending(ledger, claim)
+
+    assert found(ledger) == word
+    assert world.tasks_today() == 1
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
+def test_an_old_claimant_does_not_touch_the_claim_that_came_after_it(
+    world: World, ledger: Ledger, clock: Clock, ending: Ending
+) -> None:
+    old = claimed(ledger)
+    ledger.release(old)
+    clock.now += 1
+    new = claimed(ledger)
+    ending(ledger, old)
+
+    assert found(ledger) == new
+    assert world.tasks_today() == 1
+
+
+def test_a_release_brings_back_what_the_claim_took_the_place_of(world: World, ledger: Ledger) -> None:
+    row = record(ledger, claimed(ledger))
+    ledger.release(claimed(ledger, over=row), row)
+
+    assert found(ledger) == row
+    assert world.tasks_today() == 1
+
+
+def test_a_rejection_never_replaces_what_is_there(ledger: Ledger) -> None:
+    row = record(ledger, claimed(ledger))
+
+    assert ledger.reject(UPLOAD, REJECTED) == row
+    assert found(ledger) == row
+
+
+def test_of_many_that_claim_at_the_same_time_one_wins(
+    world: World, ledger: Ledger, one_transaction_at_a_time: None
+) -> None:
+    together = threading.Barrier(8)
+    results: list[tuple[Row, bool]] = []
+
+    def run(seconds: int) -> None:
+        together.wait(10)
+        results.append(ledger.claim(UPLOAD, "{}", seconds))
+
+    threads = [threading.Thread(target=run, args=(60 + n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert len(results) == 8
+    (winner,) = [row for row, ours in results if ours]
+    assert {row for row, ours in results if not ours} == {winner}
+    assert world.tasks_today() == 1
+
+
+class Conflicts:
+    """A client whose first transactions meet others, as DynamoDB cancels them then."""
+
+    def __init__(self, client: Any, conflicts: int) -> None:
+        self._client = client
+        self.conflicts = conflicts
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def transact_write_items(self, **arguments: Any) -> Any:
+        if self.conflicts:
+            self.conflicts -= 1
+            cancelled = self._client.exceptions.TransactionCanceledException
+            reasons = [{"Code": "None"}, {"Code": "TransactionConflict"}]
+            raise cancelled({"Error": {}, "CancellationReasons": reasons}, "TransactWriteItems")
+        return self._client.transact_write_items(**arguments)
+
+
+def test_a_transaction_that_met_another_is_repeated(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CONFLICT_SECONDS", 0)
+    ledger = Ledger(Conflicts(world.dynamodb, 7), "ledger", 3)  # type: ignore[arg-type]  # as much of a client as is needed
+    claimed(ledger)
+
+    assert world.tasks_today() == 1
+
+
+def test_a_ledger_that_stays_busy_says_so_and_has_changed_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CONFLICT_SECONDS", 0)
+    ledger = Ledger(Conflicts(world.dynamodb, 1000), "ledger", 3)  # type: ignore[arg-type]  # as much of a client as is needed
+    with pytest.raises(LedgerBusy):
+        ledger.claim(UPLOAD, "{}", 60)
+
+    assert (world.rows(), world.tasks_today()) == ([], 0)

@@ -1,0 +1,394 @@
+"""What holds for any input. HYPOTHESIS_PROFILE=thorough tries ten thousand examples of each."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from tests.unit.world import KEY, sample
+
+from lumendrop import downloads, enhancer, images, ledger, options, polling, storage, upload_queue, uploads, workflow
+from lumendrop.api_key import ApiKey
+from lumendrop.downloads import DownloadRefused
+from lumendrop.enhancer import Ambiguous, Enhancer, EnhancerError, SubmittedTask, TaskStatus, Unavailable
+from lumendrop.images import Format
+from lumendrop.ledger import EarlierAttempt, Row
+from lumendrop.options import Options
+from lumendrop.outcomes import Outcome, Rejected
+from lumendrop.polling import Poll, Task
+from lumendrop.uploads import NotAnUploadEvent, Upload, is_newer
+
+text = st.text(st.characters(codec="utf-8"))
+scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | text
+any_json = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4))
+keys = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=1024).filter(
+    lambda key: len(key.encode()) <= 1024
+)
+all_uploads = st.builds(
+    Upload,
+    bucket=st.just("input-bucket"),
+    key=keys,
+    version_id=st.text("abcXYZ019._-", min_size=1, max_size=32),
+    sequencer=st.text("0123456789ABCDEF", max_size=20),
+    size=st.integers(0, 2**40),
+    etag=st.text("0123456789abcdef-", max_size=40),
+)
+outcomes = st.builds(
+    Outcome,
+    status=st.sampled_from(["rejected", "failed", "superseded", "unknown"]),
+    code=text,
+    message=text,
+    advice=text,
+    may_have_cost=st.booleans(),
+)
+amounts = st.none() | st.floats(1e-6, 1e9, exclude_min=True, exclude_max=True)
+times = st.none() | st.integers(0, 2**33)
+rows = st.builds(
+    Row,
+    upload=all_uploads,
+    status=st.sampled_from(["claimed", "submitted", "retrying", "enhanced", "failed", "rejected", "unknown"]),
+    attempt=st.integers(1, 1000),
+    claim_expires=times,
+    day=st.none() | st.dates().map(str),
+    options=st.none() | st.just('{"resolution":"1K","creativity":0.3}'),
+    task_id=st.none() | st.text("abc-019", min_size=1),
+    submitted_at=times,
+    deadline=times,
+    estimated_seconds=amounts,
+    credits=amounts,
+    earlier=st.lists(st.builds(EarlierAttempt, st.integers(1, 99), st.none() | text, amounts), max_size=3).map(tuple),
+    outcome=st.none() | outcomes,
+)
+
+
+# ---------------------------------------------------------------- upload events
+
+
+def edits(value: Any) -> st.SearchStrategy[Any]:
+    """A JSON value in which something was replaced by anything else, or left out."""
+    if isinstance(value, dict) and value:
+        return st.one_of(
+            any_json,
+            st.sampled_from(sorted(value)).map(lambda name: {k: v for k, v in value.items() if k != name}),
+            st.sampled_from(sorted(value)).flatmap(
+                lambda name: edits(value[name]).map(lambda new: value | {name: new}),
+            ),
+        )
+    return any_json
+
+
+@given(any_json | edits(json.loads(sample("submit")["Records"][0]["body"])))
+def test_any_json_is_an_upload_or_not(body: Any) -> None:
+    try:
+        upload = uploads.parse_event(json.dumps(body))
+    except NotAnUploadEvent:
+        return
+    assert upload.bucket
+    assert upload.key == body["detail"]["object"]["key"]
+    assert upload.version_id
+    assert upload.size >= 0
+
+
+@given(st.binary() | text)
+def test_any_message_is_an_upload_or_not(body: bytes | str) -> None:
+    with pytest.raises(NotAnUploadEvent):
+        uploads.parse_event(body)
+
+
+@given(all_uploads)
+def test_an_upload_survives_its_event(upload: Upload) -> None:
+    assert uploads.parse_event(json.dumps(uploads.as_event(upload))) == upload
+
+
+@given(any_json | edits(sample("submit")))
+def test_any_lambda_event_is_messages_or_an_error(event: Any) -> None:
+    try:
+        found = upload_queue.messages(event)
+    except msgspec.ValidationError:
+        return
+    assert all(message.waits >= 0 and message.send_again >= 0 for message in found)
+
+
+sequencers = st.text("0123456789abcdefABCDEF", max_size=8)
+
+
+@given(sequencers, sequencers, sequencers)
+def test_is_newer_is_a_strict_weak_order(a: str, b: str, c: str) -> None:
+    assert not is_newer(a, a)
+    assert not (is_newer(a, b) and is_newer(b, a))
+    if is_newer(a, b) and is_newer(b, c):
+        assert is_newer(a, c)
+    same_ab, same_bc = not is_newer(a, b) and not is_newer(b, a), not is_newer(b, c) and not is_newer(c, b)
+    if same_ab and same_bc:
+        assert not is_newer(a, c)
+        assert not is_newer(c, a)
+
+
+@given(st.integers(0, 2**80), st.integers(0, 2**80))
+def test_of_two_sequencers_of_one_length_the_larger_is_newer(a: int, b: int) -> None:
+    assert is_newer(f"{a:020X}", f"{b:020x}") is (a > b)
+
+
+# ---------------------------------------------------------------- images
+
+
+@given(st.binary(max_size=200))
+@example(b"\x00\x00\x00\x00ftypheic")
+@example(b"\xff\xff\xff\xffftypmif1")
+@example(b"RIFF\xff\xff\xff\xffWEBP")
+def test_any_bytes_have_a_format_or_none(data: bytes) -> None:
+    format_ = images.detect(data)
+    assert format_ is None or isinstance(format_, Format)
+    assert images.detect(data[: images.HEAD_BYTES]) == format_ or len(data) > images.HEAD_BYTES
+    if format_:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "result"
+            path.write_bytes(data)
+            assert images.is_complete(path, format_) in (True, False)
+
+
+@given(st.lists(st.sampled_from([b"heic", b"mif1", b"avif", b"avis", b"msf1", b"miaf"]), min_size=1, max_size=8))
+def test_avif_is_not_taken_for_heic(brands: list[bytes]) -> None:
+    box = (16 + 4 * len(brands)).to_bytes(4, "big") + b"ftyp" + brands[0] + b"\x00" * 4 + b"".join(brands)
+    format_ = images.detect((box + b"\x00" * 100)[: images.HEAD_BYTES])
+    assert (format_ == images.HEIC) == (not {b"avif", b"avis"} & set(brands) and brands[0] != b"miaf")
+
+
+# ---------------------------------------------------------------- options
+
+
+values = text | st.sampled_from(["1K", "4k", "0", "1", "0.5", "1.5", "-1", "nan", "inf", "1e-3", "p-1,p-2", "p 1", ","])
+names = st.sampled_from(["resolution", "creativity", "resemblance", "profile-ids", "Creativity", "else"]) | text
+
+
+@given(st.dictionaries(names, values))
+def test_any_metadata_is_options_or_a_rejection(metadata: dict[str, str]) -> None:
+    try:
+        read = options.read(metadata, Options("4K", 0.5, None, ("p-0",)))
+    except Rejected as rejected:
+        assert rejected.outcome.status == "rejected"
+        assert not rejected.outcome.may_have_cost
+        return
+    assert read.resolution in ("1K", "4K")
+    assert all(value is None or 0 <= value <= 1 for value in (read.creativity, read.resemblance))
+    assert read.profile_ids is None or all(re.fullmatch(r"[A-Za-z0-9_-]+", one) for one in read.profile_ids)
+    assert None not in read.as_json().values()
+    assert json.loads(read.as_text()) == read.as_json() | (
+        {"profile_ids": list(read.profile_ids)} if read.profile_ids else {}
+    )
+
+
+# ---------------------------------------------------------------- the enhancer's answers
+
+
+class FixedKey(ApiKey):
+    """A key that needs no Secrets Manager."""
+
+    def __init__(self) -> None:
+        pass
+
+    def read(self, **_: object) -> str:
+        return KEY
+
+
+def answered(status: int, body: Any, headers: dict[str, str]) -> Enhancer:
+    """A client whose every call ends in this answer."""
+    client = Enhancer("https://enhancer.test", FixedKey())
+    client._with_key = lambda _: enhancer._Answer(status, body, headers)  # type: ignore[method-assign]  # one for all
+    return client
+
+
+TASK_OBJECT = {
+    "id": "task-1",
+    "status": "completed",
+    "progress": 100,
+    "results": [{"url": "https://results.test/1", "content_type": "image/jpeg"}],
+    "output": {"url": "https://results.test/1", "urls": ["https://results.test/1"]},
+    "error": {"code": "service_error", "message": "m", "type": "task_error"},
+    "task_info": {"estimated_time": 45},
+    "usage": {"credits_reserved": 12},
+}
+bodies = any_json | edits(TASK_OBJECT) | edits({"error": {"message": "m", "type": "t", "code": "c"}})
+statuses = st.sampled_from(
+    [200, 201, 202, 204, 301, 307, 400, 401, 402, 403, 404, 405, 409, 418, 422, 429, 500, 502, 503]
+)
+headers = st.just({}) | st.builds(lambda value: {"retry-after": value}, text | st.integers().map(str))
+
+
+@given(statuses, bodies, headers)
+def test_any_answer_to_a_submit_is_a_task_or_one_of_the_errors(status: int, body: Any, headers: dict[str, str]) -> None:
+    client = answered(status, body, headers)
+    try:
+        task = client.submit("https://b.test/k", Options("4K"))
+    except Ambiguous:
+        assert status not in (400, 401, 402, 403, 404, 405, 422, 429)
+    except Unavailable as error:
+        assert status not in (200, 201, 202)
+        assert error.retry_after is None or 0 <= error.retry_after <= 900
+    except EnhancerError:
+        assert status in (400, 422)
+    else:
+        assert status in (200, 201, 202)
+        assert isinstance(task, SubmittedTask)
+        assert re.fullmatch(r"[!-~]{1,256}", task.id)
+
+
+@given(statuses, bodies, headers)
+@example(200, {"status": "processing", "progress": 10**400}, {})
+def test_any_answer_to_a_status_is_a_status_or_one_of_the_errors(
+    status: int, body: Any, headers: dict[str, str]
+) -> None:
+    try:
+        found = answered(status, body, headers).status("task-1")
+    except EnhancerError:
+        return
+    assert status == 200
+    assert isinstance(found, TaskStatus)
+    assert (found.state == "completed") == (found.result_url is not None)
+    assert (found.state == "failed") == bool(found.error_code)
+
+
+@given(any_json.filter(lambda body: not isinstance(body, dict)) | any_json.map(lambda value: {"state": value}))
+def test_what_is_no_task_is_unintelligible(body: Any) -> None:
+    with pytest.raises(Unavailable):
+        enhancer.parse_status(body)
+
+
+@given(text, text, st.sampled_from([" ", '"', "'", "<", ">", "\n", ""]))
+def test_the_query_of_a_url_is_taken_out_wherever_it_stands(before: str, after: str, end: str) -> None:
+    url = "https://bucket.s3.amazonaws.com/a/photo.jpg?X-Amz-Credential=AKIA&X-Amz-Signature=0123456789abcdef"
+    said = enhancer.redact(before + url + end + after)
+    assert "0123456789abcdef" not in said.replace(before, "").replace(after, "") or "0123456789abcdef" in before + after
+    assert enhancer.redact(said) == said or "?" in before + after or "X-Amz" in before + after
+
+
+# ---------------------------------------------------------------- polling
+
+
+tasks = st.builds(
+    Task,
+    id=st.just("task-1"),
+    submitted_at=st.just(1_000_000),
+    deadline=st.integers(1_000_000, 1_000_000 + 86_400),
+    estimated_seconds=st.none() | st.floats(1e-6, 1e9),
+)
+moments = st.floats(999_000, 1_100_000)
+
+
+@given(tasks, moments, st.integers(1, 10_000), st.none() | st.floats(0, 900))
+def test_no_wait_goes_past_the_deadline_or_is_too_long(
+    task: Task, now: float, failures: int, retry_after: float | None
+) -> None:
+    for wait in (polling.next_wait(task, now), polling.wait_for_enhancer(task, failures, retry_after, now)):
+        assert 1 <= wait <= 300
+        assert wait <= max(1, task.deadline - now + 0.5)
+
+
+@given(tasks)
+def test_a_whole_day_of_looks_stays_within_the_workflows_history(task: Task) -> None:
+    """25,000 events an execution at the most; a round takes about fifteen."""
+    now, looks = float(task.submitted_at + polling.first_wait(task.estimated_seconds)), 0
+    while now < task.deadline:
+        now += polling.next_wait(task, now)
+        looks += 1
+    assert looks < 1000
+
+
+@given(st.none() | st.floats(1e-6, 1e9))
+def test_the_first_look_is_soon(estimated: float | None) -> None:
+    assert 2 <= polling.first_wait(estimated) <= 5
+
+
+# ---------------------------------------------------------------- keys
+
+
+formats = st.sampled_from([images.JPEG, images.PNG, images.WEBP, images.HEIC])
+
+
+@given(keys, formats)
+def test_output_keys_fit_and_say_their_format(key: str, format_: Format) -> None:
+    output = storage.output_key(key, format_)
+    assert len(output.encode()) <= 1024
+    assert output.lower().endswith(format_.extensions)
+    assert output == key or output.startswith(key[:200])
+
+
+@given(keys, keys, formats)
+@example("x" * 1023 + "a", "x" * 1023 + "b", images.JPEG)
+@example("ü" * 511 + "a", "ü" * 511 + "b", images.JPEG)
+def test_different_keys_have_different_reports_and_outputs(one: str, other: str, format_: Format) -> None:
+    assume(one != other)
+    assert storage.report_key(one) != storage.report_key(other)
+    outputs = storage.output_key(one, format_), storage.output_key(other, format_)
+    if not any(key.lower().endswith(format_.extensions) for key in (one, other)):
+        assert outputs[0] != outputs[1]
+
+
+@given(keys)
+def test_reports_fit(key: str) -> None:
+    report = storage.report_key(key)
+    assert len(report.encode()) <= 1024
+    assert report.startswith("errors/")
+    assert report.endswith(".json")
+
+
+@given(all_uploads, st.dictionaries(st.text("abc-", min_size=1), st.text("abc,0."), max_size=9))
+def test_metadata_is_ascii_fits_and_leads_back_to_the_source(upload: Upload, facts: dict[str, str]) -> None:
+    metadata = storage._metadata(upload, facts)
+    assert storage._source_key(metadata) == upload.key
+    assert all((name + value).isascii() for name, value in metadata.items())
+    assert sum(len(name) + len(value) for name, value in metadata.items()) <= 2048
+
+
+# ---------------------------------------------------------------- the ledger's rows
+
+
+@given(rows)
+def test_rows_survive_the_table(row: Row) -> None:
+    assert ledger._from_item(ledger._to_item(row)) == row
+
+
+@given(rows)
+def test_the_workflows_own_fields_do_not_disturb(row: Row) -> None:
+    item = ledger._to_item(row) | {"finished_at": {"S": "2026-01-31"}, "output": {"M": {"bytes": {"N": "7"}}}}
+    assert ledger._from_item(item) == row
+
+
+@given(rows, rows)
+def test_executions_are_named_safely_and_apart(row: Row, other: Row) -> None:
+    name = workflow.execution_name(row)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name)
+    same = (row.upload.key, row.upload.version_id, row.attempt) == (
+        other.upload.key,
+        other.upload.version_id,
+        other.attempt,
+    )
+    assert (workflow.execution_name(other) == name) is same
+
+
+@given(rows)
+def test_the_workflows_input_is_small_and_readable(row: Row) -> None:
+    given_to_it = json.loads(msgspec.json.encode(workflow.execution_input(row)))
+    assert msgspec.convert(given_to_it["upload"], Upload) == row.upload
+    assert msgspec.convert(given_to_it["poll"], Poll).state == "waiting"
+    if given_to_it["task"] is not None:
+        assert msgspec.convert(given_to_it["task"], Task).id == row.task_id
+
+
+# ---------------------------------------------------------------- links
+
+
+@given(text | text.map(lambda rest: f"https://{rest}") | text.map(lambda rest: f"http://127.0.0.1{rest}"))
+def test_any_link_is_checked_without_a_crash(url: str) -> None:
+    try:
+        downloads._check(url, allow_loopback=False)
+    except DownloadRefused:
+        return
+    assert url.strip().lower().startswith("https://")
