@@ -26,7 +26,7 @@ from werkzeug.serving import make_server
 from sandbox import moto_gaps, resources
 from sandbox.event_source import Poller
 from sandbox.permissions import Call, Permissions
-from sandbox.runtime import Function, Outcome, Pool, Throttled
+from sandbox.runtime import Closed, Function, Outcome, Pool, Throttled
 from sandbox.template import Template
 from sandbox.template import load as load_template
 
@@ -138,7 +138,13 @@ class Cloud:
         if not isinstance(log, Path):
             return log or (lambda _: None)
         file = self._closing.enter_context(log.open("a", buffering=1))
-        return lambda line: print(line, file=file)
+
+        def write(line: str) -> None:
+            # A function that is killed when the cloud closes may have its last words after that.
+            if not file.closed:
+                print(line, file=file)
+
+        return write
 
     def _serve(self, port: int) -> str:
         try:
@@ -265,18 +271,25 @@ class Cloud:
         if kind == "DryRun":
             return b""
         if kind == "Event":
-            Thread(target=self._run, args=(name, event), daemon=True).start()
+            Thread(target=self._run_unheard, args=(name, event), daemon=True).start()
             return b""
         outcome = self._run(name, event)
         if outcome.failed:
             answer["x-amz-function-error"] = "Unhandled"
         return outcome.payload
 
+    def _run_unheard(self, name: str, event: bytes) -> None:
+        # AWS would try a failed asynchronous invocation twice more, after one and two minutes.
+        with contextlib.suppress(LambdaClientError):
+            self._run(name, event)
+
     def _run(self, name: str, event: bytes) -> Outcome:
         try:
             return self._pools[name].invoke(event or b"{}")
         except Throttled as error:
             raise _TooManyRequests("TooManyRequestsException", "Rate Exceeded.") from error
+        except Closed as error:
+            raise _Unavailable("ServiceException", "The sandbox is being closed.") from error
 
     def _write_log(self, function: Function, logical_id: str, stream: str, lines: list[str]) -> None:
         self._logs[function.name].extend(lines)
@@ -327,6 +340,10 @@ class FunctionFailed(Exception):
 
 class _TooManyRequests(LambdaClientError):
     code = 429
+
+
+class _Unavailable(LambdaClientError):
+    code = 500
 
 
 class _Handler(MotoRequestHandler):

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sandbox.runtime import Outcome
+from sandbox.runtime import Closed, Outcome, Throttled
 
 # What AWS runs at a time for one queue when the mapping sets no MaximumConcurrency is a thousand.
 DEFAULT_CONCURRENCY = 10
@@ -92,9 +92,12 @@ class Poller:
         try:
             outcome = self._invoke(json.dumps({"Records": [self._record(m) for m in messages]}).encode())
             self._delete(messages, self._failed(outcome, messages))
-        except (BotoCoreError, ClientError, RuntimeError) as error:
+        except (BotoCoreError, ClientError, Throttled) as error:
+            # The messages stay, and come back when their visibility runs out.
             if not self._closed.is_set():
                 _log.error("a batch from %s was not handled: %s", self._url, error)
+        except Closed:
+            self._closed.set()
         finally:
             self._slots.release()
 

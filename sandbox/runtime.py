@@ -63,6 +63,10 @@ class Throttled(Exception):
     """The function already runs as often at a time as its reserved concurrency allows."""
 
 
+class Closed(Exception):
+    """The sandbox is being closed and runs nothing any more."""
+
+
 class Pool:
     """The execution environments of one function: reused while warm, added while all are busy."""
 
@@ -78,7 +82,8 @@ class Pool:
     def invoke(self, event: bytes, client_context: str | None = None) -> Outcome:
         """Run the function once on a JSON event.
 
-        Waits while `MAX_ENVIRONMENTS` are busy. Raises Throttled at the function's reserved concurrency.
+        Waits while `MAX_ENVIRONMENTS` are busy. Raises Throttled at the function's reserved concurrency, Closed after
+        close().
         """
         environment = self._take()
         try:
@@ -100,7 +105,7 @@ class Pool:
                 raise Throttled(self.function.name)
             self._changed.wait_for(lambda: self._idle or self._closed or len(self._all) < MAX_ENVIRONMENTS)
             if self._closed:
-                raise RuntimeError("the sandbox has been closed")
+                raise Closed(self.function.name)
             self._busy += 1
             while self._idle:
                 environment = self._idle.pop()
@@ -202,7 +207,7 @@ class _Environment:
         if what == "silence":
             return self._platform_error(request, "Sandbox.Timedout", f"Task timed out after {limit:.2f} seconds")
         code = self._process.returncode
-        how = f"signal: {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        how = f"signal: {str(signal.strsignal(-code)).lower()}" if code < 0 else f"exit status {code}"
         why = f"Runtime exited with error: {how}" if code else "Runtime exited without providing a reason"
         return self._platform_error(request, "Runtime.ExitError", why)
 

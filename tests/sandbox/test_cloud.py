@@ -169,10 +169,9 @@ from sandbox.cloud import Cloud, CloudError
 
 STACK = Path({str(STACK)!r})
 os.environ["AWS_PROFILE"] = "a profile that does not exist"
-buckets = []
-for _ in range(2):
-    with Cloud(STACK) as cloud:
-        buckets.append([b["Name"] for b in cloud.client("s3").list_buckets()["Buckets"]])
+buckets = lambda cloud: [b["Name"] for b in cloud.client("s3").list_buckets()["Buckets"]]
+with Cloud(STACK) as cloud:
+    before = buckets(cloud)
 try:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         Cloud(STACK, port=taken.getsockname()[1])
@@ -185,7 +184,7 @@ try:
 except CloudError as error:
     second = str(error)
 function = cloud.invoke("Checker", {{}})["pid"]
-print(json.dumps([buckets, refused, second, profile, function]), flush=True)
+print(json.dumps([before, buckets(cloud), refused, second, profile, function]), flush=True)
 signal.pause()
 """
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
@@ -193,10 +192,10 @@ signal.pause()
         [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True
     ) as program:
         assert program.stdout is not None
-        buckets, refused, second, profile, function = json.loads(program.stdout.readline())
+        before, after, refused, second, profile, function = json.loads(program.stdout.readline())
         program.kill()
-    assert [len(names) for names in buckets] == [1, 1]
-    assert buckets[0] != buckets[1]
+    assert len(before) == len(after) == 1
+    assert before != after
     assert "cannot listen on 127.0.0.1:" in refused
     assert "choose another port" in refused
     assert "close it first" in second

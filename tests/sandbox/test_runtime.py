@@ -93,6 +93,7 @@ def test_a_function_is_killed_at_its_timeout_and_starts_anew(pool: Pool, log: li
     [
         (3, "Runtime exited with error: exit status 3"),
         (0, "Runtime exited without providing a reason"),
+        (-9, "Runtime exited with error: signal: killed"),
     ],
 )
 def test_a_crash_is_an_exit_error(pool: Pool, code: int, message: str) -> None:

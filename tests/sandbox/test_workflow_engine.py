@@ -69,6 +69,20 @@ def test_catch_sees_lambdas_name_for_what_happened(
     assert cause in caught["Cause"]
 
 
+def test_services_errors_have_aws_names(cloud: Cloud, execute: Execute) -> None:
+    bucket, table = cloud.outputs["BucketName"], cloud.resources["Table"]
+    calls = {
+        "DynamoDB.ConditionalCheckFailedException": (
+            "arn:aws:states:::dynamodb:updateItem",
+            {"TableName": table, "Key": {"id": {"S": "none"}}, "ConditionExpression": "attribute_exists(id)"},
+        ),
+        "S3.": ("arn:aws:states:::aws-sdk:s3:putObject", {"Bucket": bucket, "Key": "in/x", "Body": "x"}),
+    }
+    for error, (resource, arguments) in calls.items():
+        task = invoke(cloud, Resource=resource, Arguments=arguments)
+        assert json.loads(execute({}, task)["output"])["Error"].startswith(error)
+
+
 @pytest.mark.parametrize("matched", ["States.TaskFailed", "Refused"])
 def test_task_failed_matches_a_functions_error(cloud: Cloud, execute: Execute, matched: str) -> None:
     catch = [{"ErrorEquals": [matched], "Output": "caught", "Next": "Caught"}]

@@ -25,6 +25,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         case "sleep":
             time.sleep(event["seconds"])
         case "exit":
+            if event["code"] < 0:
+                os.kill(os.getpid(), -event["code"])
             os._exit(event["code"])
         case "print":
             print(event["text"])
