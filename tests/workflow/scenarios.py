@@ -104,6 +104,12 @@ def _left_retrying(workflow: Workflow, clock: Clock) -> Row:
     return row
 
 
+def _long_after_its_deadline(workflow: Workflow, clock: Clock) -> Row:
+    row = workflow.submitted(clock, "photo.jpg", submitted_at=int(clock.now) - 9000, deadline=int(clock.now) - 5400)
+    workflow.change_row(row, status={"S": "failed"})
+    return row
+
+
 def _plain(workflow: Workflow, clock: Clock) -> Row:
     """Nothing but what every task has: no estimate, no credits, no options."""
     return workflow.submitted(clock, "plain.jpg", estimated_seconds=None, credits=None, options="{}")
@@ -187,6 +193,9 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "deliver throttled for longer": Scenario(
         check_status=[COMPLETED, COMPLETED], deliver=[*[THROTTLED_FUNCTION] * 4, delivered()]
+    ),
+    "started once more after the deadline": Scenario(
+        check_status=[COMPLETED], deliver=[delivered()], row=_long_after_its_deadline
     ),
     # Trouble that lasts, until the deadline.
     "never ends": Scenario(check_status=[Forever(poll("waiting", 300))]),

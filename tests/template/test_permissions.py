@@ -1,0 +1,256 @@
+"""Who may do what: each role just what its owner needs, and a written reason for each wildcard."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cfnlint.data.AdditionalSpecs
+import pytest
+import yaml
+from cfnlint.helpers import load_resource
+from tests.template.reading import (
+    FUNCTIONS,
+    ROOT,
+    SAM,
+    TEXT,
+    as_list,
+    grants,
+    properties,
+    resources,
+    statements,
+    translated,
+    written,
+)
+
+from lumendrop.storage import report_key
+
+ROLES = list(resources("AWS::IAM::Role"))
+WRITE_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+# Only Lambda's event source calls these; no code of ours does.
+POLL_THE_QUEUE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+# The calls of our code that need an action. S3 answers 403 instead of 404 without the rights to list.
+CALLS = {
+    "s3:GetObject": {"get_object", "head_object"},
+    "s3:GetObjectVersion": {"get_object", "head_object"},
+    "s3:ListBucket": {"get_object", "head_object"},
+    "s3:ListBucketVersions": {"get_object", "head_object"},
+    "s3:PutObject": {"put_object"},
+    "sqs:SendMessage": {"send_message"},
+    "dynamodb:GetItem": {"get_item"},
+    "dynamodb:PutItem": {"put_item", "transact_write_items"},
+    "dynamodb:UpdateItem": {"update_item", "transact_write_items"},
+    "dynamodb:DeleteItem": {"delete_item", "transact_write_items"},
+    "secretsmanager:GetSecretValue": {"SecretsProvider"},
+    "states:StartExecution": {"start_execution"},
+}
+# What each of the workflow's integrations needs: the action, and the resource of what the argument names.
+INTEGRATIONS = {
+    "arn:aws:states:::lambda:invoke": ("lambda:InvokeFunction", "FunctionName", "{}"),
+    "arn:aws:states:::dynamodb:updateItem": ("dynamodb:UpdateItem", "TableName", "{}"),
+    "arn:aws:states:::aws-sdk:s3:putObject": ("s3:PutObject", "Bucket", "{}/errors/*"),
+    "arn:aws:states:::sqs:sendMessage": ("sqs:SendMessage", "QueueUrl", "{}"),
+}
+DEFAULT_BUS = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/default"
+
+
+def policies() -> Iterator[dict[str, Any]]:
+    """Every policy document of the translated template, trust policies aside."""
+    for one in translated()["Resources"].values():
+        found = one["Properties"]
+        if "PolicyDocument" in found:
+            yield found["PolicyDocument"]
+        for policy in found.get("Policies", []):
+            yield policy["PolicyDocument"]
+
+
+def test_there_are_roles_for_the_functions_the_workflow_and_its_rule() -> None:
+    assert {role for role in ROLES if role in SAM["Resources"]} == set(ROLES)
+    assert len(ROLES) == len(FUNCTIONS) + 2
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_has_one_owner(role: str) -> None:
+    users = [
+        name for name, one in translated()["Resources"].items() if f"${{{role}.Arn}}" in map(written, _values(one))
+    ]
+    assert len(users) == 1
+
+
+def _values(part: Any) -> Iterator[Any]:
+    yield part
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else []:
+        yield from _values(inner)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_managed_policies(role: str) -> None:
+    assert "ManagedPolicyArns" not in properties(role)
+
+
+@pytest.mark.parametrize(
+    ("role", "service"),
+    [
+        ("SubmitRole", "lambda.amazonaws.com"),
+        ("CheckStatusRole", "lambda.amazonaws.com"),
+        ("DeliverRole", "lambda.amazonaws.com"),
+        ("WorkflowRole", "states.amazonaws.com"),
+        ("EndedRuleRole", "events.amazonaws.com"),
+    ],
+)
+def test_only_its_service_can_take_a_role(role: str, service: str) -> None:
+    (statement,) = properties(role)["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": service}
+    assert statement["Action"] == "sts:AssumeRole"
+
+
+def test_every_statement_has_a_name_of_its_own_and_allows_or_denies_by_name() -> None:
+    for policy in policies():
+        sids = [one["Sid"] for one in policy["Statement"]]
+        assert len(sids) == len(set(sids))
+        for statement in policy["Statement"]:
+            assert re.fullmatch(r"[A-Za-z0-9]+", statement["Sid"])
+            assert not {"NotAction", "NotResource", "NotPrincipal"} & set(statement)
+
+
+def test_every_action_exists() -> None:
+    known = load_resource(cfnlint.data.AdditionalSpecs, "Policies.json")
+    for policy in policies():
+        for action in [one for statement in policy["Statement"] for one in as_list(statement["Action"])]:
+            service, name = action.split(":")
+            assert name == "*" or name.lower() in map(str.lower, known[service]["Actions"]), action
+
+
+@pytest.mark.parametrize(("function", "logs"), [(name, name.replace("Function", "Logs")) for name in FUNCTIONS])
+def test_a_function_writes_its_own_logs_only(function: str, logs: str) -> None:
+    granted = grants(written(properties(function)["Role"])[2:-5])
+    assert {pair for pair in granted if pair[0].startswith("logs:")} == {
+        (one, f"${{{logs}.Arn}}") for one in WRITE_LOGS
+    }
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_may_do_only_what_its_code_does(name: str) -> None:
+    actions = {action for action, _ in grants(name.replace("Function", "Role"))} - WRITE_LOGS
+    if name == "SubmitFunction":
+        actions -= POLL_THE_QUEUE
+    called = _names(FUNCTIONS[name], set())
+    assert {action: sorted(CALLS[action]) for action in actions if not CALLS[action] & called} == {}
+
+
+def _names(path: Path, seen: set[Path]) -> set[str]:
+    """Every name that a module and the layer's modules it imports use."""
+    if path in seen or not path.exists():
+        return set()
+    seen.add(path)
+    tree = ast.parse(path.read_text())
+    found = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    found |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lumendrop"):
+            module = (node.module or "").removeprefix("lumendrop").removeprefix(".")
+            for name in [module] if module else [alias.name for alias in node.names]:
+                found |= _names(ROOT / f"layers/lumendrop/{name}.py", seen)
+    return found
+
+
+def test_the_workflow_may_do_what_its_states_do_and_no_more() -> None:
+    granted = {pair for pair in grants("WorkflowRole") if not pair[0].startswith("logs:")}
+    workflow = SAM["Resources"]["Workflow"]["Properties"]
+    assert granted == set(_integrations(workflow["Definition"], workflow["DefinitionSubstitutions"]))
+
+
+def _integrations(definition: dict[str, Any], substitutions: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for state in definition["States"].values():
+        if state["Type"] != "Task":
+            continue
+        if state["Resource"] == "arn:aws:states:::events:putEvents":
+            assert not any("EventBusName" in entry for entry in state["Arguments"]["Entries"])
+            yield "events:PutEvents", DEFAULT_BUS
+            continue
+        action, argument, resource = INTEGRATIONS[state["Resource"]]
+        named = written(substitutions[state["Arguments"][argument][2:-1]])[2:-1].removesuffix(".Arn")
+        yield action, resource.format(f"${{{named}.Arn}}")
+
+
+def test_reports_go_where_the_workflow_may_write() -> None:
+    assert report_key("a/photo.jpg").startswith("errors/")
+    assert report_key("k" * 1024).startswith("errors/")
+
+
+def test_the_rule_may_only_start_the_workflow() -> None:
+    assert grants("EndedRuleRole") == {("states:StartExecution", "${Workflow}")}
+
+
+@pytest.mark.parametrize(
+    "role", [role for role in ROLES if role not in ("SubmitRole", "CheckStatusRole", "DeliverRole")]
+)
+def test_only_functions_read_the_key(role: str) -> None:
+    assert "KeySecret" not in str(statements(role))
+
+
+# Wildcards, in the template's text: the reason stands where the wildcard stands.
+
+
+def wildcards_without_a_reason(text: str) -> list[str]:
+    """Line and value of each wildcard without one.
+
+    A whole service or everything needs `# wildcard: …` on its line or the one above. Everything below one resource
+    needs a comment above its statement; a denial may be as wide as it likes.
+    """
+    lines = text.splitlines()
+    return [
+        f"{scalar.start_mark.line + 1}: {scalar.value}"
+        for statement in _mappings(yaml.compose(text, Loader=yaml.SafeLoader))
+        if "Effect" in statement
+        for name in {"Action", "Resource"} & set(statement)
+        for scalar in _scalars(statement[name])
+        if "*" in scalar.value and not _has_reason(scalar, statement, lines)
+    ]
+
+
+def _has_reason(scalar: Any, statement: dict[str, Any], lines: list[str]) -> bool:
+    line, first = scalar.start_mark.line, statement["Effect"].start_mark.line - 1
+    if scalar.value == "*" or scalar.value.endswith(":*"):
+        return any(re.search(r"# wildcard: \w", lines[one]) for one in (line, line - 1))
+    return statement["Effect"].value == "Deny" or re.match(r" *# \w", lines[first - 1]) is not None
+
+
+def _mappings(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, yaml.MappingNode):
+        yield {key.value: value for key, value in node.value}
+        for _, value in node.value:
+            yield from _mappings(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _mappings(value)
+
+
+def _scalars(node: Any) -> Iterator[Any]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _scalars(value)
+
+
+def test_every_wildcard_has_a_written_reason() -> None:
+    assert wildcards_without_a_reason(TEXT) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('Resource: "*" # wildcard:', 'Resource: "*" #'),
+        ("Action: s3:* # wildcard:", "Action: s3:* #"),
+        ("Action: sqs:SendMessage\n", "Action: sqs:*\n"),
+        ("Resource: !GetAtt LedgerTable.Arn", 'Resource: "*"'),
+        ("              # A key of its own per report, all under errors/.\n", ""),
+    ],
+)
+def test_a_wildcard_without_a_reason_is_found(before: str, after: str) -> None:
+    assert before in TEXT
+    assert wildcards_without_a_reason(TEXT.replace(before, after))
