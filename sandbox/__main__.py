@@ -39,10 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # What `kill` sends ends a command in the same good order as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return _run(chosen, Console())
+        return _run(chosen, Console(highlight=False))
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return INTERRUPTED
+        print("Stopped. Nothing is kept." if chosen.command == "up" else "Interrupted.", file=sys.stderr)
+        return 0 if chosen.command == "up" else INTERRUPTED
 
 
 def _run(chosen: argparse.Namespace, console: Console) -> int:
@@ -55,7 +55,8 @@ def _run(chosen: argparse.Namespace, console: Console) -> int:
 
     try:
         if chosen.command == "up":
-            return up.run(chosen.port, console)
+            up.run(chosen.port, console)
+            return 0
         return demo.run(chosen.photos, chosen.out, chosen.resolution, console)
     except (CloudError, PhotosError, StartError, TemplateError) as error:
         print(f"sandbox: {error}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +10,7 @@ from types import TracebackType
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, track
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -75,8 +75,8 @@ def run(folder: Path | None, out: Path, resolution: str | None, console: Console
             console.print(f"Dropping {_count(photos)} into s3://{running.cloud.outputs['InputBucketName']}")
             with Board(console, [photo.key for photo in photos]) as board:
                 outcomes = Run(running, out, board).through(photos)
-        console.print("Comparing before and after ...")
-        outcomes, page = present(outcomes, out)
+        compared = track(outcomes, "Comparing before and after ...", console=console, disable=not console.is_terminal)
+        outcomes, page = present(compared, out, expected=len(outcomes))
     _print_results(outcomes, page, console)
     return 0 if all(outcome.result for outcome in outcomes) else 1
 
@@ -100,7 +100,7 @@ class Board:
     def __init__(self, console: Console, keys: Sequence[str]) -> None:
         self._console = console
         self._width = max(len(key) for key in keys)
-        # With more photos than rows, only those on their way have a bar.
+        # With more photos than rows, only those on their way have a bar, and all of them one together.
         self._crowded = len(keys) > console.height - ROWS_BESIDE_BARS
         self._progress = Progress(
             TextColumn("{task.description}", markup=False, table_column=Column(ratio=2, no_wrap=True)),
@@ -109,6 +109,7 @@ class Board:
             console=console,
             disable=not console.is_terminal,
         )
+        self._all = self._progress.add_task("all", total=len(keys), says=f"0 of {len(keys)}", visible=self._crowded)
         self._bars = {key: self._add(key) for key in keys}
         self._states = dict.fromkeys(keys, "waiting")
 
@@ -129,11 +130,13 @@ class Board:
         """Show that the photo is in `state`; `percent` is how far its task is, 0 unless `enhancing`."""
         done = ENDED if state in ENDINGS else PROGRESS.get(state, 0) + ENHANCING_SHARE * percent
         says = _coloured(state, f"{percent} %" if state == "enhancing" else "")
-        visible = not self._crowded or 0 < done < ENDED
+        visible = not self._crowded or PROGRESS["dropped"] < done < ENDED
         self._progress.update(self._bars[key], completed=done, says=says, visible=visible)
         if self._states[key] != state and not self._console.is_terminal:
             _say(self._console, f"{key:<{self._width}}  {state}")
         self._states[key] = state
+        ended = sum(1 for state in self._states.values() if state in ENDINGS)
+        self._progress.update(self._all, completed=ended, says=f"{ended} of {len(self._states)}")
 
 
 def _coloured(state: str, more: str = "") -> str:
@@ -218,9 +221,9 @@ class Run:
         return [replace(one, polls=found[self._version_ids.get(one.key, "")]) for one in outcomes]
 
 
-def present(outcomes: Sequence[Outcome], out: Path) -> tuple[list[Outcome], Path]:
+def present(outcomes: Iterable[Outcome], out: Path, expected: int) -> tuple[list[Outcome], Path]:
     """Compare results with originals and write the page. Gives the outcomes with comparisons, and the page."""
-    writer = Writer(out, expected=sum(1 for outcome in outcomes if outcome.result))
+    writer = Writer(out, expected)
     compared = [_compared(outcome, writer) for outcome in outcomes]
     return compared, writer.write()
 

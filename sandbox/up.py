@@ -16,20 +16,16 @@ EMPTY = ("skipped", "An empty object is no photo.")
 CREDENTIALS = "AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1"
 
 
-def run(port: int, console: Console) -> int:
-    """Start the sandbox, say how to use it, and show what becomes of each upload until interrupted.
+def run(port: int, console: Console) -> None:
+    """Start the sandbox, say how to use it, and show what becomes of each upload until KeyboardInterrupt.
 
     Raises what `start.sandbox` raises.
     """
-    try:
-        console.print("Starting AWS and the enhancer on this machine ...")
-        with sandbox({}, port) as running:
-            console.print(introduction(running), markup=False, highlight=False, soft_wrap=True)
-            for line in changes(running):
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
-    except KeyboardInterrupt:
-        console.print("Stopped. Nothing is kept.")
-    return 0
+    console.print("Starting AWS and the enhancer on this machine ...")
+    with sandbox({}, port) as running:
+        console.print(introduction(running), markup=False, soft_wrap=True)
+        for line in changes(running):
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def introduction(running: Sandbox) -> str:

@@ -129,6 +129,7 @@ def test_with_more_photos_than_rows_only_those_on_their_way_have_a_bar() -> None
         board.show("7.jpg", "enhanced")
         board.show("8.jpg", "submitted")
     assert "8.jpg" in output.getvalue()
+    assert "1 of 100" in output.getvalue()
     assert "7.jpg" not in output.getvalue()
     assert "9.jpg" not in output.getvalue()
 
@@ -166,7 +167,7 @@ def test_a_result_that_can_not_be_shown_is_said_and_linked(tmp_path: Path) -> No
     (tmp_path / "in.jpg").write_bytes(b"not an image")
     (tmp_path / "out.jpg").write_bytes(b"not an image")
     outcome = Outcome("in.jpg", "enhanced", tmp_path / "in.jpg", result=tmp_path / "out.jpg")
-    [shown], page = present([outcome], tmp_path)
+    [shown], page = present([outcome], tmp_path, expected=1)
     assert shown.comparison is None
     assert "in.jpg can't be shown" in shown.reason
     assert "No preview here: in.jpg can&#39;t be shown" in page.read_text()
