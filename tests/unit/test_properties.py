@@ -131,7 +131,7 @@ def test_is_newer_is_a_strict_weak_order(a: str, b: str, c: str) -> None:
         assert not is_newer(c, a)
 
 
-@given(st.integers(0, 2**80), st.integers(0, 2**80))
+@given(st.integers(0, 16**20 - 1), st.integers(0, 16**20 - 1))
 def test_of_two_sequencers_of_one_length_the_larger_is_newer(a: int, b: int) -> None:
     assert is_newer(f"{a:020X}", f"{b:020x}") is (a > b)
 

@@ -1,0 +1,173 @@
+"""Downloads on the wire: results that come whole, and those that don't."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from tests.client import wire
+from tests.enhancer.running import Enhancer as Server
+
+from lumendrop import downloads, images
+from lumendrop.downloads import Download, DownloadFailed, DownloadRefused
+from lumendrop.enhancer import Enhancer
+from lumendrop.options import Options
+
+MANY = 50_000_000
+
+
+def fetch(url: str, folder: Path, *, most_bytes: int = MANY, seconds: float = 20, loopback: bool = True) -> Download:
+    return downloads.fetch(url, folder / "result", most_bytes=most_bytes, seconds=seconds, allow_loopback=loopback)
+
+
+@pytest.fixture
+def result(server: Server, client: Enhancer, photo: str) -> str:
+    """The link of a completed task."""
+    server.plan(task={"sequence": [{"at_submit": True}]})
+    task = client.submit(photo, Options("1K"))
+    url = client.status(task.id).result_url
+    assert url
+    return url
+
+
+@pytest.fixture
+def original(result: str) -> bytes:
+    return requests.get(result, timeout=20).content
+
+
+def plan(server: Server, **fault: Any) -> None:
+    assert server.plan(result={"sequence": [fault]}).status_code == 200
+
+
+def test_a_result_is_saved_whole(result: str, original: bytes, tmp_path: Path) -> None:
+    download = fetch(result, tmp_path)
+
+    assert download.path.read_bytes() == original
+    assert download.bytes == len(original)
+    assert download.sha256 == base64.b64encode(hashlib.sha256(original).digest()).decode()
+    assert images.detect(original) == images.JPEG
+    assert images.is_complete(download.path, images.JPEG)
+
+
+def test_a_body_that_is_compressed_unasked_is_unpacked(
+    server: Server, result: str, original: bytes, tmp_path: Path
+) -> None:
+    plan(server, kind="gzip")
+
+    assert fetch(result, tmp_path).path.read_bytes() == original
+
+
+FAULTS: list[dict[str, Any]] = [
+    {"kind": "missing"},
+    {"kind": "expired"},
+    {"kind": "error"},
+    {"kind": "truncated"},
+    {"kind": "hang"},
+    {"kind": "reset"},
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: str(fault["kind"]))
+def test_what_does_not_come_whole_has_failed_this_time(
+    server: Server, result: str, original: bytes, tmp_path: Path, fault: dict[str, Any]
+) -> None:
+    plan(server, **fault)
+    with pytest.raises(DownloadFailed) as caught:
+        fetch(result, tmp_path)
+
+    assert result.rpartition("/")[2] not in str(caught.value)
+    assert fetch(result, tmp_path).path.read_bytes() == original
+
+
+def test_a_body_cut_short_in_accordance_with_its_length_is_seen_by_its_end(
+    server: Server, result: str, original: bytes, tmp_path: Path
+) -> None:
+    plan(server, kind="wrong_length")
+    try:
+        download = fetch(result, tmp_path)
+    except DownloadFailed:
+        return
+    assert download.bytes < len(original)
+    assert not images.is_complete(download.path, images.JPEG)
+
+
+def test_a_body_without_end_is_refused_at_the_cap(server: Server, result: str, tmp_path: Path) -> None:
+    plan(server, kind="endless")
+    with pytest.raises(DownloadRefused):
+        fetch(result, tmp_path, most_bytes=3_000_000)
+
+    assert (tmp_path / "result").stat().st_size <= 3_000_000
+
+
+def test_a_body_that_comes_too_slowly_is_given_up(server: Server, result: str, tmp_path: Path) -> None:
+    plan(server, kind="drip", bytes_per_second=20)
+    begun = time.monotonic()
+    with pytest.raises(DownloadFailed):
+        fetch(result, tmp_path, seconds=1)
+
+    assert time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://10.0.0.1/",
+        "ftp://127.0.0.1/",
+        "file:///etc/passwd",
+        "http://[",
+    ],
+)
+def test_a_redirect_out_of_loopback_is_refused(server: Server, result: str, tmp_path: Path, location: str) -> None:
+    plan(server, kind="redirect", to=location)
+    with pytest.raises(DownloadRefused):
+        fetch(result, tmp_path)
+
+
+def test_a_redirect_within_is_followed(server: Server, result: str, original: bytes, tmp_path: Path) -> None:
+    plan(server, kind="redirect", to=result)
+
+    assert fetch(result, tmp_path).path.read_bytes() == original
+
+
+def test_redirects_without_end_are_refused(server: Server, result: str, tmp_path: Path) -> None:
+    server.plan(result={"rates": [{"rate": 1, "fault": {"kind": "redirect", "to": result}}]})
+    with pytest.raises(DownloadRefused):
+        fetch(result, tmp_path)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_without_the_sandboxs_word_loopback_is_not_even_connected_to(tmp_path: Path, host: str) -> None:
+    with wire.listening(wire.hang) as listener:
+        for scheme in ("http", "https"):
+            with pytest.raises(DownloadRefused):
+                fetch(f"{scheme}://{host}:{listener.port}/", tmp_path, loopback=False)
+
+        assert listener.connections == 0
+
+
+def test_a_refused_connection_has_failed_this_time(tmp_path: Path) -> None:
+    with pytest.raises(DownloadFailed):
+        fetch(f"http://127.0.0.1:{wire.refused_port()}/", tmp_path)
+
+
+def test_the_credentials_of_the_environment_stay_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("default login somebody password something\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    asked: list[bytes] = []
+
+    def behave(connection: Any) -> None:
+        asked.append(wire.read_request(connection))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        connection.close()
+
+    with wire.listening(behave) as listener:
+        fetch(f"http://127.0.0.1:{listener.port}/", tmp_path)
+
+    assert b"authorization" not in asked[0].lower()
+    assert b"accept-encoding: identity" in asked[0].lower()
