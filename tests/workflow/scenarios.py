@@ -194,6 +194,10 @@ SCENARIOS: dict[str, Scenario] = {
     "deliver throttled for longer": Scenario(
         check_status=[COMPLETED, COMPLETED], deliver=[*[THROTTLED_FUNCTION] * 4, delivered()]
     ),
+    "both throttled, and the result not there yet": Scenario(
+        check_status=[*[THROTTLED_FUNCTION] * 3, COMPLETED, COMPLETED],
+        deliver=[*[THROTTLED_FUNCTION] * 3, LATER, delivered()],
+    ),
     "started once more after the deadline": Scenario(
         check_status=[COMPLETED], deliver=[delivered()], row=_long_after_its_deadline
     ),

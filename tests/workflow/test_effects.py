@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
-from tests.workflow.harness import Clock, Run, Workflow
+from tests.workflow.harness import Clock, Run, Workflow, iso
 from tests.workflow.scenarios import COMPLETED, HOSTILE, PATIENCE, WAITING, delivered, outcome, poll
 
 from lumendrop.outcomes import Outcome
@@ -24,10 +23,6 @@ HOSTILE_RUNS = [
     "retried, with a hostile key",
     "aborted, with a hostile key",
 ]
-
-
-def iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 # What the functions are asked.

@@ -56,6 +56,7 @@ ENDS = {
     "check_status throttled for longer": ENHANCED,
     "deliver throttled": ENHANCED,
     "deliver throttled for longer": ENHANCED,
+    "both throttled, and the result not there yet": ENHANCED,
     "started once more after the deadline": ENHANCED,
     "never ends": LATE,
     "never delivered": LATE,

@@ -1,0 +1,200 @@
+"""The workflow's definition: what no linter finds, and that these tests would find it."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.template.asl import problems
+from tests.template.reading import PARAMETERS, SAM, TEXT, properties, written
+
+WORKFLOW = SAM["Resources"]["Workflow"]["Properties"]
+DEFINITION: dict[str, Any] = WORKFLOW["Definition"]
+SUBSTITUTIONS = set(WORKFLOW["DefinitionSubstitutions"])
+Change = Callable[[dict[str, Any]], object]
+
+
+def test_there_is_nothing_wrong_with_the_definition() -> None:
+    assert problems(DEFINITION, SUBSTITUTIONS) == []
+
+
+DEFECTS: dict[str, tuple[str, Change]] = {
+    "unknown target": ("Elsewhere does not exist", lambda s: s["WaitForTask"].update(Next="Elsewhere")),
+    "unknown target of a rule": (
+        "Elsewhere does not exist",
+        lambda s: s["IsDone"]["Choices"][0].update(Next="Elsewhere"),
+    ),
+    "unknown target of a catcher": (
+        "Elsewhere does not exist",
+        lambda s: s["CheckStatus"]["Catch"][0].update(Next="Elsewhere"),
+    ),
+    "target in the wrong case": ("checkstatus does not exist", lambda s: s["WaitForTask"].update(Next="checkstatus")),
+    "unreachable state": (
+        "PublishEnhanced is never reached",
+        lambda s: s["RecordEnhanced"].update(Catch=[], Next="Enhanced"),
+    ),
+    "no way to an end": (
+        "WaitForTask leads to no end",
+        lambda s: s["CheckStatus"].update(Next="WaitForTask", Catch=[]),
+    ),
+    "neither Next nor End": ("either Next or End", lambda s: s["KeepOutcome"].pop("Next")),
+    "Next and End": ("either Next or End", lambda s: s["KeepOutcome"].update(End=True)),
+    "no Default": ("needs a Default", lambda s: s["IsDone"].pop("Default")),
+    "no Comment": ("no Comment", lambda s: s["IsDone"].pop("Comment")),
+    "misspelt type": ("unknown type task", lambda s: s["CheckStatus"].update(Type="task")),
+    "misspelt field": ("Asign is no field", lambda s: s["CheckStatus"].update(Asign={})),
+    "Parameters of JSONPath": ("Parameters is no field", lambda s: s["Deliver"].update(Parameters={})),
+    "ResultPath of JSONPath": ("ResultPath is no field", lambda s: s["Deliver"].update(ResultPath="$.result")),
+    "SecondsPath of JSONPath": ("SecondsPath is no field", lambda s: s["WaitForTask"].update(SecondsPath="$.wait")),
+    "a key of JSONPath": ("is JSONPath", lambda s: s["Deliver"]["Arguments"].update({"Payload.$": "$"})),
+    "a function without a time-out": ("without a time-out", lambda s: s["Deliver"].pop("TimeoutSeconds")),
+    "no catcher": ("must catch States.ALL", lambda s: s["Deliver"].pop("Catch")),
+    "States.All": ("no error States.All", lambda s: s["Deliver"]["Catch"][0].update(ErrorEquals=["States.All"])),
+    "States.ALL beside another": (
+        "must stand alone",
+        lambda s: s["Deliver"]["Retry"][0].update(ErrorEquals=["States.ALL", "States.Timeout"]),
+    ),
+    "misspelt error of Lambda": (
+        "no error Lambda.TooManyRequests",
+        lambda s: s["Deliver"]["Retry"][0].update(ErrorEquals=["Lambda.TooManyRequests"]),
+    ),
+    "misspelt error of DynamoDB": (
+        "no error DynamoDb.ConditionalCheckFailedException",
+        lambda s: s["RecordEnhanced"]["Catch"][0].update(ErrorEquals=["DynamoDb.ConditionalCheckFailedException"]),
+    ),
+    "a retry that shrinks": ("BackoffRate", lambda s: s["Deliver"]["Retry"][0].update(BackoffRate=0.5)),
+    "misspelt jitter": ("JitterStrategy", lambda s: s["Deliver"]["Retry"][0].update(JitterStrategy="Full")),
+    "a retrier's unknown field": ("no field of a retrier", lambda s: s["Deliver"]["Retry"][0].update(MaxAttempt=3)),
+    "broken JSONata": ("is no JSONata", lambda s: s["WaitForTask"].update(Seconds="{% $poll.wait_seconds + %}")),
+    "broken JSONata in a rule": (
+        "is no JSONata",
+        lambda s: s["IsDone"]["Choices"][0].update(Condition="{% $poll.state == 'completed' %}"),
+    ),
+    "half an expression": (
+        "not wholly an expression",
+        lambda s: s["WaitForTask"].update(Seconds="{% $poll.wait_seconds }"),
+    ),
+    "an expression without marks": (
+        "without its marks",
+        lambda s: s["WaitForTask"].update(Seconds="$poll.wait_seconds"),
+    ),
+    "a condition without marks": ("is no expression", lambda s: s["IsDone"]["Choices"][0].update(Condition="$done")),
+    "unknown function": ("no function $ceiling", lambda s: s["WaitForTask"].update(Seconds="{% $ceiling(1.5) %}")),
+    "a function that AWS lacks": ("no function $eval", lambda s: s["WaitForTask"].update(Seconds="{% $eval('1') %}")),
+    "unknown variable": (
+        "$pol may not be assigned",
+        lambda s: s["WaitForTask"].update(Seconds="{% $pol.wait_seconds %}"),
+    ),
+    "a variable of another way": (
+        "$delivery may not be assigned",
+        lambda s: s["WriteReport"]["Arguments"]["Body"].update(output="{% $delivery.output %}"),
+    ),
+    "an outcome that nobody assigned": (
+        "$outcome may not be assigned",
+        lambda s: [s["ReadInput"]["Assign"].pop("outcome"), s["IsDone"]["Choices"][2].pop("Assign")],
+    ),
+    "unknown member of $states": (
+        "no $states.inputs",
+        lambda s: s["ReadInput"]["Assign"].update(task="{% $states.inputs.task %}"),
+    ),
+    "unknown member of the context": (
+        "no $states.context.Executions",
+        lambda s: s["WriteReport"]["Arguments"]["Body"].update(execution="{% $states.context.Executions.Id %}"),
+    ),
+    "a result where there is none": (
+        "known to a Task only",
+        lambda s: s["KeepOutcome"]["Assign"].update(outcome="{% $states.result %}"),
+    ),
+    "an error where there is none": (
+        "known to catchers only",
+        lambda s: s["Deliver"]["Assign"].update(error="{% $states.errorOutput %}"),
+    ),
+    "unknown substitution": (
+        "${Ledger} has no value",
+        lambda s: s["RecordEnhanced"]["Arguments"].update(TableName="${Ledger}"),
+    ),
+    "unused substitution": (
+        "${UploadQueue} is not used",
+        lambda s: s["SendToQueue"]["Arguments"].update(QueueUrl="https://sqs.invalid/queue"),
+    ),
+    "unknown action": ("has no action invok", lambda s: s["Deliver"].update(Resource="arn:aws:states:::lambda:invok")),
+    "unknown argument": ("has no argument Tablename", lambda s: s["RecordEnhanced"]["Arguments"].update(Tablename="t")),
+    "missing argument": ("needs the argument Key", lambda s: s["RecordEnhanced"]["Arguments"].pop("Key")),
+    "a value that the expression lacks": (
+        ":submitted has no value",
+        lambda s: s["RecordEnhanced"]["Arguments"]["ExpressionAttributeValues"].pop(":submitted"),
+    ),
+    "an expression cut off by a comment": (
+        "is not used",
+        lambda s: s["RecordEnhanced"]["Arguments"].update(UpdateExpression="SET"),
+    ),
+    "a reserved word": (
+        "STATUS is a reserved word",
+        lambda s: s["CloseEnded"]["Arguments"].update(UpdateExpression="SET status = :true"),
+    ),
+    "a Fail that does not say why": ("needs Error and Cause", lambda s: s["NotRecorded"].pop("Cause")),
+}
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_defect_is_found(name: str) -> None:
+    what, change = DEFECTS[name]
+    broken = copy.deepcopy(DEFINITION)
+    change(broken["States"])
+    found = problems(broken, SUBSTITUTIONS)
+    assert any(what in one for one in found), found
+
+
+@pytest.mark.parametrize("field", ["QueryLanguage", "TimeoutSeconds", "Comment"])
+def test_a_missing_field_of_the_whole_is_found(field: str) -> None:
+    assert problems({key: value for key, value in DEFINITION.items() if key != field}, SUBSTITUTIONS)
+
+
+def test_no_expression_is_cut_off_by_a_comment() -> None:
+    """To YAML, what follows ` #` in a plain text is a comment: DynamoDB's `SET #status` needs quotes."""
+    assert re.findall(r"^ *\w*Expression: [^\"'>|].* #.*$", TEXT, re.MULTILINE) == []
+
+
+# The state machine around the definition.
+
+
+def test_it_is_standard_and_logs_errors_without_data() -> None:
+    """Express runs at least once, and five minutes: unusable for paid work."""
+    workflow = properties("Workflow")
+    assert workflow["StateMachineType"] == "STANDARD"
+    assert written(workflow["RoleArn"]) == "${WorkflowRole.Arn}"
+    logging = workflow["LoggingConfiguration"]
+    assert logging["Level"] in ("ERROR", "ALL")
+    assert logging["IncludeExecutionData"] is False
+    (destination,) = logging["Destinations"]
+    assert written(destination["CloudWatchLogsLogGroup"]["LogGroupArn"]) == "${WorkflowLogs.Arn}"
+
+
+@pytest.mark.parametrize(
+    ("state", "function"), [("CheckStatus", "CheckStatusFunction"), ("Deliver", "DeliverFunction")]
+)
+def test_a_state_outlives_the_function_it_waits_for(state: str, function: str) -> None:
+    assert DEFINITION["States"][state]["TimeoutSeconds"] > properties(function)["Timeout"]
+    assert DEFINITION["States"][state]["Arguments"]["FunctionName"] == f"${{{function}}}"
+
+
+def test_the_deadline_comes_before_the_time_out() -> None:
+    """Even with a last wait over the deadline, a last look and delivery with all their retries, and the books."""
+    states = DEFINITION["States"]
+    deadline = PARAMETERS["MaxWaitMinutes"]["MaxValue"] * 60
+    last_look = deadline * 1.01 + _longest(states["CheckStatus"]) + _longest(states["Deliver"])
+    books = 3 * _longest(states["WriteReport"])
+    assert last_look + books < DEFINITION["TimeoutSeconds"]
+
+
+def _longest(task: dict[str, Any]) -> float:
+    """Seconds that a task and its retries can take; a call to a service takes no time worth counting."""
+    retrier = task["Retry"][-1]
+    delays = [
+        min(retrier["IntervalSeconds"] * retrier["BackoffRate"] ** number, retrier.get("MaxDelaySeconds", 10**9))
+        for number in range(retrier["MaxAttempts"])
+    ]
+    return float(sum(delays) + task.get("TimeoutSeconds", 0) * (len(delays) + 1))
