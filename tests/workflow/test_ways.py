@@ -119,6 +119,21 @@ def test_end(ran: Ran, name: str) -> None:
     assert run.status == ("FAILED" if run.error else "SUCCEEDED")
 
 
+LOOK = ["WaitForTask", "CheckStatus", "IsDone"]
+WAYS = {
+    "delivered at the second try": [*LOOK, "Deliver", "IsDelivered", "IsPastDeadline", *LOOK, "Deliver", "IsDelivered"],
+    "deliver crashes once": [*LOOK, "Deliver", "IsPastDeadline", *LOOK, "Deliver", "IsDelivered"],
+    "check_status crashes before anything is known": [*LOOK, "IsPastDeadline", *LOOK, "Deliver", "IsDelivered"],
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_way_round(ran: Ran, name: str) -> None:
+    """No detours: each state more is two events more in a history that holds 25,000."""
+    start, end = ["WhatStarted", "ReadInput", "WasSubmitted"], ["RecordEnhanced", "PublishEnhanced", "Enhanced"]
+    assert ran(name).states == [*start, *WAYS[name], *end]
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_expression_has_a_value(ran: Ran, name: str) -> None:
     errors = {details["error"] for details in _errors(ran(name))}
