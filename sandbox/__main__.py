@@ -1,4 +1,4 @@
-"""The sandbox's command line: `python -m sandbox up` and `python -m sandbox demo`."""
+"""The sandbox's command line: `python -m sandbox up`, `demo` and `status`."""
 
 import argparse
 import signal
@@ -15,6 +15,7 @@ EXAMPLES = """examples:
   python -m sandbox demo                      see six photos go through, then open out/index.html
   python -m sandbox demo --photos ~/holiday   the same with your own
   python -m sandbox up                        keep it running, and use it with the AWS CLI
+  python -m sandbox status a/photo.jpg        what became of a photo that was dropped into a running sandbox
 """
 UP_EXAMPLES = """examples:
   python -m sandbox up
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(chosen: argparse.Namespace, console: Console) -> int:
     # Imported here, so that --help and mistakes on the command line are answered at once.
-    from sandbox import demo, up
+    from sandbox import demo, status, up
     from sandbox.cloud import CloudError
     from sandbox.photos import PhotosError
     from sandbox.start import StartError
@@ -57,8 +58,10 @@ def _run(chosen: argparse.Namespace, console: Console) -> int:
         if chosen.command == "up":
             up.run(chosen.port, console)
             return 0
+        if chosen.command == "status":
+            return status.run(chosen.key, chosen.port, console)
         return demo.run(chosen.photos, chosen.out, chosen.resolution, console)
-    except (CloudError, PhotosError, StartError, TemplateError) as error:
+    except (CloudError, PhotosError, StartError, TemplateError, status.StatusError) as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return BAD_USAGE
 
@@ -74,7 +77,24 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_up(commands.add_parser, "run the sandbox until Ctrl-C")
     _add_demo(commands.add_parser, "drop photos, and compare what comes back")
+    _add_status(commands.add_parser, "say what the ledger knows of a photo")
     return parser
+
+
+def _add_status(add: Callable[..., argparse.ArgumentParser], summary: str) -> None:
+    status = add(
+        "status",
+        help=summary,
+        description="Say what the ledger of a running sandbox knows of a photo: every version of it, newest first.\n"
+        "Exit status: 0, 1 if the ledger does not know it, 2 if no sandbox runs.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    status.add_argument("key", metavar="KEY", help="the key it was dropped under, such as a/photo.jpg")
+    _add_port(status, "where the sandbox's AWS listens (default: %(default)s)")
+
+
+def _add_port(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument("--port", type=_port, default=DEFAULT_PORT, help=what)
 
 
 def _add_up(add: Callable[..., argparse.ArgumentParser], summary: str) -> None:
@@ -85,12 +105,7 @@ def _add_up(add: Callable[..., argparse.ArgumentParser], summary: str) -> None:
         epilog=UP_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    up.add_argument(
-        "--port",
-        type=_port,
-        default=DEFAULT_PORT,
-        help="where AWS listens, 0 for any free port (default: %(default)s)",
-    )
+    _add_port(up, "where AWS listens, 0 for any free port (default: %(default)s)")
 
 
 def _add_demo(add: Callable[..., argparse.ArgumentParser], summary: str) -> None:
