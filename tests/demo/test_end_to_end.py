@@ -78,8 +78,9 @@ class Up:
 def up(tmp_path: Path) -> Iterator[Up]:
     running = Up(tmp_path / "up.log")
     yield running
-    running.process.kill()
-    running.process.wait()
+    # Not killed: it ends the processes that it started.
+    running.process.terminate()
+    running.process.wait(SECONDS)
 
 
 def shell(command: str, folder: Path) -> str:
