@@ -77,13 +77,16 @@ def logs(monkeypatch: pytest.MonkeyPatch, function: LoadFunction) -> io.StringIO
 
 
 @pytest.fixture
-def one_transaction_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_write_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in DynamoDB. Moto undoes a failed transaction by putting the whole table back, with others' writes undone."""
-    lock = threading.Lock()
-    transact = DynamoDBBackend.transact_write_items
+    lock = threading.RLock()
 
-    def in_turn(self: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
-        with lock:
-            transact(self, transact_items)
+    def in_turn(write: Callable[..., Any]) -> Callable[..., Any]:
+        def locked(*arguments: Any, **more: Any) -> Any:
+            with lock:
+                return write(*arguments, **more)
 
-    monkeypatch.setattr(DynamoDBBackend, "transact_write_items", in_turn)
+        return locked
+
+    for name in ("transact_write_items", "put_item", "update_item", "delete_item"):
+        monkeypatch.setattr(DynamoDBBackend, name, in_turn(getattr(DynamoDBBackend, name)))

@@ -202,9 +202,7 @@ def test_a_rejection_never_replaces_what_is_there(ledger: Ledger) -> None:
     assert found(ledger) == row
 
 
-def test_of_many_that_claim_at_the_same_time_one_wins(
-    world: World, ledger: Ledger, one_transaction_at_a_time: None
-) -> None:
+def test_of_many_that_claim_at_the_same_time_one_wins(world: World, ledger: Ledger, one_write_at_a_time: None) -> None:
     together = threading.Barrier(8)
     results: list[tuple[Row, bool]] = []
 

@@ -109,7 +109,6 @@ def test_the_sample_event_is_accepted(world: World, submit: ModuleType) -> None:
     ],
 )
 def test_the_key_is_taken_raw(world: World, submit: ModuleType, key: str) -> None:
-    world.put(decoy(key), PNG)
     submit.handler(world.upload(key), Context())
 
     assert world.row()["key"] == key
@@ -117,11 +116,7 @@ def test_the_key_is_taken_raw(world: World, submit: ModuleType, key: str) -> Non
     assert unquote(urlsplit(sent["image_url"]).path) == f"/{key}"
     (execution,) = world.executions()
     assert execution["upload"]["key"] == key
-
-
-def decoy(key: str) -> str:
-    """The key that a wrong decoding would lead to."""
-    return unquote(key.replace("+", " ")) + ("" if unquote(key.replace("+", " ")) != key else "-decoy")
+    assert [call.operation for call in world.calls].count("GetObject") == 1
 
 
 def test_the_decoded_key_is_tried_once_when_the_raw_one_has_no_object(world: World, submit: ModuleType) -> None:
@@ -385,7 +380,7 @@ def test_a_dead_claimants_upload_is_sent_again_when_the_owner_wants_that(world: 
     assert world.row()["attempt"] == 2
 
 
-def test_two_runs_at_the_same_time_pay_once(world: World, submit: ModuleType, one_transaction_at_a_time: None) -> None:
+def test_two_runs_at_the_same_time_pay_once(world: World, submit: ModuleType, one_write_at_a_time: None) -> None:
     (message,) = messages(world.upload())
     upload = parse_event(message.body)
     together = threading.Barrier(4)
@@ -871,7 +866,7 @@ QUOTES = {
 }
 
 
-@pytest.mark.parametrize("status", [400, 402, 422, 429, 500, 503])
+@pytest.mark.parametrize("status", [400, 429, 500])
 @pytest.mark.parametrize("where", ["message", "code", "type"])
 @pytest.mark.parametrize("words", QUOTES.values(), ids=QUOTES)
 def test_what_the_vendor_quotes_back_is_taken_out(
