@@ -4,8 +4,9 @@ import json
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ Json = dict[str, Any]
 WAIT_SECONDS = 120.0
 LOOK_SECONDS = 0.4
 AT_ONCE = 4
+LONG_POLL_SECONDS = 1.5  # the poller may still be out for messages when it is switched off
 LOG_LINES = 12
 FUNCTIONS = ("SubmitFunction", "CheckStatusFunction", "DeliverFunction")
 
@@ -84,6 +86,17 @@ class Pipeline:
         path = self._scratch / uuid.uuid4().hex
         path.write_bytes(body)
         return path
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The event source switched off for a while, so that messages gather in the upload queue."""
+        mapping = ("--uuid", self.cloud.resources["SubmitFunctionUploads"])
+        self.aws("lambda", "update-event-source-mapping", *mapping, "--no-enabled")
+        time.sleep(LONG_POLL_SECONDS)
+        try:
+            yield
+        finally:
+            self.aws("lambda", "update-event-source-mapping", *mapping, "--enabled")
 
     # ---------------------------------------------------------------- waiting
 
@@ -150,8 +163,20 @@ class Pipeline:
     def tasks(self, key: str) -> list[Json]:
         """What was created and charged for uploads of a key."""
         image = f"/{self.outputs['InputBucketName']}/{key}"
-        tasks = requests.get(f"{self._enhancer}/_sandbox/tasks", timeout=WAIT_SECONDS).json()
-        return [task for task in tasks if unquote(task["image"]) == image]
+        return [task for task in self._all_tasks() if unquote(task["image"]) == image]
+
+    def completed_tasks(self, api_key: str) -> list[Json]:
+        """All completed tasks as the enhancer shows them to its customer, with the links of their results."""
+        ids = [task["id"] for task in self._all_tasks() if task["status"] == "completed"]
+        headers = {"Authorization": f"Bearer {api_key}"}
+        return [
+            requests.get(f"{self._enhancer}/v1/tasks/{id_}", headers=headers, timeout=WAIT_SECONDS).json()
+            for id_ in ids
+        ]
+
+    def _all_tasks(self) -> list[Json]:
+        tasks: list[Json] = requests.get(f"{self._enhancer}/_sandbox/tasks", timeout=WAIT_SECONDS).json()
+        return tasks
 
     def keys(self, prefix: str) -> list[str]:
         """What is in the output bucket."""
@@ -165,14 +190,22 @@ class Pipeline:
         return Result(opened(found["Body"].read()), found["ContentType"], found["Metadata"])
 
     def report(self, key: str) -> Json:
-        """Reads the report about an upload, as a person would: from the output bucket."""
-        read: Json = self.aws("s3", "cp", f"s3://{self.outputs['OutputBucketName']}/errors/{key}.json", "-")
-        return read
+        """The report about an upload of this key."""
+        return self.report_at(f"errors/{key}.json")
 
-    def log(self, function: str) -> list[Json]:
-        """What a function has logged through its logger, one record a line."""
-        lines = [line for line in self.cloud.logs(function).splitlines() if line.startswith("{")]
-        return [record for record in map(json.loads, lines) if "level" in record]
+    def report_at(self, key: str) -> Json:
+        """The report under this key of the output bucket."""
+        found = self.cloud.client("s3").get_object(Bucket=self.outputs["OutputBucketName"], Key=key)
+        assert found["ContentType"] == "application/json"
+        report: Json = json.load(found["Body"])
+        return report
+
+    def submit_log(self, upload: Upload, message: str) -> list[Json]:
+        """The lines with this message that submit has logged about an upload."""
+        lines = [json.loads(line) for line in self.cloud.logs("SubmitFunction").splitlines() if line.startswith("{")]
+        return [
+            line for line in lines if line.get("version_id") == upload.version_id and line.get("message") == message
+        ]
 
     def denied(self) -> list[Any]:
         """What roles asked for so far and did not get."""
@@ -188,15 +221,6 @@ class Pipeline:
     def account(self, **change: Any) -> None:
         """Changes the owner's account at the enhancer."""
         requests.put(f"{self._enhancer}/_sandbox/account", json=change, timeout=WAIT_SECONDS).raise_for_status()
-
-    def task_as_vendor_shows_it(self, task_id: str, api_key: str) -> Json:
-        """A task with its result's link."""
-        shown: Json = requests.get(
-            f"{self._enhancer}/v1/tasks/{task_id}",
-            headers={"Authorization": f"Bearer {api_key}"},
-            timeout=WAIT_SECONDS,
-        ).json()
-        return shown
 
     # ---------------------------------------------------------------- judging
 
@@ -260,9 +284,10 @@ class Listener:
     """A rule on the event bus and a queue of its own that keeps what the rule lets through."""
 
     def __init__(self, pipeline: Pipeline, name: str, pattern: Json) -> None:
-        self._aws = pipeline.aws
-        self._heard: list[Json] = []
-        rule = self._aws("events", "put-rule", "--name", name, "--event-pattern", json.dumps(pattern))["RuleArn"]
+        self._pipeline = pipeline
+        self.heard: list[Json] = []  # by the last look
+        aws = pipeline.aws
+        rule = aws("events", "put-rule", "--name", name, "--event-pattern", json.dumps(pattern))["RuleArn"]
         queue = rule.replace(":events:", ":sqs:").replace(":rule/", ":")
         policy = {
             "Version": "2012-10-17",
@@ -277,27 +302,31 @@ class Listener:
             ],
         }
         attributes = json.dumps({"Policy": json.dumps(policy)})
-        self._url = self._aws("sqs", "create-queue", "--queue-name", name, "--attributes", attributes)["QueueUrl"]
-        self._aws("events", "put-targets", "--rule", name, "--targets", f"Id=queue,Arn={queue}")
-
-    def heard(self) -> list[Json]:
-        """Every event so far."""
-        while received := self._receive():
-            self._heard += [json.loads(message["Body"]) for message in received]
-        return self._heard
-
-    def _receive(self) -> list[Json]:
-        answer = self._aws(
-            "sqs", "receive-message", "--queue-url", self._url, "--max-number-of-messages", "10",
-            "--visibility-timeout", "3600",
-        )  # fmt: skip
-        return answer["Messages"] if answer else []
+        self._url = aws("sqs", "create-queue", "--queue-name", name, "--attributes", attributes)["QueueUrl"]
+        aws("events", "put-targets", "--rule", name, "--targets", f"Id=queue,Arn={queue}")
 
     def about(self, upload: Upload, kind: str) -> list[Json]:
-        """Events of a kind (a detail-type) about an upload."""
-        return [one for one in self.heard() if one["detail-type"] == kind and _is_about(one["detail"], upload)]
+        """Events of a kind (a detail-type) about an upload, so far."""
+        while received := self._receive():
+            self.heard += [json.loads(message["Body"]) for message in received]
+        return [one for one in self.heard if one["detail-type"] == kind and _subject(one["detail"]) == upload]
+
+    def repeat(self, upload: Upload, times: int) -> None:
+        """Sends copies of an upload's announcement into the upload queue, as SQS and EventBridge may do."""
+        announced = self.about(upload, "Object Created")
+        assert len(announced) == 1
+        entries = [{"Id": str(place), "MessageBody": json.dumps(announced[0])} for place in range(times)]
+        queue = self._pipeline.outputs["UploadQueueUrl"]
+        sent = self._pipeline.aws("sqs", "send-message-batch", "--queue-url", queue, "--entries", json.dumps(entries))
+        assert len(sent["Successful"]) == times
+
+    def _receive(self) -> list[Json]:
+        many = ("--max-number-of-messages", "10", "--visibility-timeout", "3600")
+        answer = self._pipeline.aws("sqs", "receive-message", "--queue-url", self._url, *many)
+        return answer["Messages"] if answer else []
 
 
-def _is_about(detail: Json, upload: Upload) -> bool:
-    named = detail.get("upload") or {**detail["object"], "version_id": detail["object"]["version-id"]}
-    return bool((named["key"], named["version_id"]) == (upload.key, upload.version_id))
+def _subject(detail: Json) -> Upload:
+    if "upload" in detail:
+        return Upload(detail["upload"]["key"], detail["upload"]["version_id"])
+    return Upload(detail["object"]["key"], detail["object"]["version-id"])

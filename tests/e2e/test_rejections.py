@@ -84,11 +84,8 @@ def test_nothing_becomes_of_what_is_no_photo(
     pipeline: Pipeline, uploads: dict[str, Upload], key: str, reason: str
 ) -> None:
     upload = uploads[key]
-
-    def skipped() -> list[str]:
-        return [one["reason"] for one in pipeline.log("SubmitFunction") if one.get("version_id") == upload.version_id]
-
-    assert pipeline.until(skipped, f"submit passes over {key}") == [reason]
+    skipped = pipeline.until(lambda: pipeline.submit_log(upload, "skipped"), f"submit passes over {key}")
+    assert [line["reason"] for line in skipped] == [reason]
     assert upload not in pipeline.rows()
     assert upload not in pipeline.executions()
     assert pipeline.tasks(key) == []

@@ -1,0 +1,77 @@
+"""What the README and docs/operations.md tell an owner to type."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.photos import jpeg, opened
+from tests.e2e.pipeline import Pipeline
+
+
+def test_the_readmes_lines(pipeline: Pipeline, tmp_path: Path) -> None:
+    photo, result = tmp_path / "my photo+1%.jpg", tmp_path / "result.jpg"
+    photo.write_bytes(jpeg())
+    key, output = "a/my photo+1%.jpg", f"s3://{pipeline.outputs['OutputBucketName']}"
+    metadata = ("--metadata", "resolution=1K,creativity=0.3")
+    pipeline.aws("s3", "cp", str(photo), f"s3://{pipeline.outputs['InputBucketName']}/a/", *metadata)
+    pipeline.until(lambda: key in pipeline.keys("a/"), "the photo comes out")
+    assert key in pipeline.aws("s3", "ls", f"{output}/", "--recursive")
+    pipeline.aws("s3", "cp", f"{output}/{key}", str(result))
+    assert opened(result.read_bytes()).width == 1024
+    head = pipeline.aws("s3api", "head-object", "--bucket", output.removeprefix("s3://"), "--key", key)
+    assert head["Metadata"]["source-key"] == "a/my%20photo%2B1%25.jpg"
+    assert (head["Metadata"]["resolution"], head["Metadata"]["creativity"]) == ("1K", "0.3")
+    rows = pipeline.aws(
+        "dynamodb", "query", "--table-name", pipeline.outputs["LedgerTableName"],
+        "--key-condition-expression", "pk = :k",
+        "--expression-attribute-values", json.dumps({":k": {"S": f"upload#{key}"}}),
+    )  # fmt: skip
+    assert [row["task_id"]["S"] for row in rows["Items"]] == [head["Metadata"]["task-id"]]
+
+
+def test_a_stopped_execution_is_reported_and_its_photo_can_be_fetched_without_paying_again(pipeline: Pipeline) -> None:
+    upload = pipeline.drop("operations/stopped.jpg", jpeg())
+    pipeline.wait_for_status(upload, "submitted")
+    (execution,) = pipeline.executions()[upload]
+    which = ("--execution-arn", execution["executionArn"])
+    pipeline.aws("stepfunctions", "stop-execution", *which)
+    pipeline.wait_for_status(upload, "failed")
+    report = pipeline.report(upload.key)
+    assert (report["code"], report["may_have_cost_money"]) == ("execution_aborted", True)
+    assert execution["name"] in report["what_to_do"]
+
+    start = pipeline.aws("stepfunctions", "describe-execution", *which, "--query", "input", "--output", "text")
+    machine = ("--state-machine-arn", pipeline.outputs["WorkflowArn"])
+    pipeline.aws("stepfunctions", "start-execution", *machine, "--input", json.dumps(start))
+    pipeline.wait_for_status(upload, "enhanced")
+    assert len(pipeline.tasks(upload.key)) == 1
+    assert pipeline.result(upload.key).image.width == 1024
+
+
+@pytest.mark.parametrize(
+    ("key", "fault", "tasks"),
+    [
+        ("operations/failed.jpg", {"task": [{"end": "failed", "code": "unknown_error", "seconds": 0}]}, 2),
+        ("operations/unknown.jpg", {"submit": [{"kind": "reset"}]}, 1),
+    ],
+)
+def test_an_upload_is_sent_again_once_at_the_owners_word(
+    pipeline: Pipeline, key: str, fault: dict[str, list[Any]], tasks: int
+) -> None:
+    pipeline.plan(**fault)
+    upload = pipeline.drop(key, jpeg())
+    pipeline.wait([upload])
+    row = pipeline.rows()[upload]
+    named = {"key": key, "version-id": upload.version_id, "etag": row["etag"], "sequencer": row["sequencer"]}
+    body = {"detail": {"bucket": {"name": row["bucket"]}, "object": {**named, "size": int(row["size"])}}}
+    message = {
+        "MessageBody": json.dumps(body),
+        "MessageAttributes": {"send-again": {"DataType": "Number", "StringValue": str(row["attempt"])}},
+    }
+    queue = ("--queue-url", pipeline.outputs["UploadQueueUrl"])
+    for _ in range(2):
+        pipeline.aws("sqs", "send-message", *queue, "--cli-input-json", json.dumps(message))
+    pipeline.wait_for_status(upload, "enhanced")
+    assert len(pipeline.tasks(key)) == tasks
+    assert pipeline.result(key).metadata["attempt"] == "2"

@@ -1,0 +1,196 @@
+"""What an enhancer in trouble does to uploads, and what is told about it."""
+
+from typing import Any
+
+import pytest
+from tests.e2e.photos import jpeg
+from tests.e2e.pipeline import Json, Listener, Pipeline, Upload
+
+POLICY = "trouble/failed.jpg"
+RETRIED = "trouble/second task.jpg"
+AMBIGUOUS = "trouble/no answer.jpg"
+REFUSED = "trouble/refused.jpg"
+BUSY = "trouble/busy.jpg"
+RACE = "trouble/race.jpg"
+BALANCE = "trouble/no money.jpg"
+BACK = "sent to the back of the queue"
+
+
+@pytest.fixture(scope="module")
+def events(pipeline: Pipeline) -> Listener:
+    return Listener(pipeline, "trouble", {"source": ["lumendrop", "aws.s3"]})
+
+
+@pytest.fixture(scope="module")
+def uploads(pipeline: Pipeline, events: Listener) -> dict[str, Upload]:
+    """One upload at a time meets its own trouble; then all are waited for."""
+
+    def meet(key: str, *statuses: str, **routes: list[Any]) -> None:
+        pipeline.plan(**routes)
+        dropped[key] = pipeline.drop(key, jpeg())
+        pipeline.wait_for_status(dropped[key], *statuses)
+
+    dropped: dict[str, Upload] = {}
+    meet(RETRIED, "submitted", "retrying", task=[{"end": "failed", "code": "service_error", "seconds": 0}])
+    meet(POLICY, "submitted", "failed", task=[{"end": "failed", "code": "content_policy_violation", "seconds": 0}])
+    meet(AMBIGUOUS, "unknown", submit=[{"kind": "reset", "created": True}])
+    meet(REFUSED, "rejected", submit=[{"kind": "http", "status": 422, "code": "invalid_file_type"}])
+    busy: list[Json] = [{"status": 429}, {"status": 503}, {"status": 422, "code": "no_compatible_channel"}]
+    meet(BUSY, "submitted", "enhanced", submit=[{"kind": "http", "retry_after": 1, **one} for one in busy])
+    meet(RACE, "submitted", task=[{"seconds": 0, "race_polls": 1, "race_progress": 50}])
+    pipeline.wait_for_status(dropped[RETRIED], "retrying")
+    # The workflow's own message comes after a minute; one that comes earlier does as well.
+    events.repeat(dropped[RETRIED], 1)
+    events.repeat(dropped[AMBIGUOUS], 1)
+    pipeline.until(lambda: pipeline.submit_log(dropped[AMBIGUOUS], "settled")[1:], "submit has taken the copy")
+    pipeline.wait_for_status(dropped[RETRIED], "submitted", "enhanced")
+    dropped[BALANCE] = _drop_without_balance(pipeline)
+    pipeline.wait(dropped.values())
+    return dropped
+
+
+def _drop_without_balance(pipeline: Pipeline) -> Upload:
+    """An upload that comes to the back of the queue before the balance is topped up."""
+    pipeline.account(credits=11)
+    upload = pipeline.drop(BALANCE, jpeg())
+    pipeline.until(lambda: pipeline.submit_log(upload, BACK), "submit has sent the upload back", [upload])
+    queue = ("--queue-url", pipeline.outputs["UploadQueueUrl"])
+    told = pipeline.aws("sqs", "get-queue-attributes", *queue, "--attribute-names", "All")
+    assert int(told["Attributes"]["ApproximateNumberOfMessagesDelayed"]) >= 1
+    assert upload not in pipeline.rows()
+    assert pipeline.tasks(BALANCE) == []
+    pipeline.account(credits=100_000)
+    return upload
+
+
+def _reasons(pipeline: Pipeline, upload: Upload) -> list[str]:
+    return [line["reason"] for line in pipeline.submit_log(upload, BACK)]
+
+
+def _execution(pipeline: Pipeline, upload: Upload) -> Json:
+    """An upload's only execution, described by the CLI."""
+    (execution,) = pipeline.executions()[upload]
+    described: Json = pipeline.aws("stepfunctions", "describe-execution", "--execution-arn", execution["executionArn"])
+    return described
+
+
+def test_a_failed_task_is_reported_and_its_execution_fails_with_the_same_words(
+    pipeline: Pipeline, uploads: dict[str, Upload]
+) -> None:
+    report = pipeline.report(POLICY)
+    (task,) = pipeline.tasks(POLICY)
+    assert (report["status"], report["code"]) == ("failed", "content_policy_violation")
+    assert report["may_have_cost_money"] is True
+    assert report["task_id"] == task["id"]
+    assert "the fault plan says so" in report["what_happened"]
+    assert pipeline.rows()[uploads[POLICY]]["status"] == "failed"
+    execution = _execution(pipeline, uploads[POLICY])
+    assert (execution["status"], execution["error"]) == ("FAILED", "content_policy_violation")
+    assert execution["cause"] == f"{report['what_happened']} {report['what_to_do']}"
+    assert pipeline.keys(POLICY) == []
+
+
+def test_a_task_that_failed_for_a_passing_reason_is_followed_by_another(
+    pipeline: Pipeline, uploads: dict[str, Upload], events: Listener
+) -> None:
+    pipeline.enhanced(uploads[RETRIED], attempt=2)
+    assert [task["status"] for task in pipeline.tasks(RETRIED)] == ["failed", "completed"]
+    assert events.about(uploads[RETRIED], "Photo Not Enhanced") == []
+
+
+def test_a_submit_without_an_answer_is_never_sent_again(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    assert len(pipeline.tasks(AMBIGUOUS)) == 1
+    row, report = pipeline.rows()[uploads[AMBIGUOUS]], pipeline.report(AMBIGUOUS)
+    assert row["status"] == report["status"] == "unknown"
+    assert "task_id" not in row
+    assert report["task_id"] is None
+    assert report["may_have_cost_money"] is True
+    assert "Nobody can tell whether a task was created and paid for." in report["what_happened"]
+    assert "vendor's account" in report["what_to_do"]
+    execution = _execution(pipeline, uploads[AMBIGUOUS])
+    assert (execution["status"], execution["error"]) == ("FAILED", "ambiguous_submit")
+    assert execution["cause"] == f"{report['what_happened']} {report['what_to_do']}"
+
+
+def test_a_photo_that_the_enhancer_refuses_is_rejected(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    report = pipeline.report(REFUSED)
+    assert (report["status"], report["code"]) == ("rejected", "invalid_file_type")
+    assert report["may_have_cost_money"] is False
+    assert pipeline.tasks(REFUSED) == []
+    assert _execution(pipeline, uploads[REFUSED])["status"] == "SUCCEEDED"
+
+
+def test_an_upload_waits_for_a_vendor_in_trouble(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    pipeline.enhanced(uploads[BUSY])
+    expected = ["rate_limit_error", "service_unavailable_error", "no_compatible_channel"]
+    assert _reasons(pipeline, uploads[BUSY]) == expected
+
+
+def test_an_upload_waits_for_the_balance(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    pipeline.enhanced(uploads[BALANCE])
+    assert _reasons(pipeline, uploads[BALANCE]) == ["insufficient_quota"]
+
+
+def test_a_task_completed_without_results_is_asked_for_again(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    pipeline.enhanced(uploads[RACE])
+    events = pipeline.history(pipeline.executions()[uploads[RACE]][0])
+    entered = [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
+    assert entered.count("CheckStatus") == 2
+    assert entered.count("Deliver") == 1
+
+
+def test_only_what_did_not_work_out_is_reported(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    reported = {f"errors/{key}.json" for key in (POLICY, AMBIGUOUS, REFUSED)}
+    assert set(pipeline.keys("errors/trouble/")) == reported
+
+
+def test_other_programs_hear_of_an_enhanced_photo(
+    pipeline: Pipeline, uploads: dict[str, Upload], events: Listener
+) -> None:
+    upload, row = uploads[BALANCE], pipeline.rows()[uploads[BALANCE]]
+    (event,) = events.about(upload, "Photo Enhanced")
+    assert event["source"] == "lumendrop"
+    assert event["detail"] == {
+        "upload": _named(row),
+        "attempt": 1,
+        "task_id": row["task_id"],
+        "options": {"resolution": "1K"},
+        "output": {
+            "bucket": pipeline.outputs["OutputBucketName"],
+            "key": upload.key,
+            "version_id": row["output"]["version_id"],
+            "bytes": int(row["output"]["bytes"]),
+            "format": "jpeg",
+        },
+    }
+    assert events.about(upload, "Photo Not Enhanced") == []
+
+
+@pytest.mark.parametrize("key", [POLICY, AMBIGUOUS, REFUSED])
+def test_other_programs_hear_of_a_photo_that_was_not_enhanced(
+    pipeline: Pipeline, uploads: dict[str, Upload], events: Listener, key: str
+) -> None:
+    upload, row, report = uploads[key], pipeline.rows()[uploads[key]], pipeline.report(key)
+    (event,) = events.about(upload, "Photo Not Enhanced")
+    assert event["source"] == "lumendrop"
+    assert event["detail"] == {
+        "upload": _named(row),
+        "attempt": 1,
+        "task_id": report["task_id"],
+        "options": report["options"],
+        "outcome": {
+            "status": report["status"],
+            "code": report["code"],
+            "message": report["what_happened"],
+            "advice": report["what_to_do"],
+            "may_have_cost": report["may_have_cost_money"],
+        },
+        "report": {"bucket": pipeline.outputs["OutputBucketName"], "key": f"errors/{key}.json"},
+    }
+    assert events.about(upload, "Photo Enhanced") == []
+
+
+def _named(row: Json) -> Json:
+    """An upload as events name it."""
+    names = ("bucket", "key", "version_id", "sequencer", "etag")
+    return {name: row[name] for name in names} | {"size": int(row["size"])}

@@ -1,0 +1,99 @@
+"""Presigned URLs, result links and the API key stay inside the functions: no trace of an upload has any of them."""
+
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from tests.e2e.photos import jpeg
+from tests.e2e.pipeline import FUNCTIONS, Json, Listener, Pipeline
+
+PREFIX = "secrets/"
+SIGNED = re.compile("x-amz-|signature|credential=", re.IGNORECASE)
+
+
+class Traces(NamedTuple):
+    """Text by where it was found, and the secrets that must not be in it."""
+
+    found: dict[str, str]
+    task_id: str
+    api_key: str
+    links: list[str]
+
+
+@pytest.fixture(scope="module")
+def traces(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Traces:
+    """Of everything that this run has dropped so far, and of some uploads that pass where secrets are at hand."""
+    events = Listener(pipeline, "secrets", {"source": ["lumendrop"]})
+    pipeline.plan(result=[{"kind": "redirect", "to": "ftp://127.0.0.1/result.jpg?X-Amz-Signature=0123456789abcdef"}])
+    astray = pipeline.drop(f"{PREFIX}astray.jpg", jpeg())
+    pipeline.wait([astray])
+    messages = _messages_of_a_waiting_upload(pipeline, tmp_path_factory.mktemp("invoke"))
+    dropped = pipeline.drop_all({f"{PREFIX}enhanced.jpg": jpeg(), f"{PREFIX}rejected.jpg": b"Dear diary"})
+    pipeline.wait(dropped.values())
+    executions = [one for several in pipeline.executions().values() for one in several]
+    found = {f"log of {function}": pipeline.cloud.logs(function) for function in FUNCTIONS}
+    found["executions"] = _text([pipeline.history(one) for one in executions])
+    found["ledger"] = _text(list(pipeline.rows().items()))
+    found["reports"] = _text([pipeline.report_at(key) for key in pipeline.keys("errors/") if key.endswith(".json")])
+    found["events"] = _text([events.about(astray, "Photo Not Enhanced"), events.heard])
+    found["queue"] = _text(messages)
+    secret = ("--secret-id", pipeline.outputs["KeySecretArn"])
+    api_key = pipeline.aws("secretsmanager", "get-secret-value", *secret)["SecretString"]
+    task_id = pipeline.rows()[astray]["task_id"]
+    return Traces(
+        found, task_id, api_key, [link for task in pipeline.completed_tasks(api_key) for link in _links(task)]
+    )
+
+
+def _messages_of_a_waiting_upload(pipeline: Pipeline, folder: Path) -> list[Json]:
+    """The message of an upload, and the one that submit sends to the back of the queue when it has to wait."""
+    event, answer = folder / "event.json", folder / "answer.json"
+    receive = (
+        "sqs", "receive-message", "--queue-url", pipeline.outputs["UploadQueueUrl"], "--message-attribute-names", "All",
+        "--visibility-timeout", "0", "--wait-time-seconds", "5", "--max-number-of-messages", "10",
+    )  # fmt: skip
+    with pipeline.stopped():
+        pipeline.drop(f"{PREFIX}waiting.jpg", jpeg())
+        (original,) = pipeline.aws(*receive)["Messages"]
+        event.write_text(json.dumps({"Records": [{"messageId": original["MessageId"], "body": original["Body"]}]}))
+        pipeline.plan(submit=[{"kind": "http", "status": 429, "retry_after": 1}])
+        function = ("--function-name", pipeline.cloud.resources["SubmitFunction"])
+        pipeline.aws("lambda", "invoke", *function, "--payload", f"file://{event}", str(answer))
+
+        def both() -> list[Json]:
+            found: list[Json] = pipeline.aws(*receive)["Messages"]
+            return found if len(found) == 2 else []
+
+        messages: list[Json] = pipeline.until(both, "the upload is at the back of the queue")
+    assert any(one.get("MessageAttributes", {}).get("waits", {}).get("StringValue") == "1" for one in messages)
+    return messages
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, default=str)
+
+
+def _links(task: Json) -> list[str]:
+    """The random names in the links of a task's results."""
+    return re.findall(r"/results/([a-z0-9]{32})", json.dumps(task))
+
+
+def test_there_are_traces_and_secrets(traces: Traces) -> None:
+    assert [place for place, text in traces.found.items() if PREFIX not in text and traces.task_id not in text] == []
+    assert len(traces.api_key) > 20
+    assert len(set(traces.links)) >= 2
+
+
+def test_no_trace_holds_a_signature(traces: Traces) -> None:
+    assert {place: SIGNED.findall(text) for place, text in traces.found.items() if SIGNED.search(text)} == {}
+
+
+def test_no_trace_holds_the_api_key(traces: Traces) -> None:
+    assert [place for place, text in traces.found.items() if traces.api_key in text] == []
+
+
+def test_no_trace_holds_a_results_link(traces: Traces) -> None:
+    leaks = [place for place, text in traces.found.items() for link in traces.links if link in text]
+    assert leaks == []
