@@ -13,6 +13,7 @@ import pytest
 from moto import mock_aws
 from moto.dynamodb.models import DynamoDBBackend
 from requests.adapters import HTTPAdapter
+
 from tests.unit.world import Call, World, load
 
 

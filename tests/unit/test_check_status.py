@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 import requests
-from tests.unit.conftest import LoadFunction
-from tests.unit.world import API, KEY, RESULT_URL, Answer, Broken, Context, Reply, World, refusal, sample
 
 from lumendrop.enhancer import RETRYABLE_CODES
 from lumendrop.polling import Poll
+from tests.unit.conftest import LoadFunction
+from tests.unit.world import API, KEY, RESULT_URL, Answer, Broken, Context, Reply, World, refusal, sample
 
 
 @pytest.fixture

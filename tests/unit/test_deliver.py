@@ -12,6 +12,8 @@ from urllib.parse import unquote
 
 import pytest
 import requests
+
+from lumendrop.storage import LostRace
 from tests.unit.conftest import LoadFunction
 from tests.unit.world import (
     HEIC,
@@ -30,8 +32,6 @@ from tests.unit.world import (
     refusal,
     sample,
 )
-
-from lumendrop.storage import LostRace
 
 NEWER, OLDER = "00617F08299329D190", "00617F08299329D188"
 

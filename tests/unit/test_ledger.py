@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.unit.world import World
 
 from lumendrop import ledger as module
 from lumendrop.ledger import DailyLimitReached, EarlierAttempt, Ledger, LedgerBusy, Row
 from lumendrop.outcomes import Outcome
 from lumendrop.uploads import Upload
+from tests.unit.world import World
 
 UPLOAD = Upload("bucket", "a/photo.jpg", "v1", "01", 10, "etag")
 NOON = 1_769_860_800.0  # 2026-01-31T12:00:00Z

@@ -12,7 +12,6 @@ import msgspec
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from tests.unit.world import KEY, sample
 
 from lumendrop import downloads, enhancer, images, ledger, options, polling, storage, upload_queue, uploads, workflow
 from lumendrop.api_key import ApiKey
@@ -24,6 +23,7 @@ from lumendrop.options import Options
 from lumendrop.outcomes import Outcome, Rejected
 from lumendrop.polling import Poll, Task
 from lumendrop.uploads import NotAnUploadEvent, Upload, is_newer
+from tests.unit.world import KEY, sample
 
 text = st.text(st.characters(codec="utf-8"))
 scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | text
@@ -200,9 +200,10 @@ class FixedKey(ApiKey):
 
 def answered(status: int, body: Any, headers: dict[str, str]) -> Enhancer:
     """A client whose every call ends in this answer."""
-    client = Enhancer("https://enhancer.test", FixedKey())
-    client._with_key = lambda _: enhancer._Answer(status, body, headers)  # type: ignore[method-assign]  # one for all
-    return client
+    client: Any = Enhancer("https://enhancer.test", FixedKey())
+    client._with_key = lambda _: enhancer._Answer(status, body, headers)
+    made: Enhancer = client
+    return made
 
 
 TASK_OBJECT = {
@@ -219,7 +220,9 @@ bodies = any_json | edits(TASK_OBJECT) | edits({"error": {"message": "m", "type"
 statuses = st.sampled_from(
     [200, 201, 202, 204, 301, 307, 400, 401, 402, 403, 404, 405, 409, 418, 422, 429, 500, 502, 503]
 )
-headers = st.just({}) | st.builds(lambda value: {"retry-after": value}, text | st.integers().map(str))
+headers: st.SearchStrategy[dict[str, str]] = st.just({}) | st.builds(
+    lambda value: {"retry-after": value}, text | st.integers().map(str)
+)
 
 
 @given(statuses, bodies, headers)

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.world import ROOT, sample
 
 from lumendrop import uploads, workflow
 from lumendrop.ledger import Row
@@ -16,6 +15,7 @@ from lumendrop.outcomes import Outcome
 from lumendrop.polling import Poll, Task
 from lumendrop.upload_queue import messages
 from lumendrop.uploads import Upload
+from tests.unit.world import ROOT, sample
 
 
 def sample_upload() -> Upload:

@@ -14,6 +14,11 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
 import requests
+
+from lumendrop.breaker import Breaker
+from lumendrop.ledger import Ledger
+from lumendrop.upload_queue import messages
+from lumendrop.uploads import NotAnUploadEvent, parse_event
 from tests.unit.conftest import LoadFunction
 from tests.unit.world import (
     HEIC,
@@ -34,11 +39,6 @@ from tests.unit.world import (
     sample,
 )
 
-from lumendrop.breaker import Breaker
-from lumendrop.ledger import Ledger
-from lumendrop.upload_queue import messages
-from lumendrop.uploads import NotAnUploadEvent, parse_event
-
 NEVER_SENT = Broken(requests.ConnectTimeout("no connection"), sent=False)
 NO_ANSWER = Broken(requests.ReadTimeout("no answer"), sent=True)
 
@@ -54,7 +54,7 @@ def earlier_claim(world: World, event: Any, *, seconds: float) -> None:
     Ledger(world.dynamodb, "ledger", 1000, lambda: time.time() - 60).claim(upload, "{}", 60 + seconds - 5)
 
 
-def close_breaker(submit: ModuleType) -> None:
+def close_breaker(submit: Any) -> None:
     """As after a time, or in a function that starts cold."""
     submit.BREAKER = Breaker()
 
@@ -651,7 +651,7 @@ def test_rejections_are_told_in_an_outage_too(world: World, submit: ModuleType) 
     assert world.row()["status"] == "rejected"
 
 
-def test_after_a_time_one_upload_probes(world: World, submit: ModuleType) -> None:
+def test_after_a_time_one_upload_probes(world: World, submit: Any) -> None:
     now = 0.0
     submit.BREAKER = Breaker(lambda: now)
     world.enhancer.on_submit.extend([error(429, "rate_limit_error", Retry_After="30"), created("task-9")])

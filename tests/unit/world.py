@@ -121,7 +121,7 @@ class FakeEnhancer:
             raise reply.error
         body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
         raw = HTTPResponse(io.BytesIO(body), reply.headers, reply.status, preload_content=False)
-        return adapter.build_response(request, raw)  # type: ignore[no-untyped-call]  # the stubs leave it open
+        return adapter.build_response(request, raw)
 
     def _reply(self, request: PreparedRequest) -> Reply:
         url = str(request.url)
@@ -206,7 +206,8 @@ class World:
 
     def put(self, key: str, body: bytes = JPEG, metadata: Mapping[str, str] | None = None) -> str:
         """Uploads an object and returns its version id."""
-        return self.s3.put_object(Bucket=INPUT, Key=key, Body=body, Metadata=metadata or {})["VersionId"]
+        version: str = self.s3.put_object(Bucket=INPUT, Key=key, Body=body, Metadata=metadata or {})["VersionId"]
+        return version
 
     def upload(self, key: str = "a/photo.jpg", body: bytes = JPEG, metadata: Mapping[str, str] | None = None) -> Any:
         """Uploads an object and returns the event that brings it to submit: the sample event, for this object."""
