@@ -315,7 +315,7 @@ def fail(*_: object) -> None:
 def test_an_upload_that_ended_is_left_alone(world: World, submit: ModuleType, status: str) -> None:
     event = world.upload()
     submit.handler(event, Context())
-    set_status(world, status)
+    world.set_status(status)
     world.calls.clear()
     submit.handler(event, Context())
 
@@ -669,18 +669,6 @@ def test_after_a_time_one_upload_probes(world: World, submit: Any) -> None:
 # ---------------------------------------------------------------- sending an upload again
 
 
-def set_status(world: World, status: str) -> None:
-    """The workflow's word on the one upload there is."""
-    row = world.row()
-    world.dynamodb.update_item(
-        TableName="ledger",
-        Key={"pk": {"S": row["pk"]}, "sk": {"S": row["sk"]}},
-        UpdateExpression="SET #status = :status",
-        ExpressionAttributeNames={"#status": "status"},
-        ExpressionAttributeValues={":status": {"S": status}},
-    )
-
-
 def owners_word(event: Any, attempt: int) -> Any:
     """The event, as a message with which the owner wants the upload sent again after this attempt."""
     record = copy.deepcopy(event["Records"][0])
@@ -692,7 +680,7 @@ def test_a_failed_task_that_is_to_be_retried_is_one_more_attempt(world: World, s
     world.enhancer.on_submit.append(created("task-1", usage={"credits_reserved": 12.5}))
     event = world.upload()
     submit.handler(event, Context())
-    set_status(world, "retrying")
+    world.set_status("retrying")
     submit.handler(event, Context())
     submit.handler(event, Context())
 
@@ -707,7 +695,7 @@ def test_a_failed_task_that_is_to_be_retried_is_one_more_attempt(world: World, s
 def test_a_retry_that_was_certainly_not_sent_stays_to_be_done(world: World, submit: ModuleType) -> None:
     event = world.upload()
     submit.handler(event, Context())
-    set_status(world, "retrying")
+    world.set_status("retrying")
     before = world.row()
     world.enhancer.on_submit.append(NEVER_SENT)
     submit.handler(event, Context())
@@ -720,11 +708,11 @@ def test_a_retry_that_was_certainly_not_sent_stays_to_be_done(world: World, subm
 def test_the_owners_word_sends_an_upload_again_once(world: World, submit: ModuleType, status: str) -> None:
     event = world.upload()
     submit.handler(event, Context())
-    set_status(world, status)
+    world.set_status(status)
     submit.handler(owners_word(event, 1), Context())
     submit.handler(owners_word(event, 1), Context())
     assert len(world.enhancer.submits) == 2
-    set_status(world, status)
+    world.set_status(status)
     submit.handler(owners_word(event, 1), Context())
 
     assert len(world.enhancer.submits) == 2
@@ -751,7 +739,7 @@ def test_the_owners_word_sends_an_unknown_upload_again(world: World, function: L
 def test_the_owners_word_survives_waiting(world: World, submit: ModuleType) -> None:
     event = world.upload()
     submit.handler(event, Context())
-    set_status(world, "failed")
+    world.set_status("failed")
     world.enhancer.on_submit.append(NEVER_SENT)
     submit.handler(owners_word(event, 1), Context())
     close_breaker(submit)
@@ -763,7 +751,7 @@ def test_the_owners_word_survives_waiting(world: World, submit: ModuleType) -> N
 def test_the_owners_word_does_not_repeat_what_was_enhanced(world: World, submit: ModuleType) -> None:
     event = world.upload()
     submit.handler(event, Context())
-    set_status(world, "enhanced")
+    world.set_status("enhanced")
     submit.handler(owners_word(event, 1), Context())
 
     assert len(world.enhancer.submits) == 1

@@ -224,6 +224,17 @@ class World:
         (row,) = self.rows()
         return row
 
+    def set_status(self, status: str) -> None:
+        """The workflow's word on the one upload there is."""
+        row = self.row()
+        self.dynamodb.update_item(
+            TableName="ledger",
+            Key={"pk": {"S": row["pk"]}, "sk": {"S": row["sk"]}},
+            UpdateExpression="SET #status = :status",
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues={":status": {"S": status}},
+        )
+
     def tasks_today(self) -> int:
         """What the day's counter says."""
         return sum(int(row["tasks"]) for row in self._scan() if row["pk"].startswith("day#"))
