@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from tests.enhancer.running import KEY, Photos, gradient
-from tests.enhancer.running import Enhancer as Server
 
 from lumendrop import downloads
 from lumendrop import enhancer as module
 from lumendrop.api_key import ApiKey
 from lumendrop.enhancer import Enhancer
+from tests.enhancer.running import KEY, Photos, gradient
+from tests.enhancer.running import Enhancer as Server
 
 
 class Keys(ApiKey):

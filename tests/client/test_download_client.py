@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import requests
-from tests.client import wire
-from tests.enhancer.running import Enhancer as Server
 
 from lumendrop import downloads, images
 from lumendrop.downloads import Download, DownloadFailed, DownloadRefused
 from lumendrop.enhancer import Enhancer
 from lumendrop.options import Options
+from tests.client import wire
+from tests.enhancer.running import Enhancer as Server
 
 MANY = 50_000_000
 

@@ -9,12 +9,12 @@ import time
 from typing import Any
 
 import pytest
-from tests.client import wire
-from tests.client.conftest import Keys
-from tests.enhancer.running import Enhancer as Server
 
 from lumendrop.enhancer import Ambiguous, Enhancer, EnhancerError, Refused, TaskNotFound, TaskStatus, Unavailable
 from lumendrop.options import Options
+from tests.client import wire
+from tests.client.conftest import Keys
+from tests.enhancer.running import Enhancer as Server
 
 OPTIONS = Options("1K")
 URL = "https://bucket.s3.amazonaws.com/photo.jpg?X-Amz-Signature=0123456789abcdef"

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+
+from sandbox import demo
 from sandbox.__main__ import main
 from sandbox.demo import Board, Run, present
 from sandbox.page import Outcome, size_text
 from sandbox.photos import Photo, load
 from sandbox.start import Sandbox
 from sandbox.watch import Watch
-
-from sandbox import demo
 
 
 @pytest.fixture(autouse=True)

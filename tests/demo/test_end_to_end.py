@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from sandbox.photos import bundled, load
 
 REPO = Path(__file__).resolve().parents[2]

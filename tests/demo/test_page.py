@@ -7,10 +7,10 @@ from urllib.parse import unquote
 
 import pytest
 import pyvips
-from sandbox.page import Outcome, Writer, busiest, detail_view, size_text
-from sandbox.photos import Comparison
 
 from sandbox import page
+from sandbox.page import Outcome, Writer, busiest, detail_view, size_text
+from sandbox.photos import Comparison
 
 
 def noise(width: int, height: int) -> pyvips.Image:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pillow_heif
 import pytest
 import pyvips
+
 from sandbox.photos import BUNDLED, PhotosError, UnreadableError, bundled, discover, load, sharpness_gain
 
 
