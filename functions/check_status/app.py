@@ -103,7 +103,7 @@ def failed(status: TaskStatus, retryable: bool) -> Outcome:
     return Outcome(
         status="failed",
         code=status.error_code,
-        message=f"The enhancer's task failed: {status.error_message}",
+        message=f"The enhancer's task failed: {status.error_message.rstrip('. ')}.",
         advice=(
             "The vendor had trouble with every task for this photo; upload it again later to pay for a new one."
             if retryable

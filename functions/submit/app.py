@@ -209,7 +209,7 @@ def refused(error: Refused) -> Outcome:
     return Outcome(
         status="rejected",
         code=error.code,
-        message=f"The enhancer refused this photo. {error.message}",
+        message=f"The enhancer refused this photo. {error.message.rstrip('. ')}.",
         advice="Change the photo or its options, then upload it again.",
         may_have_cost=False,
     )

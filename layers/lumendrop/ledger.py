@@ -1,11 +1,5 @@
 """The ledger: what was paid for, one row per upload version.
 
-    nothing ─► claimed ─► submitted ─► enhanced | failed | superseded | retrying     (the workflow's steps)
-       │          ├────► rejected, unknown
-       │          └────► what it was before (released: certainly no task was created)
-       └────────────────► rejected
-    retrying ─► claimed, as the next attempt; also unknown, failed, rejected and superseded, at the owner's word
-
 Every step is one conditional write, so of several runs that race exactly one takes it. A claim and the day's counter
 change in one transaction.
 """
@@ -30,6 +24,20 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 Status = Literal["claimed", "submitted", "retrying", "enhanced", "failed", "rejected", "superseded", "unknown"]
+
+STEPS: dict[Status | None, frozenset[Status | None]] = {
+    None: frozenset({"claimed", "rejected"}),
+    # A release makes the row what it was before the claim, or nothing.
+    "claimed": frozenset({"submitted", "rejected", "unknown", "retrying", "failed", "superseded", None}),
+    "submitted": frozenset({"enhanced", "failed", "superseded", "retrying"}),
+    "retrying": frozenset({"claimed", "failed"}),
+    "failed": frozenset({"claimed", "enhanced"}),
+    "rejected": frozenset({"claimed"}),
+    "superseded": frozenset({"claimed"}),
+    "unknown": frozenset({"claimed"}),
+    "enhanced": frozenset(),
+}
+"""What may follow each status; None is an upload without a row."""
 
 _CLOCK_SKEW_SECONDS = 5
 _CONFLICT_TRIES = 8
@@ -190,6 +198,9 @@ class Ledger:
 
     def _put(self, row: Row, over: Row | None) -> dict[str, Any]:
         """A put that succeeds only if the row in the table is `over`, or there is none."""
+        before = over.status if over else None
+        if row.status not in STEPS[before]:
+            raise ValueError(f"an upload that is {before} can't become {row.status}")
         put: dict[str, Any] = {
             "TableName": self._table,
             "Item": _to_item(row),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyvips  # type: ignore[import-untyped]  # it ships no types
+import pyvips
 
 LONG_SIDE = {"1K": 1024, "4K": 4096}
 MAX_PIXELS = 100_000_000

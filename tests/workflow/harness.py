@@ -21,6 +21,7 @@ from unittest.mock import patch
 from urllib.parse import unquote
 
 import boto3
+import msgspec
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
@@ -31,7 +32,6 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sqs.models import sqs_backends
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
-from sandbox.template import load
 
 from lumendrop.ledger import Ledger, Row
 from lumendrop.outcomes import Outcome
@@ -39,6 +39,7 @@ from lumendrop.storage import report_key
 from lumendrop.uploads import Upload
 from lumendrop.workflow import execution_input
 from sandbox import moto_gaps, resources
+from sandbox.template import load
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 REGION = "us-east-1"
@@ -273,6 +274,9 @@ class Workflow:
         }
         row: Row | None = None
         for number in range(1, attempt + 1):
+            if row is not None:
+                self.change_row(row, status={"S": "retrying"})
+                row = msgspec.structs.replace(row, status="retrying")
             claim, _ = ledger.claim(upload, "{}", 60, row)
             row = ledger.record(claim, **(facts | {"task_id": f"task-unified-{number}"} | changes))
         assert row is not None
