@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from tests.enhancer.running import Enhancer, Photos, gradient
 
 

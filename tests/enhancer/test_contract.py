@@ -5,6 +5,7 @@ import time
 
 import pytest
 import requests
+
 from tests.enhancer.running import KEY, WAIT_SECONDS, Enhancer, Photos
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import requests
+
 from tests.enhancer.running import WAIT_SECONDS, Enhancer
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])

@@ -9,6 +9,7 @@ import pillow_heif
 import pytest
 import pyvips  # type: ignore[import-untyped]  # it ships no types
 from PIL import Image
+
 from sandbox.enhancer.enhance import ImageError, enhance
 from tests.enhancer.running import Enhancer, Photos, gradient
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
+
 from sandbox.enhancer.faults import FaultPlan, Faults
 from sandbox.enhancer.server import Sandbox, create_app
 from sandbox.enhancer.tasks import Account, TaskStore

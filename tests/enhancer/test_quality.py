@@ -7,8 +7,9 @@ import numpy.typing as npt
 import pytest
 import pyvips  # type: ignore[import-untyped]  # it ships no types
 from PIL import Image
-from sandbox.enhancer import enhance
 from skimage import data, metrics
+
+from sandbox.enhancer import enhance
 
 # Left out: drawings and text, and the micrograph `cell`, which optics blurred and shrinking does not hurt.
 PHOTOS = [

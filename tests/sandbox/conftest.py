@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from sandbox.cloud import Cloud
 
 STACK = Path(__file__).with_name("stack") / "template.yaml"

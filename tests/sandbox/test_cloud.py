@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from sandbox.cloud import Cloud, FunctionFailed
 
 pytestmark = pytest.mark.enable_socket

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from sandbox.cloud import Cloud
 
 pytestmark = pytest.mark.enable_socket

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from sandbox.template import TemplateError, load
 
 STACK = Path(__file__).with_name("stack") / "template.yaml"

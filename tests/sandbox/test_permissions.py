@@ -11,6 +11,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
 from sandbox.cloud import Cloud, CloudError
 from sandbox.permissions import Call
 

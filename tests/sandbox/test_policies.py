@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+
 from sandbox.policies import Question, UnknownOperator, allowed, statements
 
 ROLE = "arn:aws:iam::123456789012:role/submit"

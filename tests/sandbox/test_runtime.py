@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from sandbox.runtime import MAX_ENVIRONMENTS, Function, Pool, Throttled
 
 pytestmark = pytest.mark.enable_socket

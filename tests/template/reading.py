@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
+
 from sandbox.template import load
 
 ROOT = Path(__file__).resolve().parents[2]

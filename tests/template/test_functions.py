@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 import pytest
+
 from tests.template.reading import FUNCTIONS, SAM, properties, resources, translated, written
 
 NAMES = {"SubmitFunction": "submit", "CheckStatusFunction": "check_status", "DeliverFunction": "deliver"}

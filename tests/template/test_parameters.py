@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 import pytest
-from sandbox.template import TemplateError, load
-from tests.template.reading import PARAMETERS, REGION, TEMPLATE
 
 from lumendrop import options
+from sandbox.template import TemplateError, load
+from tests.template.reading import PARAMETERS, REGION, TEMPLATE
 
 CONSTRAINTS = {"AllowedValues", "AllowedPattern", "MinValue", "MaxValue", "MinLength", "MaxLength"}
 

@@ -12,6 +12,8 @@ import cfnlint.data.AdditionalSpecs
 import pytest
 import yaml
 from cfnlint.helpers import load_resource
+
+from lumendrop.storage import report_key
 from tests.template.reading import (
     FUNCTIONS,
     ROOT,
@@ -25,8 +27,6 @@ from tests.template.reading import (
     translated,
     written,
 )
-
-from lumendrop.storage import report_key
 
 ROLES = list(resources("AWS::IAM::Role"))
 WRITE_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from tests.template.asl import problems
 from tests.template.reading import PARAMETERS, SAM, TEXT, properties, written
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from moto.events.models import EventPattern
-from tests.template.reading import properties, resources, translated, written
-from tests.workflow.harness import ended_event
 
 from lumendrop.uploads import Upload, as_event
+from tests.template.reading import properties, resources, translated, written
+from tests.workflow.harness import ended_event
 
 BUCKETS = ["InputBucket", "OutputBucket"]
 QUEUES = ["UploadQueue", "DeadLetterQueue"]

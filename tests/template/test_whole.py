@@ -9,6 +9,7 @@ import tomllib
 import pytest
 from cfnlint.api import lint
 from cfnlint.config import ManualArgs
+
 from sandbox.template import load
 from tests.template.reading import PARAMETERS, REGION, ROOT, SAM, TEMPLATE, TEXT, references, translated
 

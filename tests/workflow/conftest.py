@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
+
 from tests.workflow.harness import Run, Workflow, deployed
 from tests.workflow.scenarios import SCENARIOS
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from tests.workflow.harness import Clock, Crash, FailedEntry, Forever, Run, Script, ServiceError, Workflow
 
 from lumendrop.ledger import Row
 from lumendrop.outcomes import Outcome, Status
 from lumendrop.polling import Poll
 from lumendrop.workflow import execution_input
+from tests.workflow.harness import Clock, Crash, FailedEntry, Forever, Run, Script, ServiceError, Workflow
 
 PATIENCE = 3600
 # Characters that would mean something to JSON, JSONata, shells or URLs if they were not taken literally.

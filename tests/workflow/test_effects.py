@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.workflow.harness import Clock, Run, Workflow, iso
-from tests.workflow.scenarios import COMPLETED, HOSTILE, PATIENCE, WAITING, delivered, outcome, poll
 
 from lumendrop.outcomes import Outcome
 from lumendrop.polling import Poll, Task
 from lumendrop.uploads import Upload, parse_event
+from tests.workflow.harness import Clock, Run, Workflow, iso
+from tests.workflow.scenarios import COMPLETED, HOSTILE, PATIENCE, WAITING, delivered, outcome, poll
 
 Ran = Callable[[str], Run]
 

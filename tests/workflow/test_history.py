@@ -10,10 +10,10 @@ from unittest.mock import patch
 import pytest
 from jsonata.jsonata import Jsonata
 from jsonata.timebox import Timebox
-from tests.workflow.harness import Run, Workflow, iso
-from tests.workflow.scenarios import SCENARIOS
 
 from lumendrop.polling import Task, next_wait, wait_for_enhancer
+from tests.workflow.harness import Run, Workflow, iso
+from tests.workflow.scenarios import SCENARIOS
 
 Ran = Callable[[str], Run]
 Answer = Callable[[float], float]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+
 from tests.workflow.harness import Run, Workflow
 from tests.workflow.scenarios import SCENARIOS
 
