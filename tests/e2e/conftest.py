@@ -7,7 +7,7 @@ import pytest
 pytest.register_assert_rewrite("tests.e2e.cli", "tests.e2e.pipeline")
 
 from sandbox.start import sandbox  # noqa: E402  # after the registration
-from tests.e2e.pipeline import Pipeline  # noqa: E402  # after the registration
+from tests.e2e.pipeline import Listener, Pipeline  # noqa: E402  # after the registration
 
 MAX_UPLOAD_BYTES = 8_000_000
 
@@ -17,6 +17,12 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """The whole system, with the stack's own defaults but for what would take long."""
     with sandbox({"Resolution": "1K", "MaxUploadBytes": str(MAX_UPLOAD_BYTES)}) as running:
         yield Pipeline(running, tmp_path_factory.mktemp("e2e"))
+
+
+@pytest.fixture(scope="package")
+def events(pipeline: Pipeline) -> Listener:
+    """What S3 and the workflow tell other programs from now on."""
+    return Listener(pipeline, "e2e", {"source": ["aws.s3", "lumendrop"]})
 
 
 @pytest.fixture(autouse=True)

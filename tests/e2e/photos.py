@@ -7,6 +7,7 @@ import numpy as np
 import pillow_heif
 import pyvips
 from PIL import Image
+
 from tests.enhancer.running import gradient
 
 

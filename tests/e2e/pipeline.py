@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 
 import requests
 from boto3.dynamodb.types import TypeDeserializer
+
 from sandbox.start import Sandbox
 from tests.e2e.cli import Cli
 from tests.e2e.photos import opened
@@ -21,7 +22,7 @@ from tests.e2e.photos import opened
 Json = dict[str, Any]
 
 WAIT_SECONDS = 120.0
-LOOK_SECONDS = 0.4
+LOOK_SECONDS = 0.3
 AT_ONCE = 4
 LONG_POLL_SECONDS = 1.5  # the poller may still be out for messages when it is switched off
 LOG_LINES = 12
@@ -79,8 +80,8 @@ class Pipeline:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(body)
             self.aws("s3", "cp", "--recursive", "--quiet", folder, f"s3://{bucket}/")
-        listed = self.aws("s3api", "list-object-versions", "--bucket", bucket)["Versions"]
-        return {one["Key"]: Upload(one["Key"], one["VersionId"]) for one in listed if one["Key"] in bodies}
+        heads = {key: self.cloud.client("s3").head_object(Bucket=bucket, Key=key) for key in bodies}
+        return {key: Upload(key, head["VersionId"]) for key, head in heads.items()}
 
     def _file(self, body: bytes) -> Path:
         path = self._scratch / uuid.uuid4().hex
@@ -122,12 +123,15 @@ class Pipeline:
     def until(self, look: Callable[[], Any], what: str, about: Iterable[Upload] = ()) -> Any:
         """What `look` returns once that is true. Fails in time, with all that is known of the uploads it is about."""
         deadline = time.monotonic() + WAIT_SECONDS
-        while not (found := look()):
-            if time.monotonic() > deadline:
+        while True:
+            began = time.monotonic()
+            if found := look():
+                return found
+            if began > deadline:
                 known = "\n\n".join(self.explain(upload) for upload in about)
                 raise AssertionError(f"waited {WAIT_SECONDS:.0f} s in vain until {what}\n{known or self._log_tail()}")
-            time.sleep(LOOK_SECONDS)
-        return found
+            # Looking takes time from the stack, which runs in this process: leave it most of it.
+            time.sleep(max(LOOK_SECONDS, 4 * (time.monotonic() - began)))
 
     # ---------------------------------------------------------------- looking
 
@@ -281,11 +285,11 @@ def _has_ended(row: Json | None, executions: list[Json]) -> bool:
 
 
 class Listener:
-    """A rule on the event bus and a queue of its own that keeps what the rule lets through."""
+    """A rule on the event bus, and a queue of its own for what the rule lets through; `heard` by the last look."""
 
     def __init__(self, pipeline: Pipeline, name: str, pattern: Json) -> None:
         self._pipeline = pipeline
-        self.heard: list[Json] = []  # by the last look
+        self.heard: list[Json] = []
         aws = pipeline.aws
         rule = aws("events", "put-rule", "--name", name, "--event-pattern", json.dumps(pattern))["RuleArn"]
         queue = rule.replace(":events:", ":sqs:").replace(":rule/", ":")
@@ -307,23 +311,23 @@ class Listener:
 
     def about(self, upload: Upload, kind: str) -> list[Json]:
         """Events of a kind (a detail-type) about an upload, so far."""
-        while received := self._receive():
-            self.heard += [json.loads(message["Body"]) for message in received]
+        self._listen()
         return [one for one in self.heard if one["detail-type"] == kind and _subject(one["detail"]) == upload]
 
     def repeat(self, upload: Upload, times: int) -> None:
         """Sends copies of an upload's announcement into the upload queue, as SQS and EventBridge may do."""
-        announced = self.about(upload, "Object Created")
-        assert len(announced) == 1
-        entries = [{"Id": str(place), "MessageBody": json.dumps(announced[0])} for place in range(times)]
+        (announced,) = self.about(upload, "Object Created")
+        entries = [{"Id": str(place), "MessageBody": json.dumps(announced)} for place in range(times)]
         queue = self._pipeline.outputs["UploadQueueUrl"]
         sent = self._pipeline.aws("sqs", "send-message-batch", "--queue-url", queue, "--entries", json.dumps(entries))
         assert len(sent["Successful"]) == times
 
-    def _receive(self) -> list[Json]:
-        many = ("--max-number-of-messages", "10", "--visibility-timeout", "3600")
-        answer = self._pipeline.aws("sqs", "receive-message", "--queue-url", self._url, *many)
-        return answer["Messages"] if answer else []
+    def _listen(self) -> None:
+        sqs = self._pipeline.cloud.client("sqs")
+        while messages := sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages"):
+            self.heard += [json.loads(message["Body"]) for message in messages]
+            handles = [{"Id": one["MessageId"], "ReceiptHandle": one["ReceiptHandle"]} for one in messages]
+            sqs.delete_message_batch(QueueUrl=self._url, Entries=handles)
 
 
 def _subject(detail: Json) -> Upload:

@@ -3,6 +3,7 @@
 from unicodedata import normalize
 
 import pytest
+
 from tests.e2e.photos import difference, jpeg, opened
 from tests.e2e.pipeline import Pipeline, Upload
 

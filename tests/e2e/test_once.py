@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import pytest
+
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Listener, Pipeline, Upload
 
@@ -28,21 +29,14 @@ class Dropped(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def announcements(pipeline: Pipeline) -> Listener:
-    """What S3 announces of this module's uploads."""
-    pattern = {"source": ["aws.s3"], "detail": {"object": {"key": [{"prefix": "once/"}]}}}
-    return Listener(pipeline, "announcements", pattern)
-
-
-@pytest.fixture(scope="module")
-def dropped(pipeline: Pipeline, announcements: Listener) -> Dropped:
+def dropped(pipeline: Pipeline, events: Listener) -> Dropped:
     older_is_slow = _drop_two(pipeline, "once/older is slow.jpg", 6, 0)
     newer_is_slow = _drop_two(pipeline, "once/newer is slow.jpg", 0, 6)
     quick = Pair(pipeline.drop("once/quick.jpg", LANDSCAPE), pipeline.drop("once/quick.jpg", PORTRAIT))
     late_copy = pipeline.drop("once/late copy.jpg", LANDSCAPE)
     with pipeline.stopped():
         crowd = pipeline.drop("once/crowd.jpg", LANDSCAPE)
-        announcements.repeat(crowd, COPIES)
+        events.repeat(crowd, COPIES)
     pipeline.wait([crowd, late_copy, *quick, *older_is_slow, *newer_is_slow])
     return Dropped(crowd, late_copy, quick, older_is_slow, newer_is_slow)
 
@@ -67,11 +61,11 @@ def test_eleven_messages_at_a_time_make_one_task(pipeline: Pipeline, dropped: Dr
 
 
 def test_a_message_that_comes_when_all_is_done_changes_nothing(
-    pipeline: Pipeline, announcements: Listener, dropped: Dropped
+    pipeline: Pipeline, events: Listener, dropped: Dropped
 ) -> None:
     upload = dropped.late_copy
     result = pipeline.enhanced(upload)
-    announcements.repeat(upload, 1)
+    events.repeat(upload, 1)
     settled = pipeline.until(lambda: pipeline.submit_log(upload, "settled")[1:], "submit has taken the copy", [upload])
     assert settled[0]["status"] == "enhanced"
     assert pipeline.enhanced(upload).metadata == result.metadata

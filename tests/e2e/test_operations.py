@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.e2e.photos import jpeg, opened
 from tests.e2e.pipeline import Pipeline
 

@@ -1,6 +1,7 @@
 """Photos of every format, size and orientation, and options for one photo."""
 
 import pytest
+
 from tests.e2e import photos
 from tests.e2e.photos import difference, opened
 from tests.e2e.pipeline import Pipeline, Upload
@@ -28,7 +29,7 @@ def uploads(pipeline: Pipeline) -> dict[str, Upload]:
     large = pipeline.drop(LARGE, photos.twelve_megapixels(), "resolution=4K")
     plain = {key: body for key, (body, _) in JPEG_AND_PNG.items()}
     more = {HEIC: photos.heic(), PORTRAIT: photos.portrait(), ONE_NAME[0]: photos.webp(), ONE_NAME[1]: photos.jpeg()}
-    dropped = {LARGE: large} | pipeline.drop_all(plain | more)
+    dropped = {LARGE: large} | pipeline.drop_folder(plain | more)
     dropped[OPTIONS] = pipeline.drop(OPTIONS, photos.jpeg(), "resolution=1K,creativity=0.3,resemblance=0.9,camera=old")
     dropped[PROFILES] = pipeline.drop(PROFILES, photos.jpeg(), '{"profile-ids": "ann, bob"}')
     pipeline.wait(dropped.values())

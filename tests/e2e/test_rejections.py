@@ -1,6 +1,7 @@
 """What can't be enhanced is reported, for nothing; what is no photo at all is passed over."""
 
 import pytest
+
 from tests.e2e.conftest import MAX_UPLOAD_BYTES
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline, Upload
@@ -8,7 +9,7 @@ from tests.e2e.pipeline import Pipeline, Upload
 TEXT = "rejected/photo.jpg"
 BAD_OPTION = "rejected/bad option.jpg"
 TOO_BIG = "rejected/big.jpg"
-LONG = "rejected/" + "l" * 1011 + ".jpg"  # S3's 1,024 bytes
+LONG = "/".join(["rejected", *["l" * 240] * 4, "l" * 47 + ".jpg"])  # S3's 1,024 bytes
 EMPTY = "passed over/empty.jpg"
 FOLDER = "passed over/folder/"
 REJECTED = [TEXT, BAD_OPTION, TOO_BIG, LONG]
@@ -17,7 +18,7 @@ REJECTED = [TEXT, BAD_OPTION, TOO_BIG, LONG]
 @pytest.fixture(scope="module")
 def uploads(pipeline: Pipeline) -> dict[str, Upload]:
     too_big = jpeg() + b"\0" * MAX_UPLOAD_BYTES
-    dropped = pipeline.drop_all({TEXT: b"Dear diary", LONG: b"Dear diary", TOO_BIG: too_big, EMPTY: b""})
+    dropped = pipeline.drop_folder({TEXT: b"Dear diary", LONG: b"Dear diary", TOO_BIG: too_big, EMPTY: b""})
     dropped[BAD_OPTION] = pipeline.drop(BAD_OPTION, jpeg(), "resolution=1K,creativity=7")
     marker = pipeline.aws("s3api", "put-object", "--bucket", pipeline.outputs["InputBucketName"], "--key", FOLDER)
     dropped[FOLDER] = Upload(FOLDER, marker["VersionId"])
@@ -73,6 +74,7 @@ def test_an_upload_over_the_limit_is_told_the_limit(pipeline: Pipeline, uploads:
 
 def test_a_key_too_long_for_its_report_is_shortened(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
     key = pipeline.rows()[uploads[LONG]]["report_key"]
+    assert len(LONG.encode()) == 1024
     assert pipeline.keys("errors/rejected/lll") == [key]
     assert len(key.encode()) == 1024
     assert key.startswith("errors/rejected/lll")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Json, Listener, Pipeline, Upload
 
@@ -14,11 +15,6 @@ BUSY = "trouble/busy.jpg"
 RACE = "trouble/race.jpg"
 BALANCE = "trouble/no money.jpg"
 BACK = "sent to the back of the queue"
-
-
-@pytest.fixture(scope="module")
-def events(pipeline: Pipeline) -> Listener:
-    return Listener(pipeline, "trouble", {"source": ["lumendrop", "aws.s3"]})
 
 
 @pytest.fixture(scope="module")

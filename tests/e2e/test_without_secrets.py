@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
 from tests.e2e.photos import jpeg
-from tests.e2e.pipeline import FUNCTIONS, Json, Listener, Pipeline
+from tests.e2e.pipeline import FUNCTIONS, Json, Listener, Pipeline, Upload
 
 PREFIX = "secrets/"
 SIGNED = re.compile("x-amz-|signature|credential=", re.IGNORECASE)
@@ -23,15 +24,14 @@ class Traces(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def traces(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Traces:
+def traces(pipeline: Pipeline, events: Listener, tmp_path_factory: pytest.TempPathFactory) -> Traces:
     """Of everything that this run has dropped so far, and of some uploads that pass where secrets are at hand."""
-    events = Listener(pipeline, "secrets", {"source": ["lumendrop"]})
     pipeline.plan(result=[{"kind": "redirect", "to": "ftp://127.0.0.1/result.jpg?X-Amz-Signature=0123456789abcdef"}])
     astray = pipeline.drop(f"{PREFIX}astray.jpg", jpeg())
     pipeline.wait([astray])
-    messages = _messages_of_a_waiting_upload(pipeline, tmp_path_factory.mktemp("invoke"))
-    dropped = pipeline.drop_all({f"{PREFIX}enhanced.jpg": jpeg(), f"{PREFIX}rejected.jpg": b"Dear diary"})
-    pipeline.wait(dropped.values())
+    waiting, messages = _drop_to_wait(pipeline, tmp_path_factory.mktemp("invoke"))
+    dropped = pipeline.drop_folder({f"{PREFIX}enhanced.jpg": jpeg(), f"{PREFIX}rejected.jpg": b"Dear diary"})
+    pipeline.wait([waiting, *dropped.values()])
     executions = [one for several in pipeline.executions().values() for one in several]
     found = {f"log of {function}": pipeline.cloud.logs(function) for function in FUNCTIONS}
     found["executions"] = _text([pipeline.history(one) for one in executions])
@@ -47,28 +47,32 @@ def traces(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Trac
     )
 
 
-def _messages_of_a_waiting_upload(pipeline: Pipeline, folder: Path) -> list[Json]:
-    """The message of an upload, and the one that submit sends to the back of the queue when it has to wait."""
+def _drop_to_wait(pipeline: Pipeline, folder: Path) -> tuple[Upload, list[Json]]:
+    """An upload that has to wait, and the queue's messages meanwhile: S3's, and the one submit sends to the back."""
     event, answer = folder / "event.json", folder / "answer.json"
-    receive = (
-        "sqs", "receive-message", "--queue-url", pipeline.outputs["UploadQueueUrl"], "--message-attribute-names", "All",
-        "--visibility-timeout", "0", "--wait-time-seconds", "5", "--max-number-of-messages", "10",
-    )  # fmt: skip
     with pipeline.stopped():
-        pipeline.drop(f"{PREFIX}waiting.jpg", jpeg())
-        (original,) = pipeline.aws(*receive)["Messages"]
-        event.write_text(json.dumps({"Records": [{"messageId": original["MessageId"], "body": original["Body"]}]}))
+        upload = pipeline.drop(f"{PREFIX}waiting.jpg", jpeg())
+        body = next(one["Body"] for one in _messages(pipeline) if upload.key in one["Body"])
+        event.write_text(json.dumps({"Records": [{"messageId": "by hand", "body": body}]}))
         pipeline.plan(submit=[{"kind": "http", "status": 429, "retry_after": 1}])
         function = ("--function-name", pipeline.cloud.resources["SubmitFunction"])
         pipeline.aws("lambda", "invoke", *function, "--payload", f"file://{event}", str(answer))
 
-        def both() -> list[Json]:
-            found: list[Json] = pipeline.aws(*receive)["Messages"]
-            return found if len(found) == 2 else []
+        def at_the_back() -> list[Json]:
+            found = _messages(pipeline)
+            return found if any(one["Body"] == body and "MessageAttributes" in one for one in found) else []
 
-        messages: list[Json] = pipeline.until(both, "the upload is at the back of the queue")
-    assert any(one.get("MessageAttributes", {}).get("waits", {}).get("StringValue") == "1" for one in messages)
-    return messages
+        messages: list[Json] = pipeline.until(at_the_back, "the upload is at the back of the queue", [upload])
+    return upload, messages
+
+
+def _messages(pipeline: Pipeline) -> list[Json]:
+    """What is in the upload queue, left there."""
+    queue = ("--queue-url", pipeline.outputs["UploadQueueUrl"])
+    many = ("--max-number-of-messages", "10", "--visibility-timeout", "0", "--message-attribute-names", "All")
+    answer = pipeline.aws("sqs", "receive-message", *queue, *many, "--wait-time-seconds", "5")
+    found: list[Json] = answer["Messages"] if answer else []
+    return found
 
 
 def _text(value: object) -> str:
