@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -23,8 +24,10 @@ from moto.logs.models import logs_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from sandbox import moto_gaps, resources
+from sandbox import moto_clock, moto_gaps, resources
+from sandbox.clock import VARIABLE, Clock
 from sandbox.event_source import Poller
+from sandbox.faults import Faults
 from sandbox.permissions import Call, Permissions
 from sandbox.runtime import Closed, Function, Outcome, Pool, Throttled
 from sandbox.template import Template
@@ -58,7 +61,8 @@ class Cloud:
     """The deployed stack, until it is closed. One at a time in a process: moto keeps its state in modules.
 
     `port` 0 takes a free one. `log` gets every line the functions log, as "<logical id> <line>": a callable, or
-    a file to write. Raises CloudError or template.TemplateError.
+    a file to write. `clock` lets time be skipped, `faults` makes things go wrong around the functions.
+    Raises CloudError or template.TemplateError.
     """
 
     def __init__(
@@ -69,6 +73,8 @@ class Cloud:
         port: int = 0,
         region: str = "us-east-1",
         log: Callable[[str], None] | Path | None = None,
+        clock: Clock | None = None,
+        faults: Faults | None = None,
     ) -> None:
         self.region = region
         self.outputs: dict[str, str] = {}
@@ -78,8 +84,10 @@ class Cloud:
         self._logs: dict[str, deque[str]] = {}
         self._clients: dict[tuple[str, str], Any] = {}
         self._clients_lock = Lock()
-        moto = moto_gaps.publishing_afterwards(DomainDispatcherApplication(create_backend_app))
-        self._permissions = Permissions(moto, ACCOUNT, region)
+        self._clock = clock
+        self._faults = faults or Faults()
+        moto = moto_gaps.publishing_afterwards(DomainDispatcherApplication(create_backend_app), self._faults.carry)
+        self._permissions = Permissions(self._faults.around(moto), ACCOUNT, region)
         self._closing = contextlib.ExitStack()
         if not _only_one.acquire(blocking=False):
             raise CloudError("another sandbox cloud is open in this process; close it first")
@@ -92,6 +100,8 @@ class Cloud:
             self._closing.enter_context(
                 moto_gaps.bridged(self._invoke_api, self._client, self._permissions.may, ACCOUNT, region)
             )
+            if clock:
+                self._closing.enter_context(moto_clock.following(clock, ACCOUNT, region))
             self.endpoint = self._serve(port)
             self._deploy(load_template(template, parameters, region))
         except BaseException:
@@ -215,7 +225,9 @@ class Cloud:
         for name, properties in deployment.functions.items():
             function = self._function(name, properties, stack_template, deployment)
             self._logs[name] = deque(maxlen=100_000)
-            self._pools[name] = Pool(function, partial(self._write_log, function, logical_ids[name]))
+            write_log = partial(self._write_log, function, logical_ids[name])
+            now = self._clock.now if self._clock else time.time
+            self._pools[name] = Pool(function, write_log, now, partial(self._faults.watch, logical_ids[name]))
             self._closing.callback(self._pools[name].close)
 
     def _function(
@@ -251,9 +263,10 @@ class Cloud:
         return {
             **_own_settings(self.region),
             **self._permissions.credentials(role),
-            # These two exist here only; no deployed function ever sees them.
+            # These exist here only; no deployed function ever sees them.
             "AWS_ENDPOINT_URL": self.endpoint,
             "LUMENDROP_ALLOW_LOOPBACK": "true",
+            **({VARIABLE: str(self._clock.path)} if self._clock else {}),
         }
 
     def _start_pollers(self, deployment: resources.Deployment) -> None:
@@ -261,7 +274,8 @@ class Cloud:
             name = _name(mapping.function_arn)
             sqs = self._client("sqs", deployment.functions[name]["Role"])
             queue = self.client("sqs").get_queue_url(QueueName=_name(mapping.event_source_arn))
-            poller = Poller(mapping, sqs, queue["QueueUrl"], self.region, self._pools[name].invoke)
+            working = self._clock.working if self._clock else contextlib.nullcontext
+            poller = Poller(mapping, sqs, queue["QueueUrl"], self.region, self._pools[name].invoke, working)
             self._closing.callback(poller.close)
 
     def _invoke_api(self, name: str, body: Any, headers: Mapping[str, str], answer: dict[str, str]) -> bytes:

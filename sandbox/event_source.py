@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from threading import Event, Semaphore, Thread
 from typing import Any, Protocol
 
@@ -34,16 +35,26 @@ class Mapping(Protocol):
 
 
 class Poller:
-    """Receives from one queue, invokes one function, deletes what succeeded, leaves what failed."""
+    """Receives from one queue, invokes one function, deletes what succeeded, leaves what failed.
+
+    Holds a `working` context from before it receives a batch until that is dealt with.
+    """
 
     def __init__(
-        self, mapping: Mapping, sqs: Any, queue_url: str, region: str, invoke: Callable[[bytes], Outcome]
+        self,
+        mapping: Mapping,
+        sqs: Any,
+        queue_url: str,
+        region: str,
+        invoke: Callable[[bytes], Outcome],
+        working: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._mapping = mapping
         self._sqs = sqs
         self._url = queue_url
         self._region = region
         self._invoke = invoke
+        self._working = working
         self._closed = Event()
         concurrency = int((mapping.scaling_config or {}).get("MaximumConcurrency", DEFAULT_CONCURRENCY))
         self._slots = Semaphore(concurrency)
@@ -65,11 +76,14 @@ class Poller:
             # visibility would run out.
             if not self._slots.acquire(timeout=_PAUSE):
                 continue
+            work = ExitStack()
+            work.callback(self._slots.release)
+            work.enter_context(self._working())
             messages = self._receive()
             if messages and not self._closed.is_set():
-                self._workers.submit(self._handle, messages)
+                self._workers.submit(self._handle, messages, work)
             else:
-                self._slots.release()
+                work.close()
 
     def _receive(self) -> list[dict[str, Any]]:
         try:
@@ -88,7 +102,7 @@ class Poller:
         messages: list[dict[str, Any]] = answer.get("Messages", [])
         return messages
 
-    def _handle(self, messages: list[dict[str, Any]]) -> None:
+    def _handle(self, messages: list[dict[str, Any]], work: ExitStack) -> None:
         try:
             outcome = self._invoke(json.dumps({"Records": [self._record(m) for m in messages]}).encode())
             self._delete(messages, self._failed(outcome, messages))
@@ -99,7 +113,7 @@ class Poller:
         except Closed:
             self._closed.set()
         finally:
-            self._slots.release()
+            work.close()
 
     def _failed(self, outcome: Outcome, messages: list[dict[str, Any]]) -> set[str]:
         """The ids of the messages that stay in the queue, until their visibility runs out."""

@@ -17,6 +17,7 @@ from typing import Any, cast
 from jsonata.jsonata import Jsonata
 from moto.awslambda.models import LambdaFunction
 from moto.core.config import default_user_config
+from moto.dynamodb.responses import DynamoHandler
 from moto.events.models import Rule, events_backends
 from moto.events.utils import EventMessageType
 from moto.iam.access_control import PermissionResult
@@ -66,7 +67,7 @@ def bridged(
     service may do something, given its name, the action, the resource and the condition keys.
     """
     with contextlib.ExitStack() as stack:
-        replace = _replacer(stack)
+        replace = replacer(stack)
         _execute_state_machines(replace)
         _evaluate_jsonata(replace)
         _name_errors_as_aws_does(replace)
@@ -79,6 +80,7 @@ def bridged(
         _ask_queues_before_sending(replace, may)
         _start_executions_from_rules(replace, service_client)
         _serialise_queues(replace)
+        _write_transactions_once(replace)
         _serialise_starts(replace)
         _invoke_functions(replace, invoke)
         yield
@@ -87,7 +89,9 @@ def bridged(
 Replace = Callable[[Any, str, Any], None]
 
 
-def _replacer(stack: contextlib.ExitStack) -> Replace:
+def replacer(stack: contextlib.ExitStack) -> Replace:
+    """Sets attributes until the stack is closed."""
+
     def replace(holder: Any, name: str, value: Any) -> None:
         stack.callback(setattr, holder, name, getattr(holder, name))
         setattr(holder, name, value)
@@ -272,8 +276,10 @@ class _Events(local):
 _of_this_request = _Events()
 
 
-def publishing_afterwards(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """A WSGI application that sends its S3 events once the request is done with.
+def publishing_afterwards(
+    app: Callable[..., Iterable[bytes]], carry: Callable[[Callable[[], None]], None]
+) -> Callable[..., Iterable[bytes]]:
+    """A WSGI application that hands its S3 events to `carry`, to be published, once the request is done with.
 
     Moto sends them in the middle: before an object has its metadata, and for a multipart upload twice.
     """
@@ -282,7 +288,7 @@ def publishing_afterwards(app: Callable[..., Iterable[bytes]]) -> Callable[..., 
         _of_this_request.events = {}
         content = app(environ, start_response)
         for publish in _of_this_request.events.values():
-            publish()
+            carry(publish)
         return content
 
     return run
@@ -346,6 +352,21 @@ def _serialise_queues(replace: Replace) -> None:
 
     replace(SQSBackend, "receive_message", receive_alone)
     replace(Queue, "delete_message", delete_alone)
+
+
+def _write_transactions_once(replace: Replace) -> None:
+    # The SDK repeats a transaction whose answer got lost, with the same token; AWS then answers as it did before,
+    # moto wrote it a second time.
+    write = DynamoHandler.transact_write_items
+    answers: dict[str, Any] = {}
+
+    def write_once(self: DynamoHandler) -> Any:
+        token = self.body["ClientRequestToken"]
+        if token not in answers:
+            answers[token] = write(self)
+        return answers[token]
+
+    replace(DynamoHandler, "transact_write_items", write_once)
 
 
 def _serialise_starts(replace: Replace) -> None:

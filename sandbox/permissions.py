@@ -122,6 +122,7 @@ class Permissions:
         if role is None:
             return self._app(environ, start_response)
         asked = self._asked(environ)
+        environ["sandbox.call"] = asked
         for need in asked.needs:
             if not self.may(role, need.action, need.resource):
                 return self._refuse(asked, role, need)(environ, start_response)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Condition, Lock, Thread
+from threading import Condition, Event, Lock, Thread
 from typing import Any, NamedTuple
 
 BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
@@ -68,11 +68,22 @@ class Closed(Exception):
 
 
 class Pool:
-    """The execution environments of one function: reused while warm, added while all are busy."""
+    """The execution environments of one function: reused while warm, added while all are busy.
 
-    def __init__(self, function: Function, write_log: LogWriter) -> None:
+    `now` is the clock that deadlines are told by; `watch` is handed every invocation before it begins.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        write_log: LogWriter,
+        now: Callable[[], float] = time.time,
+        watch: Callable[["Invocation"], None] = lambda _: None,
+    ) -> None:
         self.function = function
         self._write_log = write_log
+        self._now = now
+        self._watch = watch
         self._idle: list[_Environment] = []
         self._all: set[_Environment] = set()
         self._busy = 0
@@ -112,7 +123,7 @@ class Pool:
                 if environment.running:
                     return environment
                 self._discard(environment)
-            environment = _Environment(self.function, self._write_log)
+            environment = _Environment(self.function, self._write_log, self._now, self._watch)
             self._all.add(environment)
             return environment
 
@@ -135,12 +146,35 @@ class _Request:
     event: bytes
     client_context: str | None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    trace: str = field(default_factory=lambda: _trace_id())
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One run of a function, for whoever watches it: `kill` ends its process as the kernel would, without a word.
+
+    `trace` is what its calls of AWS carry as X-Amzn-Trace-Id; `scratch` is its /tmp.
+    """
+
+    event: bytes
+    trace: str
+    scratch: Path
+    kill: Callable[[], None]
+    over: Event = field(default_factory=Event)
 
 
 class _Environment:
     """One process and the runtime API that only it talks to."""
 
-    def __init__(self, function: Function, write_log: LogWriter) -> None:
+    def __init__(
+        self,
+        function: Function,
+        write_log: LogWriter,
+        now: Callable[[], float],
+        watch: Callable[[Invocation], None],
+    ) -> None:
+        self._now = now
+        self._watch = watch
         self.alive = True
         self.function = function
         self._stream = f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{uuid.uuid4().hex}"
@@ -168,8 +202,11 @@ class _Environment:
             return self._lost(request, what, body, INIT_SECONDS)
         self._log(f"START RequestId: {request.id} Version: $LATEST")
         started = time.monotonic()
-        self.requests.put((request, time.time() + self.function.timeout))
+        invocation = Invocation(request.event, request.trace, Path(self._scratch.name), self._crash)
+        self._watch(invocation)
+        self.requests.put((request, self._now() + self.function.timeout))
         what, body = self._hear(self.function.timeout)
+        invocation.over.set()
         self._drain()
         outcome = (
             Outcome(body, what == "error")
@@ -184,8 +221,7 @@ class _Environment:
         if not self.alive:
             return
         self.alive = False
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._crash()
         self._process.wait()
         self.requests.put(None)
         with contextlib.suppress(OSError):
@@ -193,6 +229,10 @@ class _Environment:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._scratch.cleanup()
+
+    def _crash(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _hear(self, seconds: float) -> tuple[str, bytes]:
         try:
@@ -313,7 +353,7 @@ class _RuntimeApi(BaseHTTPRequestHandler):
             "Lambda-Runtime-Aws-Request-Id": request.id,
             "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": self.server.function.arn,
-            "Lambda-Runtime-Trace-Id": _trace_id(),
+            "Lambda-Runtime-Trace-Id": request.trace,
         }
         if request.client_context:
             headers["Lambda-Runtime-Client-Context"] = request.client_context

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.clock import Clock
 from sandbox.cloud import Cloud
+from sandbox.faults import Faults
 
 ROOT = Path(__file__).resolve().parent.parent
 ENHANCER_START_SECONDS = 60
@@ -34,8 +36,17 @@ class Sandbox:
 
 
 @contextmanager
-def sandbox(parameters: Mapping[str, str], port: int = 0) -> Iterator[Sandbox]:
+def sandbox(
+    parameters: Mapping[str, str],
+    port: int = 0,
+    *,
+    clock: Clock | None = None,
+    faults: Faults | None = None,
+    enhancer_arguments: Sequence[str] = (),
+) -> Iterator[Sandbox]:
     """Run the enhancer and the stack until the block ends. Port 0 takes any free one.
+
+    `clock` and `faults` are the cloud's; the enhancer's arguments are those of `python -m sandbox.enhancer`.
 
     Raises `CloudError` when the port is taken, `TemplateError` when the template is wrong, `StartError` when the
     enhancer doesn't come up.
@@ -45,18 +56,19 @@ def sandbox(parameters: Mapping[str, str], port: int = 0) -> Iterator[Sandbox]:
     key = secrets.token_urlsafe(24)
     with tempfile.TemporaryDirectory(prefix="lumendrop-logs-") as folder:
         logs = Path(folder)
-        with _enhancer(key, logs / "enhancer.log") as enhancer:
+        with _enhancer(key, logs / "enhancer.log", enhancer_arguments) as enhancer:
             values = {"ApiBaseUrl": enhancer, "DailyTaskLimit": NO_TASK_LIMIT, **parameters}
-            with Cloud(parameters=values, port=port, log=logs / "functions.log") as cloud:
+            log = logs / "functions.log"
+            with Cloud(parameters=values, port=port, log=log, clock=clock, faults=faults) as cloud:
                 secret = cloud.outputs["KeySecretArn"]
                 cloud.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=key)
                 yield Sandbox(cloud, enhancer, logs)
 
 
 @contextmanager
-def _enhancer(key: str, log: Path) -> Iterator[str]:
+def _enhancer(key: str, log: Path, arguments: Sequence[str]) -> Iterator[str]:
     """Run the enhancer in a process of its own: its work takes no turns from AWS's. Gives its base URL."""
-    command = [sys.executable, "-m", "sandbox.enhancer", "--port", "0", "--api-key", key]
+    command = [sys.executable, "-m", "sandbox.enhancer", "--port", "0", "--api-key", key, *arguments]
     with log.open("wb") as output:
         # A session of its own: Ctrl-C reaches this process only, which then ends the enhancer in good order.
         process = subprocess.Popen(  # noqa: S603 - this project's own module
