@@ -25,8 +25,8 @@ PROXY_PAGE = "<html><head><title>Bad gateway</title></head><body><h1>Bad gateway
 EXPIRED_PAGE = "<html><head><title>Expired</title></head><body><p>This link has expired.</p></body></html>"
 
 
-def broken_call(fault: HttpFault | HangFault | ResetFault) -> Response:
-    """What a submit or a poll gets instead of its answer."""
+def broken_call(fault: HttpFault | HangFault | ResetFault, message: str = "The fault plan says so") -> Response:
+    """What a submit or a poll gets instead of its answer; `message` is an error object's."""
     if isinstance(fault, HangFault):
         return ResetResponse(fault.seconds)
     if isinstance(fault, ResetFault):
@@ -36,7 +36,7 @@ def broken_call(fault: HttpFault | HangFault | ResetFault) -> Response:
         return Response(status_code=fault.status, headers=headers)
     if fault.body == "html":
         return HTMLResponse(PROXY_PAGE, fault.status, headers)
-    return error_response(fault.status, "The fault plan says so", fault.code, headers)
+    return error_response(fault.status, message, fault.code, headers)
 
 
 def broken_result(

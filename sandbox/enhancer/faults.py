@@ -60,9 +60,10 @@ class ResetFault(_Strict):
 
 
 class SubmitHttpFault(HttpFault):
-    """`created`: the task exists, and is charged, nevertheless."""
+    """`created`: the task exists, and is charged, nevertheless. `quotes`: the message repeats the URL and the key."""
 
     created: bool = False
+    quotes: bool = False
 
 
 class SubmitHangFault(HangFault):
@@ -83,6 +84,7 @@ class TaskFault(_Strict):
     `end`: how it ends; `never` stays in progress. `code`: the failure's. `seconds`: how long it takes at least.
     `at_submit`: it has ended before the submit is answered. `race_polls`: so many polls see `completed` with
     `results: null`, at `race_progress`. `shape`: `objects`, `output` or `strings`, the contract's 1, 2 and 3.
+    `quotes`: the failure's message repeats the photo's URL.
     """
 
     end: Literal["completed", "failed", "cancelled", "never"] = "completed"
@@ -92,6 +94,7 @@ class TaskFault(_Strict):
     race_polls: Annotated[int, Field(ge=0)] = 0
     race_progress: Annotated[int, Field(ge=0, le=100)] = 100
     shape: Literal["objects", "output", "strings"] = "objects"
+    quotes: bool = False
 
     @model_validator(mode="after")
     def _can_end(self) -> Self:

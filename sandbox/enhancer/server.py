@@ -1,9 +1,10 @@
 """The routes: the vendor's contract, the results, and the sandbox's own handles for tests."""
 
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -24,7 +25,7 @@ from sandbox.enhancer.bodies import (
 )
 from sandbox.enhancer.broken import broken_call, broken_result
 from sandbox.enhancer.errors import ApiError, error_response
-from sandbox.enhancer.faults import FaultPlan, Faults
+from sandbox.enhancer.faults import FaultPlan, Faults, SubmitHttpFault
 from sandbox.enhancer.tasks import Account, Json, Order, TaskStore, charged
 
 MODEL = Model(id="phota-image-enhance", created=1757116800, owned_by="phota")
@@ -43,11 +44,12 @@ MEANINGS = {
 
 @dataclass
 class Sandbox:
-    """What the routes share."""
+    """What the routes share; `submits` are the calls of that route so far."""
 
     account: Account
     store: TaskStore
     faults: Faults
+    submits: list[Json] = field(default_factory=list)
 
 
 def create_app(sandbox: Sandbox) -> FastAPI:
@@ -110,15 +112,21 @@ handles = APIRouter(prefix="/_sandbox", include_in_schema=False)
 
 
 @contract.post("/images/generations", response_model=TaskBody, responses=_errors(400, 402, 422, 429, 500, 503))
-async def submit(body: SubmitBody, shared: Shared) -> Response:
+async def submit(body: SubmitBody, shared: Shared, request: Request) -> Response:
     """Create a task. Its price is charged at once, and never given back."""
     order = Order(**body.model_dump())
     fault = shared.faults.submit()
-    if fault is not None and not fault.created:
-        return broken_call(fault)
-    shared.account.reserve(order.price)
-    task = await shared.store.create(order, shared.faults.task())
-    return JSONResponse(task.seen) if fault is None else broken_call(fault)
+    call = order.image | {"at": time.time(), "fault": fault and fault.model_dump(), "task_id": None}
+    shared.submits.append(call)
+    if fault is None or fault.created:
+        shared.account.reserve(order.price)
+        task = await shared.store.create(order, shared.faults.task())
+        call["task_id"] = task.id
+    if fault is None:
+        return JSONResponse(task.seen)
+    if isinstance(fault, SubmitHttpFault) and fault.quotes:
+        return broken_call(fault, f"Cannot use {order.image_url} with {request.headers['authorization']}")
+    return broken_call(fault)
 
 
 @contract.get("/tasks/{task_id}", response_model=TaskBody, responses=_errors(404, 422, 429, 500, 503))
@@ -178,6 +186,18 @@ async def set_faults(plan: FaultPlan, shared: Shared) -> Json:
 async def tasks(shared: Shared) -> list[Json]:
     """Every task that was created and charged, oldest first."""
     return [charged(task) for task in shared.store.tasks.values()]
+
+
+@handles.get("/submits")
+async def submits(shared: Shared) -> list[Json]:
+    """Every well-formed call of the submit route, oldest first: when, which photo, what fault, which task."""
+    return shared.submits
+
+
+@handles.get("/unfinished")
+async def unfinished(shared: Shared) -> int:
+    """How many tasks will end by themselves and have not yet."""
+    return shared.store.unfinished
 
 
 @handles.get("/account")

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from sandbox.enhancer.download import DownloadError, fetch
 from sandbox.enhancer.enhance import Enhanced, ImageError, enhance
@@ -44,6 +44,12 @@ class Order:
     def price(self) -> int:
         """In credits, one being 0.01 USD."""
         return CREDITS_WITH_PROFILES if self.profile_ids else CREDITS_AN_IMAGE
+
+    @property
+    def image(self) -> Json:
+        """Which photo it is: the URL's path, and the version it asks for. Without its signature."""
+        url = urlsplit(self.image_url)
+        return {"image": url.path, "version_id": parse_qs(url.query).get("versionId", [""])[0]}
 
     def options(self) -> Json:
         """The options that were sent."""
@@ -145,6 +151,11 @@ class TaskStore:
             raise ApiError(410, "This result link has expired")
         return task, task.enhanced
 
+    @property
+    def unfinished(self) -> int:
+        """How many tasks will end by themselves and have not yet."""
+        return sum(1 for task in self.tasks.values() if task.ended is None and task.fault.end != "never")
+
     def close(self) -> None:
         """Abandon what is running."""
         for running in self._running:
@@ -152,9 +163,8 @@ class TaskStore:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def _estimate(self, fault: TaskFault) -> int:
-        unfinished = sum(1 for task in self.tasks.values() if task.ended is None and task.fault.end != "never")
         work = sum(self._recent) / len(self._recent) if self._recent else 1.0
-        return max(1, math.ceil(max(self._least(fault), work * (1 + unfinished / AT_ONCE))))
+        return max(1, math.ceil(max(self._least(fault), work * (1 + self.unfinished / AT_ONCE))))
 
     async def _run(self, task: Task) -> None:
         if task.fault.end == "never":
@@ -189,7 +199,8 @@ class TaskStore:
             task.status = "cancelled"
         elif task.enhanced is None:
             task.status = "failed"
-            task.error = task.error or _failure(task.fault.code, "the fault plan says so")
+            quoted = f": cannot use {task.order.image_url}" if task.fault.quotes else ""
+            task.error = task.error or _failure(task.fault.code, f"the fault plan says so{quoted}")
         else:
             task.status, task.progress = "completed", 100
             task.name = _random(32) + (".png" if task.enhanced.content_type == "image/png" else ".jpg")
@@ -233,11 +244,11 @@ class TaskStore:
 
 
 def charged(task: Task) -> Json:
-    """A task for the eyes of a test: what it was for, what it cost. The URL without its query, a signature."""
+    """A task for the eyes of a test: what it was for, what it cost."""
     return {
         "id": task.id,
         "created": task.created,
-        "image": urlsplit(task.order.image_url).path,
+        **task.order.image,
         "options": task.order.options(),
         "status": task.status,
         "error": task.error,
