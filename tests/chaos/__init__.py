@@ -1,0 +1,1 @@
+"""The chaos suite: much goes wrong at once; then the promises are held against what can be seen from outside."""

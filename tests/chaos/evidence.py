@@ -1,0 +1,123 @@
+"""What can be seen of a run from outside: the buckets, the ledger, the dead-letter queue, the enhancer's own lists."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyvips
+from boto3.dynamodb.types import TypeDeserializer
+
+from tests.chaos.run import Run
+
+Json = dict[str, Any]
+
+_REPORTS = "errors/"
+
+
+@dataclass(frozen=True)
+class Output:
+    """An object version of the output bucket that is no report; `decodes` says whether it is a whole image."""
+
+    key: str
+    version_id: str
+    source_version_id: str
+    current: bool
+    decodes: bool
+
+
+@dataclass
+class Evidence:
+    """Everything seen, by the version id of the upload that it is about.
+
+    `rows` are the ledger's; `days` its counters; `dead` what is in the dead-letter queue, as often as it is there;
+    `texts` every text that could hold a secret, by where it was found.
+    """
+
+    rows: dict[str, Json] = field(default_factory=dict)
+    days: dict[str, int] = field(default_factory=dict)
+    outputs: dict[str, list[Output]] = field(default_factory=lambda: defaultdict(list))
+    reports: dict[str, list[Json]] = field(default_factory=lambda: defaultdict(list))
+    tasks: dict[str, list[Json]] = field(default_factory=lambda: defaultdict(list))
+    submits: dict[str, list[Json]] = field(default_factory=lambda: defaultdict(list))
+    used: int = 0
+    dead: list[str] = field(default_factory=list)
+    texts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+
+def gathered(run: Run, dead: list[Json]) -> Evidence:
+    """Looks everywhere. `dead` are the messages that were found in the dead-letter queue."""
+    evidence = Evidence(dead=[_version_id(message) for message in dead])
+    _read_ledger(run, evidence)
+    _read_outputs(run, evidence)
+    _read_histories(run, evidence)
+    for task in run.enhancer("tasks"):
+        evidence.tasks[task["version_id"]].append(task)
+    for submit in run.enhancer("submits"):
+        evidence.submits[submit["version_id"]].append(submit)
+    evidence.used = run.enhancer("account")["used"]
+    evidence.texts["log"] = (run.running.logs / "functions.log").read_text().splitlines()
+    evidence.texts["queue message"] = [*run.faults.messages, *(message["Body"] for message in dead)]
+    return evidence
+
+
+def dead_letters(run: Run) -> list[Json]:
+    """Takes everything out of the dead-letter queue."""
+    sqs, url = run.client("sqs"), run.outputs["DeadLetterQueueUrl"]
+    found: list[Json] = []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        found += messages
+        for message in messages:
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return found
+
+
+def _version_id(message: Json) -> str:
+    return str(json.loads(message["Body"])["detail"]["object"]["version-id"])
+
+
+def _read_ledger(run: Run, evidence: Evidence) -> None:
+    read = TypeDeserializer().deserialize
+    pages = run.client("dynamodb").get_paginator("scan").paginate(TableName=run.outputs["LedgerTableName"])
+    for item in (item for page in pages for item in page["Items"]):
+        row = {name: read(value) for name, value in item.items()}
+        if row["pk"].startswith("day#"):
+            evidence.days[row["pk"]] = int(row["tasks"])
+        else:
+            evidence.rows[row["sk"]] = row
+        evidence.texts["ledger row"].append(str(row))
+
+
+def _read_outputs(run: Run, evidence: Evidence) -> None:
+    s3, bucket = run.client("s3"), run.outputs["OutputBucketName"]
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
+    for version in (version for page in pages for version in page.get("Versions", [])):
+        found = s3.get_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
+        body = found["Body"].read()
+        if version["Key"].startswith(_REPORTS):
+            report = json.loads(body)
+            evidence.reports[report["upload"]["version_id"]].append(report)
+            evidence.texts["report"].append(body.decode())
+            continue
+        source = found["Metadata"].get("source-version-id", "")
+        output = Output(version["Key"], version["VersionId"], source, version["IsLatest"], _decodes(body))
+        evidence.outputs[source].append(output)
+        evidence.texts["metadata"].append(str(found["Metadata"]))
+
+
+def _decodes(body: bytes) -> bool:
+    try:
+        pyvips.Image.new_from_buffer(body, "", fail_on="truncated").avg()
+    except pyvips.Error:
+        return False
+    return True
+
+
+def _read_histories(run: Run, evidence: Evidence) -> None:
+    states = run.client("stepfunctions")
+    pages = states.get_paginator("list_executions").paginate(stateMachineArn=run.outputs["WorkflowArn"])
+    for execution in (execution for page in pages for execution in page["executions"]):
+        pages_of = states.get_paginator("get_execution_history").paginate(executionArn=execution["executionArn"])
+        evidence.texts["workflow history"] += [str(page["events"]) for page in pages_of]

@@ -1,0 +1,253 @@
+"""The promises, held against the evidence of a run; each with the figures that it is judged by."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox.faults import BEFORE_POST, BEFORE_RECORD
+from tests.chaos.evidence import Evidence
+from tests.chaos.run import Run, Upload
+
+Json = dict[str, Any]
+
+FINAL = {"enhanced", "rejected", "failed", "superseded", "unknown"}
+MOST_TASKS = 3
+MOST_RECEIVES = 5
+# The contract's codes of failed tasks that are worth another try.
+RETRYABLE = {
+    "service_error",
+    "generation_timeout",
+    "resource_exhausted",
+    "quota_exceeded",
+    "service_unavailable",
+    "generation_failed_no_content",
+}
+# A presigned URL's secrets, with a value that was not taken out.
+_SECRET = re.compile(r"(?:X-Amz-Signature|X-Amz-Security-Token|X-Amz-Credential)(?:=|%3D)(?!\[redacted\])|/results/\w")
+
+
+@dataclass
+class Finding:
+    """A promise, the figures found, and what breaks it."""
+
+    promise: str
+    figures: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+
+def judged(run: Run, evidence: Evidence, key: str) -> list[Finding]:
+    """Every promise that one run in bad weather can tell about. `key` is the enhancer's API key."""
+    return [
+        every_upload_ends_once(run, evidence),
+        nothing_is_paid_for_twice(run, evidence),
+        the_books_balance(run, evidence),
+        the_newest_wins(run, evidence),
+        only_crashes_are_dead(run, evidence),
+        no_secret_is_told(run, evidence, key),
+    ]
+
+
+def every_upload_ends_once(run: Run, evidence: Evidence) -> Finding:
+    """One final state each; an output object that decodes, or a report."""
+    finding = Finding("1. every upload ends in exactly one state, with a photo or a report")
+    states: Counter[str] = Counter()
+    for upload in run.uploads:
+        row = evidence.rows.get(upload.version_id, {})
+        states[str(row.get("status"))] += 1
+        finding.broken += [f"{upload}: {problem}" for problem in _ends_badly(upload, row, evidence)]
+    strangers = set(evidence.rows) - {upload.version_id for upload in run.uploads}
+    finding.broken += [f"{evidence.rows[version_id]['pk']}: a row for no upload" for version_id in strangers]
+    codes = Counter(str(row["outcome"]["code"]) for row in evidence.rows.values() if "outcome" in row)
+    finding.figures = [
+        f"{len(run.uploads)} uploads of {len({u.key for u in run.uploads})} keys: {_counted(states)}",
+        f"why not enhanced: {_counted(codes)}",
+        f"executions stopped by the owner: {run.aborted}",
+    ]
+    return finding
+
+
+def _ends_badly(upload: Upload, row: Json, evidence: Evidence) -> Iterator[str]:
+    if not row:
+        yield "no row in the ledger"
+        return
+    status = row["status"]
+    if status not in FINAL or "finished_at" not in row:
+        yield f"its row says {status}, and that is not its end"
+        return
+    outputs = evidence.outputs.get(upload.version_id, [])
+    if status == "enhanced":
+        if not outputs:
+            yield "enhanced, but no object in the output bucket names it"
+        elif not all(output.decodes for output in outputs):
+            yield "its photo does not decode"
+        elif row["output"]["version_id"] not in {output.version_id for output in outputs}:
+            yield "its row names another object version than the one in the output bucket"
+        return
+    if outputs:
+        yield f"{status}, but there is a photo in the output bucket"
+    if status not in {report["status"] for report in evidence.reports.get(upload.version_id, [])}:
+        yield f"{status}, but no report says so"
+
+
+def nothing_is_paid_for_twice(run: Run, evidence: Evidence) -> Finding:
+    """One task, or one more for each that failed for a passing reason; none after an ambiguous submit."""
+    finding = Finding("2. one task for each upload, one more only for each failed and retryable one")
+    counts: Counter[int] = Counter()
+    ambiguous = 0
+    for upload in run.uploads:
+        tasks = evidence.tasks.get(upload.version_id, [])
+        counts[len(tasks)] += 1
+        if any(not _failed_for_a_passing_reason(task) for task in tasks[:-1]):
+            finding.broken.append(f"{upload}: {len(tasks)} tasks, though {tasks[0]['status']} with {tasks[0]['error']}")
+        if len(tasks) > MOST_TASKS:
+            finding.broken.append(f"{upload}: {len(tasks)} tasks")
+        problems, found = _after_ambiguity(upload, evidence, run)
+        ambiguous += found
+        finding.broken += [f"{upload}: {problem}" for problem in problems]
+        finding.broken += [f"{upload}: {problem}" for problem in _given_up(upload, evidence)]
+    submits = sum(len(calls) for calls in evidence.submits.values())
+    finding.figures = [
+        (
+            f"{submits} submits, {sum(len(tasks) for tasks in evidence.tasks.values())} tasks; "
+            f"uploads by number of tasks: {_counted(counts)}"
+        ),
+        f"ambiguous submits: {ambiguous}; sent again: {len([b for b in finding.broken if 'sent again' in b])}",
+    ]
+    return finding
+
+
+def _after_ambiguity(upload: Upload, evidence: Evidence, run: Run) -> tuple[list[str], int]:
+    """What follows a submit that may have been accepted: nothing may."""
+    row = evidence.rows.get(upload.version_id, {})
+    known = {row.get("task_id"), *(one.get("task_id") for one in row.get("earlier", []))}
+    submits = evidence.submits.get(upload.version_id, [])
+    ambiguous = [
+        place
+        for place, submit in enumerate(submits)
+        if _is_ambiguous(submit["fault"]) or (submit["task_id"] and submit["task_id"] not in known)
+    ]
+    later = [place for place in ambiguous if place < len(submits) - 1]
+    problems = [f"sent again after an ambiguous submit ({submits[place]['fault']})" for place in later]
+    killed = any(upload.version_id in run.faults.struck.get(name, ()) for name in (BEFORE_POST, BEFORE_RECORD))
+    if (ambiguous or killed) and row.get("status") != "unknown":
+        problems.append(f"an ambiguous submit, but its row says {row.get('status')}")
+    return problems, len(ambiguous) + (killed and not ambiguous)
+
+
+def _is_ambiguous(fault: Json | None) -> bool:
+    if fault is None:
+        return False
+    if fault["kind"] != "http":
+        return True
+    return bool(fault["status"] == 500 or (fault["status"] == 503 and fault["body"] != "error"))
+
+
+def _given_up(upload: Upload, evidence: Evidence) -> Iterator[str]:
+    tasks = evidence.tasks.get(upload.version_id, [])
+    row = evidence.rows.get(upload.version_id, {})
+    code = (row.get("outcome") or {}).get("code")
+    if row.get("status") == "failed" and code in RETRYABLE and len(tasks) < MOST_TASKS:
+        yield f"given up after {len(tasks)} tasks, though {code} is worth another try"
+
+
+def _failed_for_a_passing_reason(task: Json) -> bool:
+    return bool(task["status"] == "failed" and task["error"]["code"] in RETRYABLE)
+
+
+def the_books_balance(run: Run, evidence: Evidence) -> Finding:
+    """Every charge of the enhancer is in the ledger, or belongs to an upload that is `unknown`."""
+    finding = Finding("2. the ledger's charges are the enhancer's")
+    charged = {task["id"]: task for tasks in evidence.tasks.values() for task in tasks}
+    booked = {
+        str(attempt["task_id"]): attempt.get("credits")
+        for row in evidence.rows.values()
+        for attempt in (row, *row.get("earlier", []))
+        if attempt.get("task_id")
+    }
+    finding.broken += [f"{task_id}: booked, never created" for task_id in booked.keys() - charged.keys()]
+    for task_id, credits in booked.items():
+        if task_id in charged and credits != charged[task_id]["credits"]:
+            finding.broken.append(f"{task_id}: booked {credits}, charged {charged[task_id]['credits']}")
+    unbooked = [task for task_id, task in charged.items() if task_id not in booked]
+    for task in unbooked:
+        if evidence.rows.get(task["version_id"], {}).get("status") != "unknown":
+            finding.broken.append(f"{task['id']}: charged, not booked, and its upload is not unknown")
+    known, unknown = sum(map(int, booked.values())), sum(task["credits"] for task in unbooked)
+    if known + unknown != evidence.used:
+        finding.broken.append(f"{known} booked and {unknown} unknown, but {evidence.used} charged")
+    finding.figures = [
+        (
+            f"credits: {known} in the ledger + {unknown} of unknown uploads = {known + unknown}; "
+            f"charged by the enhancer: {evidence.used}"
+        )
+    ]
+    return finding
+
+
+def the_newest_wins(run: Run, evidence: Evidence) -> Finding:
+    """The newest of a key's enhanced uploads is the current object; superseded ones are older than that."""
+    finding = Finding("3. the newest upload of each key is the one in the output bucket")
+    keys: dict[str, list[Json]] = {}
+    for upload in run.uploads:
+        keys.setdefault(upload.key, []).append(evidence.rows.get(upload.version_id, {}))
+    several = 0
+    for key, rows in keys.items():
+        enhanced = [row for row in rows if row.get("status") == "enhanced"]
+        several += len(enhanced) > 1
+        if enhanced and not any(output.current for output in evidence.outputs.get(enhanced[-1]["sk"], [])):
+            finding.broken.append(f"{key}: its newest photo {enhanced[-1]['sk']} is not the current object")
+        last = rows.index(enhanced[-1]) if enhanced else -1
+        if any(row.get("status") == "superseded" for row in rows[last + 1 :]):
+            finding.broken.append(f"{key}: superseded by no newer photo")
+    superseded = sum(row["status"] == "superseded" for row in evidence.rows.values())
+    finding.figures = [
+        (
+            f"{sum(len(rows) > 1 for rows in keys.values())} keys uploaded more than once; "
+            f"{several} enhanced more than once; {superseded} results superseded"
+        )
+    ]
+    return finding
+
+
+def only_crashes_are_dead(run: Run, evidence: Evidence) -> Finding:
+    """The dead-letter queue holds what was made to crash five times."""
+    finding = Finding("4. the dead-letter queue holds only what was made to crash five times")
+    crashes = run.faults.crashes
+    copies = Counter(evidence.dead)
+    for version_id, count in copies.items():
+        if crashes[version_id] < count * MOST_RECEIVES:
+            finding.broken.append(f"{version_id}: {count} messages, but made to crash {crashes[version_id]} times")
+    finding.figures = [
+        (
+            f"{len(evidence.dead)} messages of {len(copies)} uploads; crashes: {sum(crashes.values())} of "
+            f"{len(+crashes)} uploads; after their redrive all of them ended as in 1"
+        )
+    ]
+    return finding
+
+
+def no_secret_is_told(run: Run, evidence: Evidence, key: str) -> Finding:
+    """No log line, workflow state, report, ledger row or message contains a signature, a link or the key."""
+    finding = Finding("7. no signature, token or key anywhere")
+    secrets = re.compile("|".join(map(re.escape, [key, *run.faults.signatures])))
+    for place, texts in evidence.texts.items():
+        for text in texts:
+            found = secrets.search(text) or _SECRET.search(text)
+            if found:
+                start = max(0, found.start() - 60)
+                finding.broken.append(f"{place}: …{text[start : found.end()]}…")
+    lengths = {place: len(texts) for place, texts in evidence.texts.items()}
+    megabytes = sum(len(text) for texts in evidence.texts.values() for text in texts) / 1e6
+    finding.figures = [
+        f"searched {megabytes:.1f} MB for the key and {len(run.faults.signatures)} signatures that were in use: "
+        + ", ".join(f"{count} of {place}" for place, count in sorted(lengths.items()))
+    ]
+    return finding
+
+
+def _counted(counts: Counter[Any]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=str))

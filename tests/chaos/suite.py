@@ -1,0 +1,122 @@
+"""The suite's three parts: bad weather, an empty balance, a daily limit. Each judges a sandbox of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from sandbox.faults import Plan
+from tests.chaos import promises, uploads, weather
+from tests.chaos.evidence import dead_letters, gathered
+from tests.chaos.promises import Finding
+from tests.chaos.run import Run, started
+from tests.chaos.uploads import seeded
+
+ABORTS = 0.03
+ABORT_SECONDS = 60
+CREDITS_A_TASK = 12
+SUBMITS_AT_ONCE = 5
+BLOCKED_SECONDS = 1800
+DAY = 86_400
+
+
+def storm(seed: int, count: int, keys: int, seconds: float) -> list[Finding]:
+    """`count` uploads of `keys` keys while everything goes wrong; at most so many real seconds."""
+    random = seeded(seed)
+    doomed = max(1, keys // 100)
+    with started(weather.functions(seed)) as run:
+        run.enhancer("faults", weather.enhancer(seed))
+        run.abort_some(random, ABORTS, ABORT_SECONDS)
+        run.drop(uploads.drops(random, count, keys, doomed))
+        run.settle(seconds)
+        dead = dead_letters(run)
+        run.faults.plan = replace(run.faults.plan, doomed="")
+        for message in dead:
+            run.client("sqs").send_message(QueueUrl=run.outputs["UploadQueueUrl"], MessageBody=message["Body"])
+        run.settle(seconds)
+        evidence = gathered(run, dead)
+        return [_faults(run), *promises.judged(run, evidence, _key(run))]
+
+
+def balance(seed: int, count: int, seconds: float) -> list[Finding]:
+    """The balance lasts for a third of `count` uploads, is empty for half an hour, and is topped up."""
+    finding = Finding("5. an empty balance loses nothing, fails nothing, and is asked about once a second at the most")
+    random = seeded(seed)
+    paid = count // 3
+    plan = Plan(seed=seed, duplicates=weather.DUPLICATES, late_seconds=weather.LATE_SECONDS)
+    with started(plan, credits=paid * CREDITS_A_TASK) as run:
+        run.drop(uploads.photos(random, count))
+        empty_at = run.clock.now()
+        run.settle(seconds, until=empty_at + BLOCKED_SECONDS)
+        blocked = [submit for submit in run.enhancer("submits") if not submit["task_id"]]
+        times = sorted(run.clock_time(submit["at"]) for submit in blocked)
+        meanwhile = gathered(run, [])
+        statuses = Counter(row["status"] for row in meanwhile.rows.values())
+        if statuses != {"enhanced": paid} or meanwhile.reports:
+            finding.broken.append(f"while blocked: {dict(statuses)}, {len(meanwhile.reports)} reports")
+        peak = max((sum(at <= other < at + 1 for other in times) for at in times), default=0)
+        if peak > SUBMITS_AT_ONCE:
+            finding.broken.append(f"{peak} calls within a second, from {SUBMITS_AT_ONCE} warm functions")
+        if not blocked:
+            finding.broken.append("the balance was never empty")
+        run.enhancer("account", {"credits": count * CREDITS_A_TASK})
+        topped_up_at = run.clock.now()
+        run.settle(seconds)
+        after = gathered(run, dead_letters(run))
+        enhanced = sum(row["status"] == "enhanced" for row in after.rows.values())
+        if enhanced != count or after.dead or after.reports:
+            finding.broken.append(f"after the top-up: {enhanced} of {count} enhanced, {len(after.reports)} reports")
+        finding.figures.append(
+            f"{count} uploads, credits for {paid}; {len(blocked)} calls in {BLOCKED_SECONDS / 60:.0f} min without "
+            f"balance, at most {peak} in a second from {SUBMITS_AT_ONCE} warm functions; "
+            f"{len(meanwhile.reports)} reports; {enhanced} enhanced within "
+            f"{(run.clock.now() - topped_up_at) / 60:.0f} min after the top-up"
+        )
+    return [finding]
+
+
+def daily_limit(seed: int, count: int, limit: int, seconds: float) -> list[Finding]:
+    """`count` uploads at noon with room for `limit` a day, in bad weather; then the next days."""
+    finding = Finding("6. the daily limit is never exceeded, and work goes on the next day")
+    random = seeded(seed)
+    plan = Plan(
+        seed=seed,
+        duplicates=weather.DUPLICATES,
+        late_seconds=weather.LATE_SECONDS,
+        throttles={"dynamodb": weather.THROTTLE_RATE},
+        lost_answers={"dynamodb": weather.LOST_ANSWER_RATE},
+    )
+    tasks: list[int] = []
+    with started(plan, {"DailyTaskLimit": str(limit)}) as run:
+        run.move(_to_midnight(run) + DAY / 2)
+        run.enhancer("faults", {"seed": seed, "submit": weather.enhancer(seed)["submit"]})
+        run.drop(uploads.photos(random, count))
+        while not run.settle(seconds, until=run.clock.now() + BLOCKED_SECONDS) and len(tasks) < count:
+            tasks.append(len(run.enhancer("tasks")) - sum(tasks))
+            run.move(_to_midnight(run))
+        tasks.append(len(run.enhancer("tasks")) - sum(tasks))
+        evidence = gathered(run, dead_letters(run))
+    if max(tasks) > limit or max(evidence.days.values()) > limit:
+        finding.broken.append(f"tasks a day: {tasks}, counted: {evidence.days}, limit {limit}")
+    finding.broken += promises.every_upload_ends_once(run, evidence).broken
+    finding.broken += promises.nothing_is_paid_for_twice(run, evidence).broken
+    finding.broken += promises.the_books_balance(run, evidence).broken
+    finding.figures = [f"{count} uploads, {limit} tasks a day allowed; created on each day: {tasks}"]
+    return [finding]
+
+
+def _faults(run: Run) -> Finding:
+    played = run.enhancer("faults")
+    hits = ", ".join(f"{hit} of {played['calls'][route]} {route}" for route, hit in played["hits"].items())
+    around = ", ".join(f"{name} {count}" for name, count in sorted(run.faults.counts.items()))
+    return Finding("what went wrong", [f"at the enhancer: {hits}", f"around the functions: {around}"])
+
+
+def _key(run: Run) -> str:
+    secret = run.client("secretsmanager").get_secret_value(SecretId=run.outputs["KeySecretArn"])
+    return str(secret["SecretString"])
+
+
+def _to_midnight(run: Run) -> float:
+    """Seconds until a second after the next midnight."""
+    return DAY - run.clock.now() % DAY + 1
