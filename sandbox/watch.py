@@ -111,7 +111,9 @@ class Watch:
         for execution in (one["executionArn"] for page in pages for one in page["executions"]):
             if execution not in self._version_ids:
                 started = self._stepfunctions.describe_execution(executionArn=execution)
-                self._version_ids[execution] = json.loads(started["input"])["upload"]["version_id"]
+                # One that reports another's early end was not started with an upload.
+                upload = json.loads(started["input"]).get("upload", {})
+                self._version_ids[execution] = upload.get("version_id", "")
 
     def _states_entered(self, execution: str) -> list[str]:
         pages = self._stepfunctions.get_paginator("get_execution_history").paginate(executionArn=execution)
