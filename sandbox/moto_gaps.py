@@ -12,11 +12,16 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from threading import Lock, local
+from types import SimpleNamespace
 from typing import Any, cast
 
 from jsonata.jsonata import Jsonata
 from moto.awslambda.models import LambdaFunction
 from moto.core.config import default_user_config
+from moto.dynamodb import models as tables
+from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models.dynamo_type import Item
+from moto.dynamodb.models.table import Table
 from moto.dynamodb.responses import DynamoHandler
 from moto.events.models import Rule, events_backends
 from moto.events.utils import EventMessageType
@@ -80,6 +85,7 @@ def bridged(
         _ask_queues_before_sending(replace, may)
         _start_executions_from_rules(replace, service_client)
         _serialise_queues(replace)
+        _keep_tables_whole(replace)
         _write_transactions_once(replace)
         _serialise_starts(replace)
         _invoke_functions(replace, invoke)
@@ -352,6 +358,49 @@ def _serialise_queues(replace: Replace) -> None:
 
     replace(SQSBackend, "receive_message", receive_alone)
     replace(Queue, "delete_message", delete_alone)
+
+
+def _keep_tables_whole(replace: Replace) -> None:
+    # Moto's server has many threads, its tables are for one: a transaction that was refused put back the whole table
+    # as it had been before, and what others had written meanwhile was lost.
+    call = DynamoHandler.call_action
+    one_at_a_time = Lock()
+
+    def call_alone(self: DynamoHandler) -> Any:
+        with one_at_a_time:
+            return call(self)
+
+    replace(DynamoHandler, "call_action", call_alone)
+    # It also copied the whole table for that, with each transaction.
+    replace(tables, "copy", SimpleNamespace(deepcopy=lambda one: one if isinstance(one, Table) else copy.deepcopy(one)))
+    write = DynamoDBBackend.transact_write_items
+
+    def write_all_or_nothing(self: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
+        before = [_item_before(self, operation) for one in transact_items for operation in one.values()]
+        try:
+            write(self, transact_items)
+        except Exception:
+            for table, keys, item in before:
+                _put_back(table, keys, item)
+            raise
+
+    replace(DynamoDBBackend, "transact_write_items", write_all_or_nothing)
+
+
+def _item_before(backend: DynamoDBBackend, operation: dict[str, Any]) -> tuple[Table, tuple[Any, Any], Item | None]:
+    table = backend.get_table(operation["TableName"])
+    key = operation.get("Key") or operation["Item"]
+    keys = backend.get_keys_value(table, key)
+    return table, keys, copy.deepcopy(table.get_item(*keys))
+
+
+def _put_back(table: Table, keys: tuple[Any, Any], item: Item | None) -> None:
+    if item is None:
+        table.delete_item(*keys)
+    elif table.has_range_key:
+        table.items[keys[0]][keys[1]] = item
+    else:
+        table.items[keys[0]] = item  # type: ignore[assignment]  # moto's own type knows tables with a range key only
 
 
 def _write_transactions_once(replace: Replace) -> None:
