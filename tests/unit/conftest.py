@@ -27,27 +27,32 @@ def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def clients() -> Iterator[list[Call]]:
     """Makes each of the functions' clients once, because that takes longer than most tests; notes what they send."""
     from lumendrop import clients
 
     calls: list[Call] = []
-    session = clients._session
-    session.events.register("before-call", lambda model, params, **_: calls.append(Call(model.name, dict(params))))
+
+    def note(model: Any, params: dict[str, Any], **_: object) -> None:
+        calls.append(Call(model.name, dict(params)))
+
+    events = clients._session.events
+    events.register("before-call", note)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("s3", "dynamodb", "secretsmanager", "sqs", "stepfunctions"):
             patch.setattr(clients, name, cache(getattr(clients, name)))
         yield calls
+    events.unregister("before-call", note)
 
 
 @pytest.fixture
-def world(clients: list[Call], monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with mock_aws():
+def world(clients: list[Call]) -> Iterator[World]:
+    with mock_aws(), pytest.MonkeyPatch.context() as patch:  # undone first, or moto's own stand-in would stay
         made = World()
         clients.clear()
         made.calls = clients
-        monkeypatch.setattr(HTTPAdapter, "send", lambda *arguments, **more: made.enhancer.send(*arguments, **more))
+        patch.setattr(HTTPAdapter, "send", lambda *arguments, **more: made.enhancer.send(*arguments, **more))
         yield made
 
 
