@@ -29,6 +29,10 @@ LOG_LINES = 12
 FUNCTIONS = ("SubmitFunction", "CheckStatusFunction", "DeliverFunction")
 
 
+class WaitedInVain(AssertionError):
+    """Something did not happen in time; the text has all that is known of the uploads it is about."""
+
+
 @dataclass(frozen=True)
 class Upload:
     """One version of one object in the input bucket."""
@@ -102,7 +106,7 @@ class Pipeline:
     # ---------------------------------------------------------------- waiting
 
     def wait(self, uploads: Iterable[Upload]) -> None:
-        """Until all have ended: the ledger has its last word and no execution runs."""
+        """Until all have ended: the ledger has its last word and no execution runs. Raises WaitedInVain."""
         pending = list(uploads)
 
         def all_ended() -> bool:
@@ -113,7 +117,7 @@ class Pipeline:
         self.until(all_ended, "every upload ends", pending)
 
     def wait_for_status(self, upload: Upload, *statuses: str) -> None:
-        """Until the ledger says one of these of an upload."""
+        """Until the ledger says one of these of an upload. Raises WaitedInVain."""
         self.until(
             lambda: self.rows().get(upload, {}).get("status") in statuses,
             f"{upload.key} is {' or '.join(statuses)}",
@@ -121,7 +125,7 @@ class Pipeline:
         )
 
     def until(self, look: Callable[[], Any], what: str, about: Iterable[Upload] = ()) -> Any:
-        """What `look` returns once that is true. Fails in time, with all that is known of the uploads it is about."""
+        """What `look` returns once that is true. Raises WaitedInVain."""
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             began = time.monotonic()
@@ -129,7 +133,9 @@ class Pipeline:
                 return found
             if began > deadline:
                 known = "\n\n".join(self.explain(upload) for upload in about)
-                raise AssertionError(f"waited {WAIT_SECONDS:.0f} s in vain until {what}\n{known or self._log_tail()}")
+                raise WaitedInVain(
+                    f"{WAIT_SECONDS:.0f} seconds are over; what was waited for: {what}\n{known or self._log_tail()}"
+                )
             # Looking takes time from the stack, which runs in this process: leave it most of it.
             time.sleep(max(LOOK_SECONDS, 4 * (time.monotonic() - began)))
 
@@ -235,10 +241,10 @@ class Pipeline:
 
         `at` is the key it comes out under, its own unless given; `options` as the metadata names them.
         """
-        row, executions, tasks = self.rows()[upload], self.executions()[upload], self.tasks(upload.key)
+        row, executions, tasks = self.rows().get(upload), self.executions().get(upload, []), self.tasks(upload.key)
         key = at or upload.key
-        assert row["status"] == "enhanced", self.explain(upload)
-        assert row["output"]["key"] == key
+        assert row, self.explain(upload)
+        assert (row["status"], row.get("output", {}).get("key")) == ("enhanced", key), self.explain(upload)
         assert [one["status"] for one in executions] == ["SUCCEEDED"] * attempt, self.explain(upload)
         assert len(tasks) == attempt, f"paid {len(tasks)} times\n{self.explain(upload)}"
         result = self.result(key)

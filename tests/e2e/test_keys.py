@@ -1,11 +1,12 @@
 """Whatever an object is called, its enhanced photo comes out under the same key."""
 
+from contextlib import suppress
 from unicodedata import normalize
 
 import pytest
 
 from tests.e2e.photos import difference, jpeg, opened
-from tests.e2e.pipeline import Pipeline, Upload
+from tests.e2e.pipeline import Pipeline, Upload, WaitedInVain
 
 IN_A_FOLDER = [
     "my photo+1%.jpg",
@@ -49,7 +50,8 @@ def uploads(pipeline: Pipeline) -> dict[str, Upload]:
     photos = {key: jpeg(WIDTH, height) for key, height in HEIGHTS.items()}
     dropped = pipeline.drop_folder({key: photos[key] for key in IN_A_FOLDER})
     dropped |= pipeline.drop_all({key: photos[key] for key in [*ONE_BY_ONE, *OTHERWISE]})
-    pipeline.wait(dropped.values())
+    with suppress(WaitedInVain):  # each test judges its own
+        pipeline.wait(dropped.values())
     return dropped
 
 
