@@ -72,7 +72,7 @@ def _enhancer(key: str, log: Path, arguments: Sequence[str]) -> Iterator[str]:
     with log.open("wb") as output:
         # A session of its own: Ctrl-C reaches this process only, which then ends the enhancer in good order.
         process = subprocess.Popen(  # noqa: S603 - this project's own module
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True
         )
         try:
             yield _address(process, log)

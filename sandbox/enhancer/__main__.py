@@ -1,10 +1,13 @@
 """`python -m sandbox.enhancer`: runs until SIGTERM, on 127.0.0.1 only."""
 
 import argparse
+import os
 import signal
 import socket
+import stat
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import uvicorn
@@ -27,10 +30,18 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _end_with_the_starter() -> None:
+    """Standard input, where it is a pipe, ends when whoever started this does, however that died."""
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        os.read(0, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main() -> None:
     """Print the base URL once listening, then serve."""
     arguments = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    threading.Thread(target=_end_with_the_starter, daemon=True).start()
     listener = socket.create_server(("127.0.0.1", arguments.port), backlog=128)
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with tempfile.TemporaryDirectory(prefix="enhancer-") as directory, listener:
