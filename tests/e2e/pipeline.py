@@ -170,10 +170,10 @@ class Pipeline:
             for event in page["events"]
         ]
 
-    def tasks(self, key: str) -> list[Json]:
-        """What was created and charged for uploads of a key."""
-        image = f"/{self.outputs['InputBucketName']}/{key}"
-        return [task for task in self._all_tasks() if unquote(task["image"]) == image]
+    def tasks(self, upload: Upload) -> list[Json]:
+        """What was created and charged for an upload, oldest first."""
+        image = (f"/{self.outputs['InputBucketName']}/{upload.key}", upload.version_id)
+        return [task for task in self._all_tasks() if (unquote(task["image"]), task["version_id"]) == image]
 
     def completed_tasks(self, api_key: str) -> list[Json]:
         """All completed tasks as the enhancer shows them to its customer, with the links of their results."""
@@ -241,7 +241,7 @@ class Pipeline:
 
         `at` is the key it comes out under, its own unless given; `options` as the metadata names them.
         """
-        row, executions, tasks = self.rows().get(upload), self.executions().get(upload, []), self.tasks(upload.key)
+        row, executions, tasks = self.rows().get(upload), self.executions().get(upload, []), self.tasks(upload)
         key = at or upload.key
         assert row, self.explain(upload)
         assert (row["status"], row.get("output", {}).get("key")) == ("enhanced", key), self.explain(upload)
@@ -264,7 +264,7 @@ class Pipeline:
     def explain(self, upload: Upload) -> str:
         """Everything there is to know of an upload that did not go as it should."""
         row = self.rows().get(upload)
-        parts = [f"--- {upload.key} ({upload.version_id})", f"row: {row}", f"tasks: {self.tasks(upload.key)}"]
+        parts = [f"--- {upload.key} ({upload.version_id})", f"row: {row}", f"tasks: {self.tasks(upload)}"]
         parts += [self._told(execution) for execution in self.executions().get(upload, [])]
         if row and row.get("report_key") in (keys := self.keys("errors/")):
             parts.append(f"reports: {keys}")

@@ -46,7 +46,7 @@ def test_a_stopped_execution_is_reported_and_its_photo_can_be_fetched_without_pa
     machine = ("--state-machine-arn", pipeline.outputs["WorkflowArn"])
     pipeline.aws("stepfunctions", "start-execution", *machine, "--input", json.dumps(start))
     pipeline.wait_for_status(upload, "enhanced")
-    assert len(pipeline.tasks(upload.key)) == 1
+    assert len(pipeline.tasks(upload)) == 1
     assert pipeline.result(upload.key).image.width == 1024
 
 
@@ -74,5 +74,5 @@ def test_an_upload_is_sent_again_once_at_the_owners_word(
     for _ in range(2):
         pipeline.aws("sqs", "send-message", *queue, "--cli-input-json", json.dumps(message))
     pipeline.wait_for_status(upload, "enhanced")
-    assert len(pipeline.tasks(key)) == tasks
+    assert len(pipeline.tasks(upload)) == tasks
     assert pipeline.result(key).metadata["attempt"] == "2"

@@ -33,7 +33,7 @@ def test_without_reading_uploads_nothing_is_paid_for(pipeline: Pipeline) -> None
         pipeline.until(lambda: _denied(pipeline, "SubmitRole", "s3:GetObjectVersion", upload.key), "it is denied")
     assert upload not in pipeline.rows()
     assert upload not in pipeline.executions()
-    assert pipeline.tasks(upload.key) == []
+    assert pipeline.tasks(upload) == []
 
 
 def test_without_keeping_the_ledger_nothing_is_paid_for(pipeline: Pipeline) -> None:
@@ -42,7 +42,7 @@ def test_without_keeping_the_ledger_nothing_is_paid_for(pipeline: Pipeline) -> N
         pipeline.until(lambda: _denied(pipeline, "SubmitRole", "dynamodb:PutItem", ""), "it is denied")
     assert upload not in pipeline.rows()
     assert upload not in pipeline.executions()
-    assert pipeline.tasks(upload.key) == []
+    assert pipeline.tasks(upload) == []
 
 
 def test_without_writing_reports_the_workflow_tries_until_it_may(pipeline: Pipeline) -> None:

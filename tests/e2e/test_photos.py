@@ -73,12 +73,12 @@ def test_a_photo_of_12_megapixels_grows_too(pipeline: Pipeline, uploads: dict[st
 def test_metadata_sets_the_options_of_one_photo(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
     asked = {"resolution": "1K", "creativity": "0.3", "resemblance": "0.9"}
     pipeline.enhanced(uploads[OPTIONS], options=asked)
-    assert pipeline.tasks(OPTIONS)[0]["options"] == {"resolution": "1K", "creativity": 0.3, "resemblance": 0.9}
+    assert pipeline.tasks(uploads[OPTIONS])[0]["options"] == {"resolution": "1K", "creativity": 0.3, "resemblance": 0.9}
 
 
 def test_metadata_sets_the_profiles_of_one_photo(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
     pipeline.enhanced(uploads[PROFILES], options={"resolution": "1K", "profile-ids": "ann,bob"})
-    task = pipeline.tasks(PROFILES)[0]
+    task = pipeline.tasks(uploads[PROFILES])[0]
     assert task["options"] == {"resolution": "1K", "profile_ids": ["ann", "bob"]}
     assert pipeline.rows()[uploads[PROFILES]]["credits"] == task["credits"] == 15
 

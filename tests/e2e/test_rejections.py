@@ -32,7 +32,7 @@ def test_a_rejected_upload_cost_nothing(pipeline: Pipeline, uploads: dict[str, U
     row = pipeline.rows()[upload]
     assert row["status"] == "rejected"
     assert row["outcome"]["may_have_cost"] is False
-    assert pipeline.tasks(key) == []
+    assert pipeline.tasks(upload) == []
     assert [one["status"] for one in pipeline.executions()[upload]] == ["SUCCEEDED"], pipeline.explain(upload)
     assert pipeline.keys(key[:900]) == []
 
@@ -90,5 +90,5 @@ def test_nothing_becomes_of_what_is_no_photo(
     assert [line["reason"] for line in skipped] == [reason]
     assert upload not in pipeline.rows()
     assert upload not in pipeline.executions()
-    assert pipeline.tasks(key) == []
+    assert pipeline.tasks(upload) == []
     assert pipeline.keys("passed over/") == pipeline.keys("errors/passed over/") == []

@@ -54,7 +54,7 @@ def _drop_without_balance(pipeline: Pipeline) -> Upload:
     told = pipeline.aws("sqs", "get-queue-attributes", *queue, "--attribute-names", "All")
     assert int(told["Attributes"]["ApproximateNumberOfMessagesDelayed"]) >= 1
     assert upload not in pipeline.rows()
-    assert pipeline.tasks(BALANCE) == []
+    assert pipeline.tasks(upload) == []
     pipeline.account(credits=100_000)
     return upload
 
@@ -74,7 +74,7 @@ def test_a_failed_task_is_reported_and_its_execution_fails_with_the_same_words(
     pipeline: Pipeline, uploads: dict[str, Upload]
 ) -> None:
     report = pipeline.report(POLICY)
-    (task,) = pipeline.tasks(POLICY)
+    (task,) = pipeline.tasks(uploads[POLICY])
     assert (report["status"], report["code"]) == ("failed", "content_policy_violation")
     assert report["may_have_cost_money"] is True
     assert report["task_id"] == task["id"]
@@ -90,12 +90,12 @@ def test_a_task_that_failed_for_a_passing_reason_is_followed_by_another(
     pipeline: Pipeline, uploads: dict[str, Upload], events: Listener
 ) -> None:
     pipeline.enhanced(uploads[RETRIED], attempt=2)
-    assert [task["status"] for task in pipeline.tasks(RETRIED)] == ["failed", "completed"]
+    assert [task["status"] for task in pipeline.tasks(uploads[RETRIED])] == ["failed", "completed"]
     assert events.about(uploads[RETRIED], "Photo Not Enhanced") == []
 
 
 def test_a_submit_without_an_answer_is_never_sent_again(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
-    assert len(pipeline.tasks(AMBIGUOUS)) == 1
+    assert len(pipeline.tasks(uploads[AMBIGUOUS])) == 1
     row, report = pipeline.rows()[uploads[AMBIGUOUS]], pipeline.report(AMBIGUOUS)
     assert row["status"] == report["status"] == "unknown"
     assert "task_id" not in row
@@ -112,7 +112,7 @@ def test_a_photo_that_the_enhancer_refuses_is_rejected(pipeline: Pipeline, uploa
     report = pipeline.report(REFUSED)
     assert (report["status"], report["code"]) == ("rejected", "invalid_file_type")
     assert report["may_have_cost_money"] is False
-    assert pipeline.tasks(REFUSED) == []
+    assert pipeline.tasks(uploads[REFUSED]) == []
     assert _execution(pipeline, uploads[REFUSED])["status"] == "SUCCEEDED"
 
 

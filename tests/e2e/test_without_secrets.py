@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -25,26 +25,33 @@ class Traces(NamedTuple):
 
 @pytest.fixture(scope="module")
 def traces(pipeline: Pipeline, events: Listener, tmp_path_factory: pytest.TempPathFactory) -> Traces:
-    """Of everything that this run has dropped so far, and of some uploads that pass where secrets are at hand."""
-    pipeline.plan(result=[{"kind": "redirect", "to": "ftp://127.0.0.1/result.jpg?X-Amz-Signature=0123456789abcdef"}])
-    astray = pipeline.drop(f"{PREFIX}astray.jpg", jpeg())
-    pipeline.wait([astray])
+    """Of all that this run has dropped so far, and of some more for which the enhancer quotes what it was sent."""
+    dropped = [
+        _drop(pipeline, "astray.jpg", result=[{"kind": "redirect", "to": "ftp://127.0.0.1/?X-Amz-Signature=0123abcd"}]),
+        _drop(pipeline, "failed.jpg", task=[{"end": "failed", "code": "unknown_error", "seconds": 0, "quotes": True}]),
+        _drop(pipeline, "rejected.jpg", submit=[{"kind": "http", "status": 422, "quotes": True}]),
+    ]
     waiting, messages = _drop_to_wait(pipeline, tmp_path_factory.mktemp("invoke"))
-    dropped = pipeline.drop_folder({f"{PREFIX}enhanced.jpg": jpeg(), f"{PREFIX}rejected.jpg": b"Dear diary"})
-    pipeline.wait([waiting, *dropped.values()])
+    pipeline.wait([waiting])
     executions = [one for several in pipeline.executions().values() for one in several]
     found = {f"log of {function}": pipeline.cloud.logs(function) for function in FUNCTIONS}
     found["executions"] = _text([pipeline.history(one) for one in executions])
     found["ledger"] = _text(list(pipeline.rows().items()))
     found["reports"] = _text([pipeline.report_at(key) for key in pipeline.keys("errors/") if key.endswith(".json")])
-    found["events"] = _text([events.about(astray, "Photo Not Enhanced"), events.heard])
+    found["events"] = _text([events.about(one, "Photo Not Enhanced") for one in dropped] + events.heard)
     found["queue"] = _text(messages)
     secret = ("--secret-id", pipeline.outputs["KeySecretArn"])
     api_key = pipeline.aws("secretsmanager", "get-secret-value", *secret)["SecretString"]
-    task_id = pipeline.rows()[astray]["task_id"]
-    return Traces(
-        found, task_id, api_key, [link for task in pipeline.completed_tasks(api_key) for link in _links(task)]
-    )
+    links = [link for task in pipeline.completed_tasks(api_key) for link in _links(task)]
+    return Traces(found, pipeline.rows()[waiting]["task_id"], api_key, links)
+
+
+def _drop(pipeline: Pipeline, name: str, **routes: list[Any]) -> Upload:
+    """An upload that ends after it has met this."""
+    pipeline.plan(**routes)
+    upload = pipeline.drop(PREFIX + name, jpeg())
+    pipeline.wait([upload])
+    return upload
 
 
 def _drop_to_wait(pipeline: Pipeline, folder: Path) -> tuple[Upload, list[Json]]:
@@ -54,7 +61,7 @@ def _drop_to_wait(pipeline: Pipeline, folder: Path) -> tuple[Upload, list[Json]]
         upload = pipeline.drop(f"{PREFIX}waiting.jpg", jpeg())
         body = next(one["Body"] for one in _messages(pipeline) if upload.key in one["Body"])
         event.write_text(json.dumps({"Records": [{"messageId": "by hand", "body": body}]}))
-        pipeline.plan(submit=[{"kind": "http", "status": 429, "retry_after": 1}])
+        pipeline.plan(submit=[{"kind": "http", "status": 429, "retry_after": 1, "quotes": True}])
         function = ("--function-name", pipeline.cloud.resources["SubmitFunction"])
         pipeline.aws("lambda", "invoke", *function, "--payload", f"file://{event}", str(answer))
 
@@ -88,6 +95,12 @@ def test_there_are_traces_and_secrets(traces: Traces) -> None:
     assert [place for place, text in traces.found.items() if PREFIX not in text and traces.task_id not in text] == []
     assert len(traces.api_key) > 20
     assert len(set(traces.links)) >= 2
+
+
+def test_what_the_enhancer_quotes_is_blacked_out(pipeline: Pipeline, traces: Traces) -> None:
+    assert "?[redacted]" in pipeline.report(f"{PREFIX}failed.jpg")["what_happened"]
+    assert "Bearer [key]" in pipeline.report(f"{PREFIX}rejected.jpg")["what_happened"]
+    assert "Bearer [key]" in traces.found["log of SubmitFunction"]
 
 
 def test_no_trace_holds_a_signature(traces: Traces) -> None:
