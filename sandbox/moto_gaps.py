@@ -9,7 +9,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from itertools import count
 from threading import Lock, local
 from types import SimpleNamespace
@@ -42,6 +42,8 @@ from moto.stepfunctions.parser.asl.eval import states, variable_store
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.jsonata import jsonata
 from moto.stepfunctions.parser.asl.jsonata.jsonata import IllegalJSONataVariableReference, JSONataException
+from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
 from moto.stepfunctions.parser.asl.utils import encoding
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
@@ -74,6 +76,7 @@ def bridged(
     with contextlib.ExitStack() as stack:
         replace = replacer(stack)
         _execute_state_machines(replace)
+        _parse_definitions_once(replace)
         _evaluate_jsonata(replace)
         _name_errors_as_aws_does(replace)
         _write_times_as_aws_does(replace)
@@ -108,6 +111,20 @@ def replacer(stack: contextlib.ExitStack) -> Replace:
 def _execute_state_machines(replace: Replace) -> None:
     # Moto answers executions with canned data unless told to execute them.
     replace(_Items(cast(dict[str, Any], default_user_config["stepfunctions"])), "execute_state_machine", True)
+
+
+def _parse_definitions_once(replace: Replace) -> None:
+    # Moto parses the whole definition anew for every execution, which took longer than the execution itself.
+    parse = AmazonStateLanguageParser.parse
+
+    @lru_cache(maxsize=16)
+    def tree(definition: str) -> Any:
+        return parse(definition)[1]
+
+    def parse_once(definition: str) -> tuple[Any, Any]:
+        return Preprocessor().visit(tree(definition)), tree(definition)
+
+    replace(AmazonStateLanguageParser, "parse", staticmethod(parse_once))
 
 
 class _Items:
