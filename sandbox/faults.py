@@ -9,6 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from threading import Lock, Thread
 from typing import Any, Literal, NamedTuple
@@ -83,6 +84,21 @@ SERVICES = tuple(_THROTTLED)
 
 
 @dataclass(frozen=True)
+class _Answer:
+    """An answer as a WSGI application."""
+
+    status: str
+    headers: list[tuple[str, str]]
+    content: list[bytes]
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        # An answer before the body is read would reset the connection under a client that still sends.
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start_response(self.status, self.headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else self.content
+
+
+@dataclass(frozen=True)
 class Plan:
     """What shall go wrong, and how often: rates from 0 to 1.
 
@@ -149,9 +165,10 @@ class Faults:
 
     def _kill_in_mid_download(self, invocation: Invocation) -> None:
         while not invocation.over.wait(_LOOK_SECONDS):
-            if any(file.stat().st_size for file in invocation.scratch.glob("*/result")):
-                self._kill(IN_MID_DOWNLOAD, "DeliverFunction", invocation)
-                return
+            for file in invocation.scratch.glob("*/result"):
+                if _is_cut_short(file):
+                    self._kill(IN_MID_DOWNLOAD, "DeliverFunction", invocation)
+                    return
 
     def around(self, app: App) -> App:
         """A WSGI application in front of moto's, which lets things go wrong by the plan."""
@@ -176,7 +193,7 @@ class Faults:
             # A message whose receipt is lost would count as one more crash.
             rate = self.plan.lost_answers.get(call.service, 0) if call.operation != "ReceiveMessage" else 0
             if self._strikes(f"{call.service}'s answer lost", rate):
-                _run(app, environ)
+                _carried_out(app, environ)
                 return _answer(call, _BROKEN[call.service])(environ, start_response)
             return app(environ, start_response)
 
@@ -188,8 +205,8 @@ class Faults:
         if call.operation == "StartExecution" and "name" in (asked := json.loads(_body(environ))):
             self.started(asked["stateMachineArn"].replace(":stateMachine:", ":execution:") + f":{asked['name']}")
 
-    def _killed(self, function: str, invocation: Invocation, call: Any, app: App, environ: Environ) -> App | None:
-        """Kill the process that made a call, if it is its turn; then what nobody will hear any more."""
+    def _killed(self, function: str, invocation: Invocation, call: Any, app: App, environ: Environ) -> _Answer | None:
+        """Kill the process that made a call, if it is its turn; then the answer that nobody will hear."""
         doomed = self.plan.doomed and (function, call.operation) == ("SubmitFunction", "GetObject")
         if doomed and f"/{self.plan.doomed}" in unquote(environ["PATH_INFO"]):
             self._kill(WHILE_LOOKING, function, invocation)
@@ -204,10 +221,11 @@ class Faults:
             if point.when == "midway":
                 environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0) // 2)
                 environ["CONTENT_LENGTH"] = "0"
-            if point.when == "after":
-                _run(app, environ)
-            self._kill(point.name, function, invocation)
-            return _answer(call, _BROKEN[call.service])
+            answer = _carried_out(app, environ) if point.when == "after" else _answer(call, _BROKEN[call.service])
+            # What was refused was not done, and so this is not the point after it.
+            if point.when != "after" or answer.status.startswith("200"):
+                self._kill(point.name, function, invocation)
+            return answer
         return None
 
     def _kill(self, name: str, function: str, invocation: Invocation) -> None:
@@ -231,6 +249,15 @@ class Faults:
             return self._chances.setdefault(name, Random(f"{self.plan.seed} {name}"))  # noqa: S311
 
 
+def _is_cut_short(photo: Path) -> bool:
+    """Whether a part of a photo is there, a JPEG or a PNG."""
+    try:
+        content = photo.read_bytes()
+    except OSError:
+        return False
+    return bool(content) and not content.endswith((b"\xff\xd9", b"IEND\xaeB`\x82"))
+
+
 def _body(environ: Environ) -> bytes:
     """A request's body, left to be read again."""
     body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -245,29 +272,21 @@ def _version_id(event: bytes) -> str:
     return str(found["upload"]["version_id"])
 
 
-def _run(app: App, environ: Environ) -> None:
-    """Carry a request out; its answer is lost."""
-    list(app(environ, lambda *_: None))
+def _carried_out(app: App, environ: Environ) -> _Answer:
+    started: list[tuple[Any, ...]] = []
+    content = list(app(environ, lambda *given: started.append(given)))
     environ["CONTENT_LENGTH"] = "0"
+    return _Answer(started[0][0], started[0][1], content)
 
 
-def _answer(call: Any, trouble: _Trouble) -> App:
+def _answer(call: Any, trouble: _Trouble) -> _Answer:
     """An error in the service's own shape."""
-
-    def app(environ: Environ, start_response: Any) -> Iterable[bytes]:
-        # An answer before the body is read would reset the connection under a client that still sends.
-        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        body = json.dumps({"__type": trouble.code, "message": "By the fault plan."})
-        if call.service == "s3":
-            body = f"<Error><Code>{trouble.code}</Code><Message>By the fault plan.</Message></Error>"
-        content = b"" if environ["REQUEST_METHOD"] == "HEAD" else body.encode()
-        request_id = str(uuid.uuid4())
-        headers = [
-            ("Content-Length", str(len(content))),
-            ("x-amzn-ErrorType", trouble.code),
-            ("x-amz-request-id" if call.service == "s3" else "x-amzn-RequestId", request_id),
-        ]
-        start_response(trouble.status, headers)
-        return [content]
-
-    return app
+    body = json.dumps({"__type": trouble.code, "message": "By the fault plan."})
+    if call.service == "s3":
+        body = f"<Error><Code>{trouble.code}</Code><Message>By the fault plan.</Message></Error>"
+    headers = [
+        ("Content-Length", str(len(body))),
+        ("x-amzn-ErrorType", trouble.code),
+        ("x-amz-request-id" if call.service == "s3" else "x-amzn-RequestId", str(uuid.uuid4())),
+    ]
+    return _Answer(trouble.status, headers, [body.encode()])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.faults import BEFORE_POST, BEFORE_RECORD
+from sandbox.faults import BEFORE_POST
 from tests.chaos.evidence import Evidence
 from tests.chaos.run import Run, Upload
 
@@ -132,7 +132,8 @@ def _after_ambiguity(upload: Upload, evidence: Evidence, run: Run) -> tuple[list
     ]
     later = [place for place in ambiguous if place < len(submits) - 1]
     problems = [f"sent again after an ambiguous submit ({submits[place]['fault']})" for place in later]
-    killed = any(upload.version_id in run.faults.struck.get(name, ()) for name in (BEFORE_POST, BEFORE_RECORD))
+    # A claim whose POST was never sent; whoever finds it can't know that.
+    killed = upload.version_id in run.faults.struck.get(BEFORE_POST, ())
     if (ambiguous or killed) and row.get("status") != "unknown":
         problems.append(f"an ambiguous submit, but its row says {row.get('status')}")
     return problems, len(ambiguous) + (killed and not ambiguous)

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from sandbox.clock import Clock, NothingAhead
 from sandbox.faults import Faults, Plan
 from sandbox.start import Sandbox, sandbox
+from tests.chaos.gate import Gate, gate
 from tests.chaos.uploads import Drop
 
 Json = Any
@@ -39,7 +40,7 @@ class Upload:
 
 @dataclass
 class Run:
-    """A sandbox, its clock and its faults; `uploads` is what was dropped so far, in that order.
+    """A sandbox, its clock, its faults, the gate in front of its enhancer; `uploads` is what was dropped, in order.
 
     `aborted` counts executions that the owner stopped.
     """
@@ -47,6 +48,7 @@ class Run:
     running: Sandbox
     clock: Clock
     faults: Faults
+    gate: Gate
     uploads: list[Upload] = field(default_factory=list)
     aborted: int = 0
     _skips: list[tuple[float, float]] = field(default_factory=lambda: [(0.0, 0.0)])
@@ -153,8 +155,9 @@ class Run:
 def started(plan: Plan, parameters: Mapping[str, str] = {}, *, credits: int = 1_000_000) -> Iterator[Run]:
     """A run in the weather of `plan`, with the enhancer still in good health."""
     arguments = ["--task-seconds", str(TASK_SECONDS), "--credits", str(credits)]
-    with Clock() as clock:
+    with Clock() as clock, gate() as opened:
         faults = Faults(plan, clock)
-        values = {"Resolution": "1K", **parameters}
+        values = {"Resolution": "1K", "ApiBaseUrl": f"http://127.0.0.1:{opened.port}", **parameters}
         with sandbox(values, clock=clock, faults=faults, enhancer_arguments=arguments) as running:
-            yield Run(running, clock, faults)
+            opened.target = int(running.enhancer.rpartition(":")[2])
+            yield Run(running, clock, faults, opened)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from sandbox.faults import Plan
 from tests.chaos import promises, uploads, weather
 from tests.chaos.evidence import dead_letters, gathered
+from tests.chaos.gate import SHUT_SECONDS
 from tests.chaos.promises import Finding
 from tests.chaos.run import Run, started
 from tests.chaos.uploads import seeded
@@ -16,18 +17,19 @@ ABORTS = 0.03
 ABORT_SECONDS = 60
 CREDITS_A_TASK = 12
 SUBMITS_AT_ONCE = 5
+OUTAGE_PAUSE_SECONDS = 30
 BLOCKED_SECONDS = 1800
 DAY = 86_400
 
 
 def storm(seed: int, count: int, keys: int, seconds: float) -> list[Finding]:
     """`count` uploads of `keys` keys while everything goes wrong; at most so many real seconds."""
-    random = seeded(seed)
     doomed = max(1, keys // 100)
     with started(weather.functions(seed)) as run:
         run.enhancer("faults", weather.enhancer(seed))
-        run.abort_some(random, ABORTS, ABORT_SECONDS)
-        run.drop(uploads.drops(random, count, keys, doomed))
+        run.abort_some(seeded(seed), ABORTS, ABORT_SECONDS)
+        run.gate.go_down_at_times(seeded(seed), OUTAGE_PAUSE_SECONDS)
+        run.drop(uploads.drops(seeded(seed), count, keys, doomed))
         run.settle(seconds)
         dead = dead_letters(run)
         run.faults.plan = replace(run.faults.plan, doomed="")
@@ -41,11 +43,10 @@ def storm(seed: int, count: int, keys: int, seconds: float) -> list[Finding]:
 def balance(seed: int, count: int, seconds: float) -> list[Finding]:
     """The balance lasts for a third of `count` uploads, is empty for half an hour, and is topped up."""
     finding = Finding("5. an empty balance loses nothing, fails nothing, and is asked about once a second at the most")
-    random = seeded(seed)
     paid = count // 3
     plan = Plan(seed=seed, duplicates=weather.DUPLICATES, late_seconds=weather.LATE_SECONDS)
     with started(plan, credits=paid * CREDITS_A_TASK) as run:
-        run.drop(uploads.photos(random, count))
+        run.drop(uploads.photos(seeded(seed), count))
         empty_at = run.clock.now()
         run.settle(seconds, until=empty_at + BLOCKED_SECONDS)
         blocked = [submit for submit in run.enhancer("submits") if not submit["task_id"]]
@@ -78,7 +79,6 @@ def balance(seed: int, count: int, seconds: float) -> list[Finding]:
 def daily_limit(seed: int, count: int, limit: int, seconds: float) -> list[Finding]:
     """`count` uploads at noon with room for `limit` a day, in bad weather; then the next days."""
     finding = Finding("6. the daily limit is never exceeded, and work goes on the next day")
-    random = seeded(seed)
     plan = Plan(
         seed=seed,
         duplicates=weather.DUPLICATES,
@@ -90,7 +90,7 @@ def daily_limit(seed: int, count: int, limit: int, seconds: float) -> list[Findi
     with started(plan, {"DailyTaskLimit": str(limit)}) as run:
         run.move(_to_midnight(run) + DAY / 2)
         run.enhancer("faults", {"seed": seed, "submit": weather.enhancer(seed)["submit"]})
-        run.drop(uploads.photos(random, count))
+        run.drop(uploads.photos(seeded(seed), count))
         while not run.settle(seconds, until=run.clock.now() + BLOCKED_SECONDS) and len(tasks) < count:
             tasks.append(len(run.enhancer("tasks")) - sum(tasks))
             run.move(_to_midnight(run))
@@ -109,7 +109,8 @@ def _faults(run: Run) -> Finding:
     played = run.enhancer("faults")
     hits = ", ".join(f"{hit} of {played['calls'][route]} {route}" for route, hit in played["hits"].items())
     around = ", ".join(f"{name} {count}" for name, count in sorted(run.faults.counts.items()))
-    return Finding("what went wrong", [f"at the enhancer: {hits}", f"around the functions: {around}"])
+    down = f"down {run.gate.outages} times, for {SHUT_SECONDS} s each"
+    return Finding("what went wrong", [f"at the enhancer: {hits}; {down}", f"around the functions: {around}"])
 
 
 def _key(run: Run) -> str:

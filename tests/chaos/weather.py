@@ -105,15 +105,15 @@ _STATUS: list[tuple[float, Json]] = [
 ]
 
 _RESULT: list[tuple[float, Json]] = [
-    (0.030, {"kind": "missing"}),
+    (0.020, {"kind": "missing"}),
     (0.030, {"kind": "expired"}),
-    (0.030, {"kind": "error"}),
+    (0.020, {"kind": "error"}),
     (0.035, {"kind": "truncated"}),
     (0.010, {"kind": "wrong_length"}),
     (0.020, {"kind": "gzip"}),
     (0.010, {"kind": "html"}),
     (0.003, {"kind": "endless"}),
-    (0.030, {"kind": "drip", "bytes_per_second": 300_000}),
+    (0.050, {"kind": "drip", "bytes_per_second": 200_000}),
     (0.010, _HANG),
     (0.030, _RESET),
     *((0.004, {"kind": "redirect", "to": to}) for to in _INSIDE),
