@@ -33,6 +33,7 @@ _MOST_RETRY_AFTER_SECONDS = 900
 _TASK_ID = re.compile(r"[!-~]{1,256}")
 _URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]*)\?[^\s\"'<>]*", re.IGNORECASE)
 _SIGNATURE = re.compile(r"(X-Amz-[A-Za-z-]+)(=|%3D)[^&\s\"'<>]+", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 # requests reads a redirect's Location even where it doesn't follow, and fails with ValueError if that is no URL.
 _BROKEN = (requests.RequestException, HTTPError, OSError, ValueError)
 
@@ -213,10 +214,10 @@ class Enhancer:
         return self._clean(f"The enhancer answered {answer.status}: {said}")
 
     def _clean(self, text: str) -> str:
-        """Takes out what vendors quote back: the key, the query strings of URLs, signatures."""
+        """Takes out what vendors quote back (the key, the query strings of URLs, signatures) and what SQS refuses."""
         with contextlib.suppress(KeyUnavailable):  # a key that can't be read was not sent either
             text = text.replace(self._key.read(), "[key]")
-        return redact(text)[:500]
+        return _CONTROL.sub(" ", redact(text))[:500]
 
 
 def redact(text: str) -> str:

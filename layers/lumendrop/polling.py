@@ -6,6 +6,7 @@ near the vendor's estimate, taken as a hint within limits; after that in steps t
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -47,7 +48,7 @@ class Poll(msgspec.Struct, frozen=True):
 
 def first_wait(estimated_seconds: float | None) -> int:
     """Seconds from the submit to the first look: soon, for tasks that are quick or fail at once."""
-    return round(min(_FIRST_SECONDS, max(2, (estimated_seconds or _FIRST_SECONDS) / 2)))
+    return round(min(_FIRST_SECONDS, max(2, (estimated_seconds or math.inf) / 2)))
 
 
 def next_wait(task: Task, now: float) -> int:

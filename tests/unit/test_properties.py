@@ -307,6 +307,7 @@ def test_a_whole_day_of_looks_stays_within_the_workflows_history(task: Task) -> 
 @given(st.none() | st.floats(1e-6, 1e9))
 def test_the_first_look_is_soon(estimated: float | None) -> None:
     assert 2 <= polling.first_wait(estimated) <= 5
+    assert polling.first_wait(None) == 5
 
 
 # ---------------------------------------------------------------- keys

@@ -596,6 +596,13 @@ def test_waits_are_counted_and_grow_up_to_what_the_queue_allows(world: World, su
     }
 
 
+def test_a_code_that_no_queue_would_take_is_made_one(world: World, submit: ModuleType) -> None:
+    world.enhancer.on_submit.append(error(429, "rate\x00limit\n"))
+    submit.handler(world.upload(), Context())
+
+    assert world.messages()[0]["MessageAttributes"]["reason"]["StringValue"] == "rate limit "
+
+
 def test_over_the_daily_limit_uploads_wait(world: World, function: LoadFunction) -> None:
     submit = function("submit", DAILY_TASK_LIMIT="2")
     events = [world.upload(f"{n}.jpg") for n in range(3)]
