@@ -57,6 +57,7 @@ check: $(VENV)/.tests ## Lint, types, template checks.
 	@$(BIN)/mypy
 	@for app in functions/*/app.py; do $(BIN)/mypy "$$app"; done
 	@$(BIN)/cfn-lint template.yaml
+	@$(BIN)/python -m pytest -q tests/template
 
 .PHONY: build
 build: $(SAM)/.ready ## Validate the template and build what `sam deploy` uploads; needs no Docker.
