@@ -2,10 +2,10 @@
 
 import contextlib
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC
+from threading import Semaphore
 from types import SimpleNamespace
-from typing import Any
 
 from jsonata.timebox import Timebox
 from moto.sqs import models as queues
@@ -14,9 +14,12 @@ from moto.stepfunctions.parser import models as state_machines
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
+from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
 from sandbox.clock import Clock
 from sandbox.moto_gaps import Replace, replacer
+
+_EXECUTIONS_AT_ONCE = 8
 
 
 @contextlib.contextmanager
@@ -60,11 +63,22 @@ def _wake_receivers(account: str, region: str) -> None:
 
 
 def _wait_in_workflows(replace: Replace, clock: Clock) -> None:
-    def wait(_: WaitFunction, env: Any, wait_seconds: float) -> None:
-        clock.wait(wait_seconds, env.is_running)
+    # Hundreds of executions that all go on at once would spend their time on taking turns.
+    turns = Semaphore(_EXECUTIONS_AT_ONCE)
+    execute: Callable[[ExecutionWorker], None] = ExecutionWorker._execution_logic  # noqa: SLF001  # moto's
 
-    replace(WaitFunction, "_wait_interval", wait)
-    replace(retrier_decl, "time", SimpleNamespace(sleep=clock.wait))
+    def execute_in_turn(self: ExecutionWorker) -> None:
+        with turns:
+            execute(self)
+
+    def wait(seconds: float, wanted: Callable[[], bool] = lambda: True) -> None:
+        turns.release()
+        clock.wait(seconds, wanted)
+        turns.acquire()
+
+    replace(ExecutionWorker, "_execution_logic", execute_in_turn)
+    replace(WaitFunction, "_wait_interval", lambda _, env, wait_seconds: wait(wait_seconds, env.is_running))
+    replace(retrier_decl, "time", SimpleNamespace(sleep=wait))
 
 
 def _tell_workflows_the_time(replace: Replace, clock: Clock) -> None:

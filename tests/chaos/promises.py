@@ -65,7 +65,7 @@ def every_upload_ends_once(run: Run, evidence: Evidence) -> Finding:
     finding.figures = [
         f"{len(run.uploads)} uploads of {len({u.key for u in run.uploads})} keys: {_counted(states)}",
         f"why not enhanced: {_counted(codes)}",
-        f"executions stopped by the owner: {run.aborted}",
+        f"executions stopped by the owner: {run.aborted}, of them while they delivered: {_delivered_too(evidence)}",
     ]
     return finding
 
@@ -87,10 +87,16 @@ def _ends_badly(upload: Upload, row: Json, evidence: Evidence) -> Iterator[str]:
         elif row["output"]["version_id"] not in {output.version_id for output in outputs}:
             yield "its row names another object version than the one in the output bucket"
         return
-    if outputs:
-        yield f"{status}, but there is a photo in the output bucket"
-    if status not in {report["status"] for report in evidence.reports.get(upload.version_id, [])}:
+    reports = [one for one in evidence.reports.get(upload.version_id, []) if one["status"] == status]
+    if not reports:
         yield f"{status}, but no report says so"
+    if outputs and not any("the photo is in the output bucket" in report["what_to_do"] for report in reports):
+        yield f"{status} ({row['outcome']['code']}), but there is a photo in the output bucket, and no report says so"
+
+
+def _delivered_too(evidence: Evidence) -> int:
+    failed = [row for row in evidence.rows.values() if row["status"] == "failed"]
+    return sum(bool(evidence.outputs.get(row["sk"])) for row in failed)
 
 
 def nothing_is_paid_for_twice(run: Run, evidence: Evidence) -> Finding:

@@ -44,6 +44,7 @@ def echo(connection: socket.socket) -> None:
 
 
 def reset(connection: socket.socket) -> None:
+    connection.recv(100)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
