@@ -14,8 +14,9 @@ MAX_UPLOAD_BYTES = 8_000_000
 
 @pytest.fixture(scope="package")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """The whole system, with the stack's own defaults but for what would take long."""
-    with sandbox({"Resolution": "1K", "MaxUploadBytes": str(MAX_UPLOAD_BYTES)}) as running:
+    """The whole system in real time, with small results and short tasks."""
+    parameters = {"Resolution": "1K", "MaxUploadBytes": str(MAX_UPLOAD_BYTES)}
+    with sandbox(parameters, enhancer_arguments=["--task-seconds", "0.2"]) as running:
         yield Pipeline(running, tmp_path_factory.mktemp("e2e"))
 
 

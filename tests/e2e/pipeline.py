@@ -70,6 +70,13 @@ class Pipeline:
         answer = self.aws("s3api", "put-object", *target, "--body", str(self._file(body)), *more)
         return Upload(key, answer["VersionId"])
 
+    def drop_into(self, trouble: Mapping[str, list[Any]], key: str, body: bytes, *statuses: str) -> Upload:
+        """Puts one object that meets what is planned (see `plan`), until the ledger says one of these of it."""
+        self.plan(**trouble)
+        upload = self.drop(key, body)
+        self.wait_for_status(upload, *statuses)
+        return upload
+
     def drop_all(self, bodies: Mapping[str, bytes]) -> dict[str, Upload]:
         """Puts many objects, several at a time."""
         with ThreadPoolExecutor(AT_ONCE) as workers:
@@ -223,7 +230,7 @@ class Pipeline:
 
     # ---------------------------------------------------------------- the enhancer's handles
 
-    def plan(self, **routes: list[Json | None]) -> None:
+    def plan(self, **routes: list[Any]) -> None:
         """What the next calls and tasks meet, one entry each; fair weather after that."""
         plan = {route: {"sequence": sequence} for route, sequence in routes.items()}
         requests.put(f"{self._enhancer}/_sandbox/faults", json=plan, timeout=WAIT_SECONDS).raise_for_status()

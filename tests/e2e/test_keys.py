@@ -41,7 +41,7 @@ OTHERWISE = {
 }
 KEYS = [*IN_A_FOLDER, *ONE_BY_ONE, *OTHERWISE]
 # Each photo has a height of its own, by which its result is known.
-HEIGHTS = {key: 32 + place for place, key in enumerate(KEYS)}
+HEIGHTS = {key: 8 + place for place, key in enumerate(KEYS)}
 WIDTH = 96
 
 

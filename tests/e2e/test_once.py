@@ -43,11 +43,10 @@ def dropped(pipeline: Pipeline, events: Listener) -> Dropped:
 
 def _drop_two(pipeline: Pipeline, key: str, *seconds: int) -> Pair:
     """Two uploads of one key, with tasks that last so long at least, submitted in this order."""
-    uploads = []
-    for body, lasting in zip((LANDSCAPE, PORTRAIT), seconds, strict=True):
-        pipeline.plan(task=[{"seconds": lasting}])
-        uploads.append(pipeline.drop(key, body))
-        pipeline.wait_for_status(uploads[-1], "submitted", "enhanced")
+    uploads = [
+        pipeline.drop_into({"task": [{"seconds": lasting}]}, key, body, "submitted", "enhanced")
+        for body, lasting in zip((LANDSCAPE, PORTRAIT), seconds, strict=True)
+    ]
     return Pair(*uploads)
 
 

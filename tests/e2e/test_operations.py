@@ -60,8 +60,7 @@ def test_a_stopped_execution_is_reported_and_its_photo_can_be_fetched_without_pa
 def test_an_upload_is_sent_again_once_at_the_owners_word(
     pipeline: Pipeline, key: str, fault: dict[str, list[Any]], tasks: int
 ) -> None:
-    pipeline.plan(**fault)
-    upload = pipeline.drop(key, jpeg())
+    upload = pipeline.drop_into(fault, key, jpeg(), "failed", "unknown")
     pipeline.wait([upload])
     row = pipeline.rows()[upload]
     named = {"key": key, "version-id": upload.version_id, "etag": row["etag"], "sequencer": row["sequencer"]}

@@ -1,5 +1,6 @@
 """What an enhancer in trouble does to uploads, and what is told about it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,17 +15,16 @@ REFUSED = "trouble/refused.jpg"
 BUSY = "trouble/busy.jpg"
 RACE = "trouble/race.jpg"
 BALANCE = "trouble/no money.jpg"
+Ended = Callable[[str], Upload]
 BACK = "sent to the back of the queue"
 
 
 @pytest.fixture(scope="module")
 def uploads(pipeline: Pipeline, events: Listener) -> dict[str, Upload]:
-    """One upload at a time meets its own trouble; then all are waited for."""
+    """One upload at a time meets its own trouble. How it ends is for its tests to wait for."""
 
     def meet(key: str, *statuses: str, **routes: list[Any]) -> None:
-        pipeline.plan(**routes)
-        dropped[key] = pipeline.drop(key, jpeg())
-        pipeline.wait_for_status(dropped[key], *statuses)
+        dropped[key] = pipeline.drop_into(routes, key, jpeg(), *statuses)
 
     dropped: dict[str, Upload] = {}
     meet(RETRIED, "submitted", "retrying", task=[{"end": "failed", "code": "service_error", "seconds": 0}])
@@ -41,7 +41,6 @@ def uploads(pipeline: Pipeline, events: Listener) -> dict[str, Upload]:
     pipeline.until(lambda: pipeline.submit_log(dropped[AMBIGUOUS], "settled")[1:], "submit has taken the copy")
     pipeline.wait_for_status(dropped[RETRIED], "submitted", "enhanced")
     dropped[BALANCE] = _drop_without_balance(pipeline)
-    pipeline.wait(dropped.values())
     return dropped
 
 
@@ -70,80 +69,116 @@ def _execution(pipeline: Pipeline, upload: Upload) -> Json:
     return described
 
 
+@pytest.fixture
+def ended(pipeline: Pipeline, uploads: dict[str, Upload]) -> Ended:
+    """An upload by its key, once it has ended."""
+
+    def wait(key: str) -> Upload:
+        pipeline.wait([uploads[key]])
+        return uploads[key]
+
+    return wait
+
+
 def test_a_failed_task_is_reported_and_its_execution_fails_with_the_same_words(
-    pipeline: Pipeline, uploads: dict[str, Upload]
+    pipeline: Pipeline, ended: Ended
 ) -> None:
+    upload = ended(POLICY)
     report = pipeline.report(POLICY)
-    (task,) = pipeline.tasks(uploads[POLICY])
+    (task,) = pipeline.tasks(upload)
     assert (report["status"], report["code"]) == ("failed", "content_policy_violation")
     assert report["may_have_cost_money"] is True
     assert report["task_id"] == task["id"]
     assert "the fault plan says so" in report["what_happened"]
-    assert pipeline.rows()[uploads[POLICY]]["status"] == "failed"
-    execution = _execution(pipeline, uploads[POLICY])
+    assert pipeline.rows()[upload]["status"] == "failed"
+    execution = _execution(pipeline, upload)
     assert (execution["status"], execution["error"]) == ("FAILED", "content_policy_violation")
     assert execution["cause"] == f"{report['what_happened']} {report['what_to_do']}"
     assert pipeline.keys(POLICY) == []
 
 
-def test_a_task_that_failed_for_a_passing_reason_is_followed_by_another(
-    pipeline: Pipeline, uploads: dict[str, Upload], events: Listener
-) -> None:
-    pipeline.enhanced(uploads[RETRIED], attempt=2)
-    assert [task["status"] for task in pipeline.tasks(uploads[RETRIED])] == ["failed", "completed"]
-    assert events.about(uploads[RETRIED], "Photo Not Enhanced") == []
-
-
-def test_a_submit_without_an_answer_is_never_sent_again(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
-    assert len(pipeline.tasks(uploads[AMBIGUOUS])) == 1
-    row, report = pipeline.rows()[uploads[AMBIGUOUS]], pipeline.report(AMBIGUOUS)
+def test_a_submit_without_an_answer_is_never_sent_again(pipeline: Pipeline, ended: Ended) -> None:
+    upload = ended(AMBIGUOUS)
+    assert len(pipeline.tasks(upload)) == 1
+    row, report = pipeline.rows()[upload], pipeline.report(AMBIGUOUS)
     assert row["status"] == report["status"] == "unknown"
     assert "task_id" not in row
     assert report["task_id"] is None
     assert report["may_have_cost_money"] is True
     assert "Nobody can tell whether a task was created and paid for." in report["what_happened"]
     assert "vendor's account" in report["what_to_do"]
-    execution = _execution(pipeline, uploads[AMBIGUOUS])
+    execution = _execution(pipeline, upload)
     assert (execution["status"], execution["error"]) == ("FAILED", "ambiguous_submit")
     assert execution["cause"] == f"{report['what_happened']} {report['what_to_do']}"
 
 
-def test_a_photo_that_the_enhancer_refuses_is_rejected(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+def test_a_photo_that_the_enhancer_refuses_is_rejected(pipeline: Pipeline, ended: Ended) -> None:
+    upload = ended(REFUSED)
     report = pipeline.report(REFUSED)
     assert (report["status"], report["code"]) == ("rejected", "invalid_file_type")
     assert report["may_have_cost_money"] is False
-    assert pipeline.tasks(uploads[REFUSED]) == []
-    assert _execution(pipeline, uploads[REFUSED])["status"] == "SUCCEEDED"
+    assert pipeline.tasks(upload) == []
+    assert _execution(pipeline, upload)["status"] == "SUCCEEDED"
 
 
-def test_an_upload_waits_for_a_vendor_in_trouble(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
-    pipeline.enhanced(uploads[BUSY])
-    expected = ["rate_limit_error", "service_unavailable_error", "no_compatible_channel"]
-    assert _reasons(pipeline, uploads[BUSY]) == expected
+@pytest.mark.parametrize("key", [POLICY, AMBIGUOUS, REFUSED])
+def test_other_programs_hear_of_a_photo_that_was_not_enhanced(
+    pipeline: Pipeline, ended: Ended, events: Listener, key: str
+) -> None:
+    upload = ended(key)
+    row, report = pipeline.rows()[upload], pipeline.report(key)
+    (event,) = events.about(upload, "Photo Not Enhanced")
+    assert event["source"] == "lumendrop"
+    assert event["detail"] == {
+        "upload": _named(row),
+        "attempt": 1,
+        "task_id": report["task_id"],
+        "options": report["options"],
+        "outcome": {
+            "status": report["status"],
+            "code": report["code"],
+            "message": report["what_happened"],
+            "advice": report["what_to_do"],
+            "may_have_cost": report["may_have_cost_money"],
+        },
+        "report": {"bucket": pipeline.outputs["OutputBucketName"], "key": f"errors/{key}.json"},
+    }
+    assert events.about(upload, "Photo Enhanced") == []
 
 
-def test_an_upload_waits_for_the_balance(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
-    pipeline.enhanced(uploads[BALANCE])
-    assert _reasons(pipeline, uploads[BALANCE]) == ["insufficient_quota"]
+def test_a_task_that_failed_for_a_passing_reason_is_followed_by_another(
+    pipeline: Pipeline, ended: Ended, events: Listener
+) -> None:
+    upload = ended(RETRIED)
+    pipeline.enhanced(upload, attempt=2)
+    assert [task["status"] for task in pipeline.tasks(upload)] == ["failed", "completed"]
+    assert events.about(upload, "Photo Not Enhanced") == []
 
 
-def test_a_task_completed_without_results_is_asked_for_again(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
-    pipeline.enhanced(uploads[RACE])
-    events = pipeline.history(pipeline.executions()[uploads[RACE]][0])
+def test_an_upload_waits_for_a_vendor_in_trouble(pipeline: Pipeline, ended: Ended) -> None:
+    upload = ended(BUSY)
+    pipeline.enhanced(upload)
+    assert _reasons(pipeline, upload) == ["rate_limit_error", "service_unavailable_error", "no_compatible_channel"]
+
+
+def test_a_task_completed_without_results_is_asked_for_again(pipeline: Pipeline, ended: Ended) -> None:
+    upload = ended(RACE)
+    pipeline.enhanced(upload)
+    events = pipeline.history(pipeline.executions()[upload][0])
     entered = [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
     assert entered.count("CheckStatus") == 2
     assert entered.count("Deliver") == 1
 
 
-def test_only_what_did_not_work_out_is_reported(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
-    reported = {f"errors/{key}.json" for key in (POLICY, AMBIGUOUS, REFUSED)}
-    assert set(pipeline.keys("errors/trouble/")) == reported
+def test_an_upload_waits_for_the_balance(pipeline: Pipeline, ended: Ended) -> None:
+    upload = ended(BALANCE)
+    pipeline.enhanced(upload)
+    assert _reasons(pipeline, upload) == ["insufficient_quota"]
 
 
-def test_other_programs_hear_of_an_enhanced_photo(
-    pipeline: Pipeline, uploads: dict[str, Upload], events: Listener
-) -> None:
-    upload, row = uploads[BALANCE], pipeline.rows()[uploads[BALANCE]]
+def test_other_programs_hear_of_an_enhanced_photo(pipeline: Pipeline, ended: Ended, events: Listener) -> None:
+    upload = ended(BALANCE)
+    row = pipeline.rows()[upload]
     (event,) = events.about(upload, "Photo Enhanced")
     assert event["source"] == "lumendrop"
     assert event["detail"] == {
@@ -162,28 +197,10 @@ def test_other_programs_hear_of_an_enhanced_photo(
     assert events.about(upload, "Photo Not Enhanced") == []
 
 
-@pytest.mark.parametrize("key", [POLICY, AMBIGUOUS, REFUSED])
-def test_other_programs_hear_of_a_photo_that_was_not_enhanced(
-    pipeline: Pipeline, uploads: dict[str, Upload], events: Listener, key: str
-) -> None:
-    upload, row, report = uploads[key], pipeline.rows()[uploads[key]], pipeline.report(key)
-    (event,) = events.about(upload, "Photo Not Enhanced")
-    assert event["source"] == "lumendrop"
-    assert event["detail"] == {
-        "upload": _named(row),
-        "attempt": 1,
-        "task_id": report["task_id"],
-        "options": report["options"],
-        "outcome": {
-            "status": report["status"],
-            "code": report["code"],
-            "message": report["what_happened"],
-            "advice": report["what_to_do"],
-            "may_have_cost": report["may_have_cost_money"],
-        },
-        "report": {"bucket": pipeline.outputs["OutputBucketName"], "key": f"errors/{key}.json"},
-    }
-    assert events.about(upload, "Photo Enhanced") == []
+def test_only_what_did_not_work_out_is_reported(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    pipeline.wait(uploads.values())
+    reported = {f"errors/{key}.json" for key in (POLICY, AMBIGUOUS, REFUSED)}
+    assert set(pipeline.keys("errors/trouble/")) == reported
 
 
 def _named(row: Json) -> Json:

@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -11,6 +11,7 @@ from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import FUNCTIONS, Json, Listener, Pipeline, Upload
 
 PREFIX = "secrets/"
+REFUSED, FAILED, ASTRAY, WAITING = (f"{PREFIX}{name}.jpg" for name in ("refused", "failed", "astray", "waiting"))
 SIGNED = re.compile("x-amz-|signature|credential=", re.IGNORECASE)
 
 
@@ -26,13 +27,16 @@ class Traces(NamedTuple):
 @pytest.fixture(scope="module")
 def traces(pipeline: Pipeline, events: Listener, tmp_path_factory: pytest.TempPathFactory) -> Traces:
     """Of all that this run has dropped so far, and of some more for which the enhancer quotes what it was sent."""
+    refusal = {"kind": "http", "status": 422, "quotes": True}
+    failure = {"end": "failed", "code": "unknown_error", "seconds": 0, "quotes": True}
+    astray = {"kind": "redirect", "to": "ftp://127.0.0.1/result.jpg?X-Amz-Signature=0123456789abcdef"}
     dropped = [
-        _drop(pipeline, "astray.jpg", result=[{"kind": "redirect", "to": "ftp://127.0.0.1/?X-Amz-Signature=0123abcd"}]),
-        _drop(pipeline, "failed.jpg", task=[{"end": "failed", "code": "unknown_error", "seconds": 0, "quotes": True}]),
-        _drop(pipeline, "rejected.jpg", submit=[{"kind": "http", "status": 422, "quotes": True}]),
+        pipeline.drop_into({"submit": [refusal]}, REFUSED, jpeg(), "rejected"),
+        pipeline.drop_into({"task": [failure]}, FAILED, jpeg(), "submitted", "failed"),
+        pipeline.drop_into({"result": [astray]}, ASTRAY, jpeg(), "failed"),
     ]
     waiting, messages = _drop_to_wait(pipeline, tmp_path_factory.mktemp("invoke"))
-    pipeline.wait([waiting])
+    pipeline.wait([waiting, *dropped])
     executions = [one for several in pipeline.executions().values() for one in several]
     found = {f"log of {function}": pipeline.cloud.logs(function) for function in FUNCTIONS}
     found["executions"] = _text([pipeline.history(one) for one in executions])
@@ -46,19 +50,11 @@ def traces(pipeline: Pipeline, events: Listener, tmp_path_factory: pytest.TempPa
     return Traces(found, pipeline.rows()[waiting]["task_id"], api_key, links)
 
 
-def _drop(pipeline: Pipeline, name: str, **routes: list[Any]) -> Upload:
-    """An upload that ends after it has met this."""
-    pipeline.plan(**routes)
-    upload = pipeline.drop(PREFIX + name, jpeg())
-    pipeline.wait([upload])
-    return upload
-
-
 def _drop_to_wait(pipeline: Pipeline, folder: Path) -> tuple[Upload, list[Json]]:
     """An upload that has to wait, and the queue's messages meanwhile: S3's, and the one submit sends to the back."""
     event, answer = folder / "event.json", folder / "answer.json"
     with pipeline.stopped():
-        upload = pipeline.drop(f"{PREFIX}waiting.jpg", jpeg())
+        upload = pipeline.drop(WAITING, jpeg())
         body = next(one["Body"] for one in _messages(pipeline) if upload.key in one["Body"])
         event.write_text(json.dumps({"Records": [{"messageId": "by hand", "body": body}]}))
         pipeline.plan(submit=[{"kind": "http", "status": 429, "retry_after": 1, "quotes": True}])
@@ -98,8 +94,8 @@ def test_there_are_traces_and_secrets(traces: Traces) -> None:
 
 
 def test_what_the_enhancer_quotes_is_blacked_out(pipeline: Pipeline, traces: Traces) -> None:
-    assert "?[redacted]" in pipeline.report(f"{PREFIX}failed.jpg")["what_happened"]
-    assert "Bearer [key]" in pipeline.report(f"{PREFIX}rejected.jpg")["what_happened"]
+    assert "?[redacted]" in pipeline.report(FAILED)["what_happened"]
+    assert "Bearer [key]" in pipeline.report(REFUSED)["what_happened"]
     assert "Bearer [key]" in traces.found["log of SubmitFunction"]
 
 
