@@ -5,6 +5,7 @@ Everything by chance, but from seeded streams, one for each kind; and every faul
 
 import io
 import json
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -80,7 +81,8 @@ _BROKEN = {
     "secretsmanager": _Trouble("500 Internal Server Error", "InternalServiceError"),
 }
 SERVICES = tuple(_THROTTLED)
-"""Every service that `Plan.throttles` and `Plan.lost_answers` know."""
+"""Every service that `Plan.throttles`, `Plan.lost_answers` and `Plan.slow` know."""
+SLOW_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ class Plan:
 
     `duplicates`: S3's events that come twice. `late_seconds`: each comes up to so much later, by the clock.
     `kills`: by the names in KILLS. `throttles`: calls refused, `lost_answers`: calls carried out and answered with an
-    error, both by service. `doomed`: `submit` is killed whenever it looks at an upload whose key starts with this.
+    error, `slow`: calls that take up to SLOW_SECONDS longer, all by service. `doomed`: `submit` is killed whenever it
+    looks at an upload whose key starts with this.
     """
 
     seed: int = 0
@@ -113,6 +116,7 @@ class Plan:
     kills: Mapping[str, float] = field(default_factory=dict)
     throttles: Mapping[str, float] = field(default_factory=dict)
     lost_answers: Mapping[str, float] = field(default_factory=dict)
+    slow: Mapping[str, float] = field(default_factory=dict)
     doomed: str = ""
 
 
@@ -182,6 +186,8 @@ class Faults:
                 return app(environ, start_response)
             if call.service != "s3":
                 self._listen(call, environ)
+            if self._strikes(f"{call.service} slow", self.plan.slow.get(call.service, 0)):
+                time.sleep(self._chance("how slow").uniform(0, SLOW_SECONDS))
             function, invocation = self._running.get(unquote(environ.get("HTTP_X_AMZN_TRACE_ID", "")), ("", None))
             if invocation and (answer := self._killed(function, invocation, call, app, environ)):
                 return answer(environ, start_response)

@@ -10,6 +10,8 @@ import time
 from tests.chaos import suite
 from tests.chaos.promises import Finding
 
+PARTS = ("storm", "relapses", "balance", "daily-limit")
+
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
@@ -17,6 +19,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds, one after the other (default 1)")
     parser.add_argument("--uploads", type=int, default=500, help="uploads in bad weather (default 500)")
     parser.add_argument("--keys", type=int, default=400, help="keys that they go to (default 400)")
+    parser.add_argument("--only", choices=PARTS, help="one part of the suite (default all)")
     parser.add_argument("--patience", type=int, default=1200, help="real seconds until a run must be quiet")
     return parser.parse_args()
 
@@ -30,14 +33,23 @@ def main() -> int:
     for seed in range(arguments.seed, arguments.seed + arguments.seeds):
         begun = time.monotonic()
         print(f"seed {seed}", flush=True)
-        findings = suite.storm(seed, arguments.uploads, arguments.keys, arguments.patience)
-        findings += suite.balance(seed, arguments.uploads // 10, arguments.patience)
-        findings += suite.daily_limit(seed, arguments.uploads // 10, arguments.uploads // 25, arguments.patience)
-        kept = [_print(finding) for finding in findings]
+        parts = [arguments.only] if arguments.only else PARTS
+        kept = [_print(finding) for part in parts for finding in _findings(part, seed, arguments)]
         failed += [] if all(kept) else [seed]
         print(f"seed {seed}: {'kept' if all(kept) else 'BROKEN'} in {time.monotonic() - begun:.0f} s\n", flush=True)
     print(f"{arguments.seeds - len(failed)} of {arguments.seeds} seeds kept every promise")
     return 1 if failed else 0
+
+
+def _findings(part: str, seed: int, arguments: argparse.Namespace) -> list[Finding]:
+    few, patience = arguments.uploads // 10, arguments.patience
+    if part == "storm":
+        return suite.storm(seed, arguments.uploads, arguments.keys, patience)
+    if part == "relapses":
+        return suite.relapses(seed, few, patience)
+    if part == "balance":
+        return suite.balance(seed, few, patience)
+    return suite.daily_limit(seed, few, few * 2 // 5, patience)
 
 
 def _print(finding: Finding) -> bool:

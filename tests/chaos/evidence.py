@@ -33,7 +33,8 @@ class Evidence:
     """Everything seen, by the version id of the upload that it is about.
 
     `rows` are the ledger's; `days` its counters; `dead` what is in the dead-letter queue, as often as it is there;
-    `texts` every text that could hold a secret, by where it was found.
+    `executions` the attempts that had one started by `submit`, as often as they had; `texts` every text that could hold
+    a secret, by where it was found.
     """
 
     rows: dict[str, Json] = field(default_factory=dict)
@@ -44,6 +45,7 @@ class Evidence:
     submits: dict[str, list[Json]] = field(default_factory=lambda: defaultdict(list))
     used: int = 0
     dead: list[str] = field(default_factory=list)
+    executions: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     texts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
@@ -120,4 +122,8 @@ def _read_histories(run: Run, evidence: Evidence) -> None:
     pages = states.get_paginator("list_executions").paginate(stateMachineArn=run.outputs["WorkflowArn"])
     for execution in (execution for page in pages for execution in page["executions"]):
         pages_of = states.get_paginator("get_execution_history").paginate(executionArn=execution["executionArn"])
-        evidence.texts["workflow history"] += [str(page["events"]) for page in pages_of]
+        histories = [page["events"] for page in pages_of]
+        evidence.texts["workflow history"] += map(str, histories)
+        began = json.loads(histories[0][0]["executionStartedEventDetails"]["input"])
+        if "upload" in began:
+            evidence.executions[began["upload"]["version_id"]].append(began["attempt"])

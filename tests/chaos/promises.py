@@ -45,6 +45,7 @@ def judged(run: Run, evidence: Evidence, key: str) -> list[Finding]:
         every_upload_ends_once(run, evidence),
         nothing_is_paid_for_twice(run, evidence),
         the_books_balance(run, evidence),
+        the_days_are_counted(evidence),
         the_newest_wins(run, evidence),
         only_crashes_are_dead(run, evidence),
         no_secret_is_told(run, evidence, key),
@@ -74,6 +75,9 @@ def _ends_badly(upload: Upload, row: Json, evidence: Evidence) -> Iterator[str]:
     if not row:
         yield "no row in the ledger"
         return
+    executions = evidence.executions[upload.version_id]
+    if len(executions) > len(set(executions)):
+        yield f"more than one execution for an attempt: {executions}"
     status = row["status"]
     if status not in FINAL or "finished_at" not in row:
         yield f"its row says {status}, and that is not its end"
@@ -123,6 +127,20 @@ def nothing_is_paid_for_twice(run: Run, evidence: Evidence) -> Finding:
         ),
         f"ambiguous submits: {ambiguous}; sent again: {len([b for b in finding.broken if 'sent again' in b])}",
     ]
+    return finding
+
+
+def the_days_are_counted(evidence: Evidence) -> Finding:
+    """The ledger's counters hold every attempt that created a task or may have, and no other."""
+    finding = Finding("6. the day's counters count what may have been paid for")
+    paid = sum(
+        len(row.get("earlier", [])) + bool(row.get("task_id") or row.get("outcome", {}).get("may_have_cost"))
+        for row in evidence.rows.values()
+    )
+    counted = sum(evidence.days.values())
+    if paid != counted:
+        finding.broken.append(f"{paid} attempts may have been paid for, {counted} are counted")
+    finding.figures = [f"{paid} attempts may have been paid for, {counted} are counted, by day: {evidence.days}"]
     return finding
 
 

@@ -1,4 +1,4 @@
-"""The suite's three parts: bad weather, an empty balance, a daily limit. Each judges a sandbox of its own."""
+"""The suite's parts: bad weather, failing tasks, an empty balance, a daily limit. Each judges a sandbox of its own."""
 
 from __future__ import annotations
 
@@ -101,7 +101,22 @@ def daily_limit(seed: int, count: int, limit: int, seconds: float) -> list[Findi
     finding.broken += promises.every_upload_ends_once(run, evidence).broken
     finding.broken += promises.nothing_is_paid_for_twice(run, evidence).broken
     finding.broken += promises.the_books_balance(run, evidence).broken
+    finding.broken += promises.the_days_are_counted(evidence).broken
     finding.figures = [f"{count} uploads, {limit} tasks a day allowed; created on each day: {tasks}"]
+    return [finding]
+
+
+def relapses(seed: int, count: int, seconds: float) -> list[Finding]:
+    """`count` uploads while most tasks fail for a passing reason."""
+    finding = Finding("2. a failed task is tried again where that may help, three tasks at most")
+    with started(Plan(seed=seed, duplicates=weather.DUPLICATES, late_seconds=weather.LATE_SECONDS)) as run:
+        run.enhancer("faults", weather.failing(seed))
+        run.drop(uploads.photos(seeded(seed), count))
+        run.settle(seconds)
+        evidence = gathered(run, dead_letters(run))
+    for judged in (promises.every_upload_ends_once(run, evidence), promises.nothing_is_paid_for_twice(run, evidence)):
+        finding.broken += judged.broken
+        finding.figures += judged.figures[:1]
     return [finding]
 
 

@@ -19,7 +19,11 @@ def kept(findings: list[Finding]) -> None:
 
 
 def test_the_promises_hold_in_bad_weather() -> None:
-    kept(suite.storm(SEED, count=30, keys=24, seconds=PATIENCE))
+    kept(suite.storm(SEED, count=24, keys=18, seconds=PATIENCE))
+
+
+def test_a_failed_task_is_tried_again_three_tasks_at_most() -> None:
+    kept(suite.relapses(SEED, count=6, seconds=PATIENCE))
 
 
 def test_an_empty_balance_loses_and_fails_nothing() -> None:

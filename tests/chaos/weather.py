@@ -14,6 +14,7 @@ DUPLICATES = 0.3
 KILL_RATE = 0.02
 THROTTLE_RATE = 0.04
 LOST_ANSWER_RATE = 0.01
+SLOW_RATE = 0.05
 # Links that lead where no result may come from: Lambda's runtime API, the cloud's metadata, a private network.
 _INSIDE = ("http://169.254.169.254/latest/meta-data/", "http://10.0.0.1/result.jpg", "http://[fd00::1]/result.jpg")
 
@@ -27,6 +28,7 @@ def functions(seed: int) -> Plan:
         kills=dict.fromkeys(KILLS, KILL_RATE),
         throttles=dict.fromkeys(SERVICES, THROTTLE_RATE),
         lost_answers=dict.fromkeys(SERVICES, LOST_ANSWER_RATE),
+        slow={"s3": SLOW_RATE, "dynamodb": SLOW_RATE},
         doomed=DOOMED,
     )
 
@@ -40,6 +42,11 @@ def enhancer(seed: int) -> Json:
         "status": {"rates": [_rate(share, fault) for share, fault in _STATUS]},
         "result": {"rates": [_rate(share, fault) for share, fault in _RESULT]},
     }
+
+
+def failing(seed: int) -> Json:
+    """A fault plan with which most tasks fail for a passing reason."""
+    return {"seed": seed, "task": {"rates": [_rate(0.6, {"end": "failed", "code": "service_unavailable"})]}}
 
 
 def _rate(share: float, fault: Json) -> Json:
@@ -108,8 +115,8 @@ _RESULT: list[tuple[float, Json]] = [
     (0.020, {"kind": "missing"}),
     (0.030, {"kind": "expired"}),
     (0.020, {"kind": "error"}),
-    (0.035, {"kind": "truncated"}),
-    (0.010, {"kind": "wrong_length"}),
+    (0.015, {"kind": "truncated"}),
+    (0.030, {"kind": "wrong_length"}),
     (0.020, {"kind": "gzip"}),
     (0.010, {"kind": "html"}),
     (0.003, {"kind": "endless"}),
