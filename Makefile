@@ -50,6 +50,19 @@ sandbox: $(VENV)/.sandbox ## Run the stack on this machine until Ctrl-C, for the
 test: $(VENV)/.tests ## Run all tests.
 	@$(BIN)/python -m pytest
 
+SEED ?= 1
+SEEDS ?= 1
+UPLOADS ?= 500
+KEYS ?= 400
+
+.PHONY: chaos
+chaos: $(VENV)/.tests ## Hold the promises while everything goes wrong, five minutes a seed: make chaos [SEED=1] [SEEDS=20] [UPLOADS=500] [KEYS=400].
+	@$(BIN)/python -m tests.chaos --seed $(SEED) --seeds $(SEEDS) --uploads $(UPLOADS) --keys $(KEYS)
+
+.PHONY: chaos-mutations
+chaos-mutations: $(VENV)/.tests ## Break each promise by one line, in a copy, and see the chaos suite fail.
+	@$(BIN)/python -m tests.chaos.mutations
+
 .PHONY: check
 check: $(VENV)/.tests ## Lint, types, template checks.
 	@$(BIN)/ruff check .
