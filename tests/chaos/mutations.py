@@ -31,6 +31,7 @@ TEMPLATE = "template.yaml"
 STORM = ("--only", "storm", "--uploads", "80", "--keys", "60")
 CROWD = ("--only", "storm", "--uploads", "80", "--keys", "6")
 RELAPSES = ("--only", "relapses", "--uploads", "120")
+SECOND_CHANCES = ("--only", "second-chances", "--uploads", "120")
 BALANCE = ("--only", "balance", "--uploads", "300")
 DAILY_LIMIT = ("--only", "daily-limit", "--uploads", "150")
 
@@ -83,6 +84,14 @@ MUTATIONS = (
         "$poll.retryable and $attempt < 3 %}",
         "$poll.retryable and $attempt < 30 %}",
         RELAPSES,
+    ),
+    Mutation(
+        "an ambiguous submit is sent again without end",
+        "paid once",
+        SUBMIT,
+        ' == "retry" and all(one.task_id for one in row.earlier):',
+        ' == "retry":',
+        SECOND_CHANCES,
     ),
     Mutation(
         "an execution's name is new each time",

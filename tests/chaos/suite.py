@@ -1,4 +1,4 @@
-"""The suite's parts: bad weather, failing tasks, an empty balance, a daily limit. Each judges a sandbox of its own."""
+"""The suite's parts. Each has a sandbox of its own, and judges what came of it."""
 
 from __future__ import annotations
 
@@ -117,6 +117,23 @@ def relapses(seed: int, count: int, seconds: float) -> list[Finding]:
     for judged in (promises.every_upload_ends_once(run, evidence), promises.nothing_is_paid_for_twice(run, evidence)):
         finding.broken += judged.broken
         finding.figures += judged.figures[:1]
+    return [finding]
+
+
+def second_chances(seed: int, count: int, seconds: float) -> list[Finding]:
+    """`count` uploads while half of the submits are ambiguous, and the owner wants those sent again."""
+    finding = Finding("2. with AmbiguousSubmit: retry, an ambiguous submit is sent again, once")
+    plan = Plan(seed=seed, duplicates=weather.DUPLICATES, late_seconds=weather.LATE_SECONDS)
+    with started(plan, {"AmbiguousSubmit": "retry"}) as run:
+        run.enhancer("faults", weather.ambiguous(seed))
+        run.drop(uploads.photos(seeded(seed), count))
+        run.settle(seconds)
+        evidence = gathered(run, dead_letters(run))
+    answers = Counter("".join("?" if one["fault"] else "+" for one in calls) for calls in evidence.submits.values())
+    finding.broken += [f"submits went {answer}" for answer in answers if answer not in ("+", "?+", "??")]
+    for judged in (promises.every_upload_ends_once(run, evidence), promises.the_days_are_counted(evidence)):
+        finding.broken += judged.broken
+    finding.figures = [f"uploads by their submits (+ answered, ? ambiguous): {dict(sorted(answers.items()))}"]
     return [finding]
 
 

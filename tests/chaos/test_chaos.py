@@ -26,6 +26,10 @@ def test_a_failed_task_is_tried_again_three_tasks_at_most() -> None:
     kept(suite.relapses(SEED, count=6, seconds=PATIENCE))
 
 
+def test_an_ambiguous_submit_is_sent_again_once_where_the_owner_wants_it() -> None:
+    kept(suite.second_chances(SEED, count=8, seconds=PATIENCE))
+
+
 def test_an_empty_balance_loses_and_fails_nothing() -> None:
     kept(suite.balance(SEED, count=9, seconds=PATIENCE))
 

@@ -49,6 +49,12 @@ def failing(seed: int) -> Json:
     return {"seed": seed, "task": {"rates": [_rate(0.6, {"end": "failed", "code": "service_unavailable"})]}}
 
 
+def ambiguous(seed: int) -> Json:
+    """A fault plan with which nobody can tell of half of the submits whether a task was created."""
+    faults = [_http(500), _http(500, created=True), _RESET, _RESET | {"created": True}]
+    return {"seed": seed, "submit": {"rates": [_rate(0.125, fault) for fault in faults]}}
+
+
 def _rate(share: float, fault: Json) -> Json:
     return {"rate": share, "fault": fault}
 
