@@ -7,13 +7,13 @@ from tests.workflow.harness import Run, Workflow, deployed
 from tests.workflow.scenarios import SCENARIOS
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def workflow() -> Iterator[Workflow]:
     with deployed() as workflow:
         yield workflow
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ran(workflow: Workflow) -> Callable[[str], Run]:
     """The execution of a scenario, which runs once however many tests look at it."""
     return cache(lambda name: SCENARIOS[name].run(workflow))

@@ -1,0 +1,1 @@
+"""The workflow, executed. A package, so that its stack ends with its last test."""
