@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from sandbox.start import ROOT
 from tests.e2e.pipeline import Pipeline
 

@@ -39,7 +39,7 @@ def rounds(run: Run) -> Iterator[int]:
     yield from (later - earlier for earlier, later in pairwise(waits))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def most_events_a_round(ran: Ran) -> int:
     """Of all ways through the workflow; with retries of Lambda both before a look and before a delivery."""
     return max(events for name in SCENARIOS for events in rounds(ran(name)))
