@@ -1,1 +1,1 @@
-"""The pipeline from the outside. A package, so that its sandbox closes before other directories' tests begin."""
+"""The pipeline from the outside. A package, so that its sandbox closes before others open."""
