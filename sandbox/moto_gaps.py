@@ -5,6 +5,7 @@
 import contextlib
 import copy
 import json
+import re
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from jsonata.jsonata import Jsonata
+from jsonata.utils import Utils
 from moto.awslambda.models import LambdaFunction
 from moto.core.config import default_user_config
 from moto.dynamodb import models as tables
@@ -144,11 +146,11 @@ def _evaluate_jsonata(replace: Replace) -> None:
     # Moto has no evaluator of its own.
     replace(jsonata, "_eval_jsonata", _evaluated)
 
-    # Moto writes strings between quotes as they are, so a quote in a variable broke the expression; and it writes
-    # emoji as two escapes, which the evaluator does not put together again.
+    # Moto writes the variables into the expression, where a quote in a string broke it, and where they are parsed anew
+    # each time. Here they are told apart from it again.
     def declare(bindings: dict[str, Any]) -> str:
-        encoder = encoding._DateTimeEncoder(ensure_ascii=False)
-        return "".join(f"{name}:={encoder.encode(value)};" for name, value in bindings.items())
+        encoder = encoding._DateTimeEncoder()
+        return "".join(f"{_MARK}{name}={encoder.encode(value)}{_MARK}" for name, value in bindings.items())
 
     for module in (jsonata, states, variable_store):
         replace(module, "encode_jsonata_variable_declarations", declare)
@@ -175,9 +177,26 @@ def _evaluate_jsonata(replace: Replace) -> None:
     replace(intrinsic, "_DECLARATION_BY_VARIABLE_REFERENCE", supported)
 
 
+# No JSON text has this in it.
+_MARK = "\x1f"
+_DECLARED = re.compile(rf"{_MARK}\$(\w+)=(.*?){_MARK}")
+_one_evaluation_at_a_time = Lock()
+
+
+@lru_cache(maxsize=1000)
+def _parsed(expression: str) -> Jsonata:
+    return Jsonata(expression)
+
+
 def _evaluated(expression: str) -> Any:
+    values = {name: json.loads(value) for name, value in _DECLARED.findall(expression)}
+    bindings = {name: Utils.NULL_VALUE if value is None else value for name, value in values.items()}
     try:
-        return Jsonata(expression).evaluate(None)
+        with _one_evaluation_at_a_time:
+            parsed = _parsed(_DECLARED.sub("", expression))
+            # Its functions ask for the evaluator of their thread.
+            Jsonata.CURRENT.jsonata = parsed
+            return parsed.evaluate(None, bindings)
     except Exception as error:
         # The evaluator lets through whatever Python raises on a wrong type or value.
         raise JSONataException(type(error).__name__, str(error)) from error
