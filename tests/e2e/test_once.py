@@ -8,6 +8,7 @@ from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Listener, Pipeline, Upload
 
 COPIES = 10
+SLOW_SECONDS = 15  # enough for a newer upload to be dropped and delivered meanwhile, on a busy machine too
 LANDSCAPE, PORTRAIT = jpeg(96, 64), jpeg(64, 96)
 
 
@@ -30,7 +31,7 @@ class Dropped(NamedTuple):
 
 @pytest.fixture(scope="module")
 def dropped(pipeline: Pipeline, events: Listener) -> Dropped:
-    older_is_slow = _drop_two(pipeline, "once/older is slow.jpg", 6, 0)
+    older_is_slow = _drop_two(pipeline, "once/older is slow.jpg", SLOW_SECONDS, 0)
     newer_is_slow = _drop_two(pipeline, "once/newer is slow.jpg", 0, 6)
     quick = Pair(pipeline.drop("once/quick.jpg", LANDSCAPE), pipeline.drop("once/quick.jpg", PORTRAIT))
     late_copy = pipeline.drop("once/late copy.jpg", LANDSCAPE)

@@ -32,8 +32,8 @@ def test_the_readmes_lines(pipeline: Pipeline, tmp_path: Path) -> None:
 
 
 def test_a_stopped_execution_is_reported_and_its_photo_can_be_fetched_without_paying_again(pipeline: Pipeline) -> None:
-    upload = pipeline.drop("operations/stopped.jpg", jpeg())
-    pipeline.wait_for_status(upload, "submitted")
+    slow = {"task": [{"seconds": 6}]}
+    upload = pipeline.drop_into(slow, "operations/stopped.jpg", jpeg(), "submitted")
     (execution,) = pipeline.executions()[upload]
     which = ("--execution-arn", execution["executionArn"])
     pipeline.aws("stepfunctions", "stop-execution", *which)
