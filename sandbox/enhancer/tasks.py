@@ -48,7 +48,10 @@ class Order:
     @property
     def image(self) -> Json:
         """Which photo it is: the URL's path, and the version it asks for. Without its signature."""
-        url = urlsplit(self.image_url)
+        try:
+            url = urlsplit(self.image_url)
+        except ValueError:  # such as http://[; the task will fail for it
+            return {"image": "", "version_id": ""}
         return {"image": url.path, "version_id": parse_qs(url.query).get("versionId", [""])[0]}
 
     def options(self) -> Json:

@@ -178,6 +178,7 @@ def test_a_bucket_in_the_host_name_is_fetched_from_loopback(enhancer: Enhancer, 
         "https://127.0.0.1:1/a.jpg",
         "http://192.0.2.1/a.jpg",
         "http://photos.example/a.jpg",
+        "http://[/a.jpg",
     ],
 )
 def test_a_url_that_cannot_be_fetched_fails_the_task(enhancer: Enhancer, url: str) -> None:
