@@ -11,7 +11,7 @@ from tests.chaos import suite
 from tests.chaos.promises import Finding
 from tests.chaos.run import NeverQuiet
 
-PARTS = ("storm", "relapses", "second-chances", "balance", "daily-limit")
+PARTS = ("storm", "relapses", "second-chances", "rivals", "balance", "daily-limit")
 
 
 def _arguments() -> argparse.Namespace:
@@ -57,6 +57,8 @@ def _judged(part: str, seed: int, arguments: argparse.Namespace) -> list[Finding
         return suite.relapses(seed, few, patience)
     if part == "second-chances":
         return suite.second_chances(seed, few, patience)
+    if part == "rivals":
+        return suite.rivals(seed, few, patience)
     if part == "balance":
         return suite.balance(seed, few, patience)
     return suite.daily_limit(seed, few, few * 2 // 5, patience)

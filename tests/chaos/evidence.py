@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +19,15 @@ _REPORTS = "errors/"
 
 @dataclass(frozen=True)
 class Output:
-    """An object version of the output bucket that is no report; `decodes` says whether it is a whole image."""
+    """An object version of the output bucket that is no report.
+
+    `decodes` says whether it is a whole image, `place` how many versions of its key were written after it.
+    """
 
     key: str
     version_id: str
     source_version_id: str
-    current: bool
+    place: int
     decodes: bool
 
 
@@ -95,6 +98,7 @@ def _read_ledger(run: Run, evidence: Evidence) -> None:
 def _read_outputs(run: Run, evidence: Evidence) -> None:
     s3, bucket = run.client("s3"), run.outputs["OutputBucketName"]
     pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
+    seen: Counter[str] = Counter()
     for version in (version for page in pages for version in page.get("Versions", [])):
         found = s3.get_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
         body = found["Body"].read()
@@ -104,7 +108,9 @@ def _read_outputs(run: Run, evidence: Evidence) -> None:
             evidence.texts["report"].append(body.decode())
             continue
         source = found["Metadata"].get("source-version-id", "")
-        output = Output(version["Key"], version["VersionId"], source, version["IsLatest"], _decodes(body))
+        # S3 lists the versions of a key from the newest to the oldest.
+        output = Output(version["Key"], version["VersionId"], source, seen[version["Key"]], _decodes(body))
+        seen[version["Key"]] += 1
         evidence.outputs[source].append(output)
         evidence.texts["metadata"].append(str(found["Metadata"]))
 

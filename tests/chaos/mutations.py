@@ -29,7 +29,7 @@ ENHANCER = "layers/lumendrop/enhancer.py"
 TEMPLATE = "template.yaml"
 
 STORM = ("--only", "storm", "--uploads", "80", "--keys", "60")
-CROWD = ("--only", "storm", "--uploads", "80", "--keys", "6")
+RIVALS = ("--only", "rivals", "--uploads", "480")
 RELAPSES = ("--only", "relapses", "--uploads", "120")
 SECOND_CHANCES = ("--only", "second-chances", "--uploads", "120")
 BALANCE = ("--only", "balance", "--uploads", "300")
@@ -163,7 +163,7 @@ MUTATIONS = (
         "layers/lumendrop/uploads.py",
         'return sequencer.upper().ljust(width, "0") > other',
         'return sequencer.upper().ljust(width, "0") < other',
-        CROWD,
+        RIVALS,
     ),
     Mutation(
         "results are written without a condition",
@@ -171,7 +171,7 @@ MUTATIONS = (
         STORAGE,
         "            **condition,\n",
         "",
-        CROWD,
+        RIVALS,
     ),
     Mutation(
         "the breaker never opens",

@@ -223,8 +223,11 @@ def the_newest_wins(run: Run, evidence: Evidence) -> Finding:
     for key, rows in keys.items():
         enhanced = [row for row in rows if row.get("status") == "enhanced"]
         several += len(enhanced) > 1
-        if enhanced and not any(output.current for output in evidence.outputs.get(enhanced[-1]["sk"], [])):
+        if enhanced and not any(output.place == 0 for output in evidence.outputs.get(enhanced[-1]["sk"], [])):
             finding.broken.append(f"{key}: its newest photo {enhanced[-1]['sk']} is not the current object")
+        written = [output.place for row in rows for output in evidence.outputs.get(row.get("sk", ""), [])]
+        if written != sorted(written, reverse=True):
+            finding.broken.append(f"{key}: an older photo was written over a newer one, at least for a while")
         last = rows.index(enhanced[-1]) if enhanced else -1
         if any(row.get("status") == "superseded" for row in rows[last + 1 :]):
             finding.broken.append(f"{key}: superseded by no newer photo")

@@ -17,6 +17,7 @@ ABORTS = 0.03
 ABORT_SECONDS = 60
 CREDITS_A_TASK = 12
 SUBMITS_AT_ONCE = 5
+UPLOADS_A_KEY = 12
 OUTAGE_PAUSE_SECONDS = 30
 BLOCKED_SECONDS = 1800
 DAY = 86_400
@@ -40,11 +41,26 @@ def storm(seed: int, count: int, keys: int, seconds: float) -> list[Finding]:
         return [_faults(run), *promises.judged(run, evidence, _key(run))]
 
 
+def rivals(seed: int, count: int, seconds: float) -> list[Finding]:
+    """`count` uploads of few keys at the same time, with an S3 that is often slow."""
+    finding = Finding("3. of uploads that race for a key, the newest wins")
+    plan = Plan(seed=seed, duplicates=weather.DUPLICATES, late_seconds=1, slow={"s3": 0.5})
+    with started(plan) as run:
+        run.drop(uploads.rivals(seeded(seed), count, max(1, count // UPLOADS_A_KEY)))
+        run.settle(seconds)
+        evidence = gathered(run, dead_letters(run))
+    for judged in (promises.the_newest_wins(run, evidence), promises.every_upload_ends_once(run, evidence)):
+        finding.broken += judged.broken
+        finding.figures += judged.figures[:1]
+    return [finding]
+
+
 def balance(seed: int, count: int, seconds: float) -> list[Finding]:
     """The balance lasts for a third of `count` uploads, is empty for half an hour, and is topped up."""
     finding = Finding("5. an empty balance loses nothing, fails nothing, and is asked about once a second at the most")
     paid = count // 3
-    plan = Plan(seed=seed, duplicates=weather.DUPLICATES, late_seconds=weather.LATE_SECONDS)
+    # All at once, so that there is somebody to ask all the time.
+    plan = Plan(seed=seed, duplicates=weather.DUPLICATES, late_seconds=1)
     with started(plan, credits=paid * CREDITS_A_TASK) as run:
         run.drop(uploads.photos(seeded(seed), count))
         empty_at = run.clock.now()

@@ -30,6 +30,10 @@ def test_an_ambiguous_submit_is_sent_again_once_where_the_owner_wants_it() -> No
     kept(suite.second_chances(SEED, count=8, seconds=PATIENCE))
 
 
+def test_the_newest_of_uploads_that_race_for_a_key_wins() -> None:
+    kept(suite.rivals(SEED, count=12, seconds=PATIENCE))
+
+
 def test_an_empty_balance_loses_and_fails_nothing() -> None:
     kept(suite.balance(SEED, count=9, seconds=PATIENCE))
 

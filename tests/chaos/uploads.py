@@ -46,6 +46,11 @@ def photos(random: Random, count: int) -> list[Drop]:
     return [Drop(f"photo {n}.jpg", _photo(random)) for n in range(count)]
 
 
+def rivals(random: Random, count: int, keys: int) -> list[Drop]:
+    """So many photos of so few keys, in turns."""
+    return [Drop(f"rival {n % keys}.jpg", _photo(random)) for n in range(count)]
+
+
 def _extension(random: Random) -> str:
     return "png" if random.random() < _TRANSPARENT else "jpg"
 
