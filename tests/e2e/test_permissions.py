@@ -11,14 +11,13 @@ from tests.e2e.pipeline import Pipeline
 @contextmanager
 def _without(pipeline: Pipeline, role: str, *actions: str) -> Iterator[None]:
     """A role (by its logical id) that may not do this for a while."""
+    iam, which = pipeline.cloud.client("iam"), {"RoleName": pipeline.cloud.resources[role], "PolicyName": "denial"}
     denial = {"Effect": "Deny", "Action": actions, "Resource": "*"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [denial]})
-    which = ("--role-name", pipeline.cloud.resources[role], "--policy-name", "denial")
-    pipeline.aws("iam", "put-role-policy", *which, "--policy-document", document)
+    iam.put_role_policy(**which, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [denial]}))
     try:
         yield
     finally:
-        pipeline.aws("iam", "delete-role-policy", *which)
+        iam.delete_role_policy(**which)
 
 
 def _denied(pipeline: Pipeline, role: str, action: str, key: str) -> bool:

@@ -63,9 +63,10 @@ def _reasons(pipeline: Pipeline, upload: Upload) -> list[str]:
 
 
 def _execution(pipeline: Pipeline, upload: Upload) -> Json:
-    """An upload's only execution, described by the CLI."""
+    """An upload's only execution, in full."""
     (execution,) = pipeline.executions()[upload]
-    described: Json = pipeline.aws("stepfunctions", "describe-execution", "--execution-arn", execution["executionArn"])
+    states = pipeline.cloud.client("stepfunctions")
+    described: Json = states.describe_execution(executionArn=execution["executionArn"])
     return described
 
 
