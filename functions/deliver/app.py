@@ -15,6 +15,7 @@ from lumendrop.downloads import Download, DownloadFailed, DownloadRefused
 from lumendrop.enhancer import MODEL, Enhancer, TaskNotFound, Unavailable
 from lumendrop.outcomes import Outcome
 from lumendrop.polling import Task
+from lumendrop.storage import Written
 from lumendrop.telemetry import count, logger, metrics
 from lumendrop.uploads import Upload
 
@@ -40,6 +41,10 @@ class Request(msgspec.Struct, frozen=True):
     task: Task
 
 
+class NotAnImage(Exception):
+    """What the link led to is no image."""
+
+
 SETTINGS = settings.read(Settings)
 S3 = clients.s3()
 ENHANCER = Enhancer(SETTINGS.api_base_url, ApiKey(clients.secretsmanager(), SETTINGS.key_secret_arn))
@@ -53,12 +58,21 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  #
     logger.append_keys(task_id=request.task.id, upload=request.upload.uri)
     try:
         return deliver(request)
-    except (DownloadFailed, TaskNotFound, Unavailable) as error:
-        count("DeliveriesWaiting")
-        logger.warning("the result can't be fetched now", extra={"said": str(error)})
-        return {"state": "waiting", "wait_seconds": RETRY_SECONDS}
-    except DownloadRefused as error:
+    except (DownloadFailed, DownloadRefused, NotAnImage, TaskNotFound, Unavailable) as error:
+        # A run before this one may have delivered the photo and ended before it could say so.
+        if written := storage.find(S3, SETTINGS.output_bucket, request.upload):
+            return enhanced(written)
+        return not_delivered(error)
+
+
+def not_delivered(error: Exception) -> dict[str, Any]:
+    if isinstance(error, DownloadRefused):
         return refused("result_refused", str(error))
+    if isinstance(error, NotAnImage):
+        return refused("result_not_an_image", str(error))
+    count("DeliveriesWaiting")
+    logger.warning("the result can't be fetched now", extra={"said": str(error)})
+    return {"state": "waiting", "wait_seconds": RETRY_SECONDS}
 
 
 def deliver(request: Request) -> dict[str, Any]:
@@ -81,12 +95,14 @@ def write(request: Request, download: Download) -> dict[str, Any]:
     with download.path.open("rb") as file:
         format_ = images.detect(file.read(images.HEAD_BYTES))
     if format_ is None:
-        return refused("result_not_an_image", "The result is not an image.")
+        raise NotAnImage("The result is not an image.")
     if not images.is_complete(download.path, format_):
         raise DownloadFailed("The result was cut short.")
     written = storage.write(S3, SETTINGS.output_bucket, request.upload, download, format_, facts(request))
-    if written is None:
-        return superseded()
+    return superseded() if written is None else enhanced(written)
+
+
+def enhanced(written: Written) -> dict[str, Any]:
     count("PhotosEnhanced")
     logger.info("delivered", extra={"bytes": written.bytes, "format": written.format})
     return {"state": "enhanced", "output": msgspec.to_builtins(written)}

@@ -28,6 +28,7 @@ JPEG = Format("jpeg", "image/jpeg", (".jpg", ".jpeg", ".jpe", ".jfif"))
 PNG = Format("png", "image/png", (".png",))
 WEBP = Format("webp", "image/webp", (".webp",))
 HEIC = Format("heic", "image/heic", (".heic", ".heif", ".hif"))
+FORMATS = (JPEG, PNG, WEBP, HEIC)
 
 
 def detect(head: bytes) -> Format | None:

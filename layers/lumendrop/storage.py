@@ -166,7 +166,7 @@ def write(
             key = _told_apart(key, upload.key, format_.extensions[0])
             continue
         if there and there["Metadata"].get("source-version-id") == upload.version_id:
-            return Written(bucket, key, there.get("VersionId", ""), there["ContentLength"], format_.name)
+            return _written(bucket, key, there, format_)
         if there and is_newer(there["Metadata"].get("sequencer", ""), upload.sequencer):
             return None
         condition = {"IfMatch": there["ETag"]} if there else {"IfNoneMatch": "*"}
@@ -178,6 +178,21 @@ def write(
             continue
         return Written(bucket, key, version_id, download.bytes, format_.name)
     raise LostRace(f"others kept writing the output key, {_WRITE_TRIES} times in a row")
+
+
+def find(client: S3Client, bucket: str, upload: Upload) -> Written | None:
+    """The enhanced photo of this upload, if a run before this one has written it, under whichever output key."""
+    for format_ in images.FORMATS:
+        key = output_key(upload.key, format_)
+        for one in (key, _told_apart(key, upload.key, format_.extensions[0])):
+            there = _head(client, bucket, one)
+            if there and there["Metadata"].get("source-version-id") == upload.version_id:
+                return _written(bucket, one, there, format_)
+    return None
+
+
+def _written(bucket: str, key: str, there: Any, format_: Format) -> Written:
+    return Written(bucket, key, there.get("VersionId", ""), there["ContentLength"], format_.name)
 
 
 def _put(

@@ -382,6 +382,31 @@ def test_a_hostile_link_is_refused_and_not_repeated(
     assert "result-token" not in str(answer) + logs.getvalue()
 
 
+@pytest.mark.parametrize(
+    "reply", [Answer(200, b"<html>Expired</html>"), Answer(302, b"", {"Location": "http://inside"}), Answer(410, b"")]
+)
+@pytest.mark.parametrize(("key", "body"), [("a.jpg", JPEG), ("a.jpg", PNG), ("a.heic", JPEG)])
+def test_what_a_run_before_delivered_is_delivered_whatever_the_link_says_now(
+    world: World, deliver: ModuleType, key: str, body: bytes, reply: Reply
+) -> None:
+    first = bring(world, deliver, request(key), body)
+
+    assert bring(world, deliver, request(key), reply) == first
+
+
+def test_what_a_run_before_delivered_under_a_key_of_its_own_is_delivered(world: World, deliver: ModuleType) -> None:
+    bring(world, deliver, request("a.heic", version_id="other"))
+    first = bring(world, deliver, request("a.heic.jpg"))
+
+    assert bring(world, deliver, request("a.heic.jpg"), b"<html>Expired</html>") == first
+
+
+def test_anothers_photo_does_not_count_as_delivered(world: World, deliver: ModuleType) -> None:
+    bring(world, deliver, request("a.jpg", version_id="other"))
+
+    assert bring(world, deliver, request("a.jpg"), b"<html>Expired</html>")["state"] == "failed"
+
+
 def test_redirects_are_followed_without_the_key(world: World, deliver: ModuleType) -> None:
     world.enhancer.on_status.append(completed())
     world.enhancer.on_result.append(Answer(302, b"", {"Location": "/b.jpg?result-token"}))
