@@ -191,14 +191,13 @@ class Faults:
             function, invocation = self._running.get(unquote(environ.get("HTTP_X_AMZN_TRACE_ID", "")), ("", None))
             if invocation and (answer := self._killed(function, invocation, call, app, environ)):
                 return answer(environ, start_response)
-            if call.operation == "StartExecution" and invocation is None:
-                # EventBridge, which repeats a call that fails for a day; here it calls once.
+            if call.operation == "ReceiveMessage" or (call.operation == "StartExecution" and invocation is None):
+                # Lambda's pollers, whose failures nobody sees; and EventBridge, which repeats for a day what it tries
+                # once here.
                 return app(environ, start_response)
             if self._strikes(f"{call.service} throttled", self.plan.throttles.get(call.service, 0)):
                 return _answer(call, _THROTTLED[call.service])(environ, start_response)
-            # A message whose receipt is lost would count as one more crash.
-            rate = self.plan.lost_answers.get(call.service, 0) if call.operation != "ReceiveMessage" else 0
-            if self._strikes(f"{call.service}'s answer lost", rate):
+            if self._strikes(f"{call.service}'s answer lost", self.plan.lost_answers.get(call.service, 0)):
                 _carried_out(app, environ)
                 return _answer(call, _BROKEN[call.service])(environ, start_response)
             return app(environ, start_response)

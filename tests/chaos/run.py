@@ -21,7 +21,7 @@ from tests.chaos.uploads import Drop
 
 Json = Any
 
-TASK_SECONDS = 0.2
+TASK_SECONDS = 0.05
 ANSWER_SECONDS = 60
 _LOOK_SECONDS = 0.003
 

@@ -63,7 +63,7 @@ def _http(status: int, **more: Any) -> Json:
     return {"kind": "http", "status": status, **more}
 
 
-_HANG: Json = {"kind": "hang", "seconds": 1.0}
+_HANG: Json = {"kind": "hang", "seconds": 0.5}
 _RESET: Json = {"kind": "reset"}
 
 _SUBMIT: list[tuple[float, Json]] = [
@@ -99,7 +99,7 @@ _TASK: list[tuple[float, Json]] = [
     (0.010, {"end": "never"}),
     (0.040, {"race_polls": 2, "race_progress": 50}),
     (0.010, {"at_submit": True}),
-    (0.010, {"seconds": 2.0}),
+    (0.010, {"seconds": 1.0}),
     (0.030, {"shape": "output"}),
     (0.030, {"shape": "strings"}),
 ]
@@ -126,7 +126,7 @@ _RESULT: list[tuple[float, Json]] = [
     (0.020, {"kind": "gzip"}),
     (0.010, {"kind": "html"}),
     (0.003, {"kind": "endless"}),
-    (0.050, {"kind": "drip", "bytes_per_second": 200_000}),
+    (0.050, {"kind": "drip", "bytes_per_second": 300_000}),
     (0.010, _HANG),
     (0.030, _RESET),
     *((0.004, {"kind": "redirect", "to": to}) for to in _INSIDE),
