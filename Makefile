@@ -89,7 +89,9 @@ LOCK := $(SAM)/bin/uv pip compile --quiet --universal --python-version 3.11 --ge
 lock: $(SAM)/.ready ## Lock the requirements anew.
 	$(LOCK) --upgrade sandbox/requirements.in -o sandbox/requirements.txt
 	$(LOCK) -c sandbox/requirements.txt layers/requirements.in -o layers/requirements.txt
-	$(LOCK) -c sandbox/requirements.txt tests/requirements.in -o tests/requirements.txt
+	$(LOCK) -c sandbox/requirements.txt cli/requirements.in -o cli/requirements.txt
+	$(LOCK) -c sandbox/requirements.txt -c cli/requirements.txt tests/requirements.in -o tests/requirements.txt
+	$(LOCK) -c tests/requirements.txt tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
 	$(LOCK) --upgrade requirements-sam.in -o requirements-sam.txt
 
 .PHONY: clean
