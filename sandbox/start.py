@@ -68,7 +68,7 @@ def sandbox(
 @contextmanager
 def _enhancer(key: str, log: Path, arguments: Sequence[str]) -> Iterator[str]:
     """Run the enhancer in a process of its own: its work takes no turns from AWS's. Gives its base URL."""
-    command = [sys.executable, "-m", "sandbox.enhancer", "--port", "0", "--api-key", key, *arguments]
+    command = [sys.executable, "-m", "sandbox.enhancer", "--port", "0", f"--api-key={key}", *arguments]
     with log.open("wb") as output:
         # A session of its own: Ctrl-C reaches this process only, which then ends the enhancer in good order.
         process = subprocess.Popen(  # noqa: S603 - this project's own module

@@ -61,7 +61,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  #
     except (DownloadFailed, DownloadRefused, NotAnImage, TaskNotFound, Unavailable) as error:
         # A run before this one may have delivered the photo and ended before it could say so.
         if written := storage.find(S3, SETTINGS.output_bucket, request.upload):
-            return enhanced(written)
+            return enhanced(request, written)
         return not_delivered(error)
 
 
@@ -99,10 +99,11 @@ def write(request: Request, download: Download) -> dict[str, Any]:
     if not images.is_complete(download.path, format_):
         raise DownloadFailed("The result was cut short.")
     written = storage.write(S3, SETTINGS.output_bucket, request.upload, download, format_, facts(request))
-    return superseded() if written is None else enhanced(written)
+    return superseded() if written is None else enhanced(request, written)
 
 
-def enhanced(written: Written) -> dict[str, Any]:
+def enhanced(request: Request, written: Written) -> dict[str, Any]:
+    storage.remove_report(S3, SETTINGS.output_bucket, request.upload)
     count("PhotosEnhanced")
     logger.info("delivered", extra={"bytes": written.bytes, "format": written.format})
     return {"state": "enhanced", "output": msgspec.to_builtins(written)}

@@ -26,6 +26,7 @@ URL_SECONDS = 3600
 _MOST_KEY_BYTES = 1024
 _MOST_METADATA_BYTES = 2048  # of all names and values together, says S3
 _MOST_SOURCE_KEY_BYTES = 1024
+_MOST_REPORT_BYTES = 65_536
 _WRITE_TRIES = 8
 _GONE = ("404", "NoSuchKey", "NoSuchVersion")
 _LOST_RACE = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", *_GONE)
@@ -47,6 +48,14 @@ class Written(msgspec.Struct, frozen=True):
     version_id: str
     bytes: int
     format: str
+
+
+class _Reported(msgspec.Struct):
+    version_id: str
+
+
+class _Report(msgspec.Struct):
+    upload: _Reported
 
 
 class LostRace(Exception):
@@ -189,6 +198,21 @@ def find(client: S3Client, bucket: str, upload: Upload) -> Written | None:
             if there and there["Metadata"].get("source-version-id") == upload.version_id:
                 return _written(bucket, one, there, format_)
     return None
+
+
+def remove_report(client: S3Client, bucket: str, upload: Upload) -> None:
+    """Removes the report about this upload, which an earlier attempt left; one about another version stays."""
+    key = report_key(upload.key)
+    try:
+        found = client.get_object(Bucket=bucket, Key=key)
+        report = msgspec.json.decode(found["Body"].read(_MOST_REPORT_BYTES), type=_Report)
+        if report.upload.version_id == upload.version_id:
+            client.delete_object(Bucket=bucket, Key=key, IfMatch=found["ETag"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _LOST_RACE:
+            raise
+    except msgspec.MsgspecError:
+        return  # an object of somebody else's
 
 
 def _written(bucket: str, key: str, there: Any, format_: Format) -> Written:

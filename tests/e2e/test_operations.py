@@ -48,6 +48,8 @@ def test_a_stopped_execution_is_reported_and_its_photo_can_be_fetched_without_pa
     pipeline.wait_for_status(upload, "enhanced")
     assert len(pipeline.tasks(upload)) == 1
     assert pipeline.result(upload.key).image.width == 1024
+    assert "outcome" not in pipeline.rows()[upload]
+    assert pipeline.keys(f"errors/{upload.key}") == []
 
 
 @pytest.mark.parametrize(
@@ -75,3 +77,4 @@ def test_an_upload_is_sent_again_once_at_the_owners_word(
     pipeline.wait_for_status(upload, "enhanced")
     assert len(pipeline.tasks(upload)) == tasks
     assert pipeline.result(key).metadata["attempt"] == "2"
+    assert pipeline.keys(f"errors/{key}") == []

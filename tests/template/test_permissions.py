@@ -39,6 +39,7 @@ CALLS = {
     "s3:ListBucket": {"get_object", "head_object"},
     "s3:ListBucketVersions": {"get_object", "head_object"},
     "s3:PutObject": {"put_object"},
+    "s3:DeleteObject": {"delete_object"},
     "sqs:SendMessage": {"send_message"},
     "dynamodb:GetItem": {"get_item"},
     "dynamodb:PutItem": {"put_item", "transact_write_items"},

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
 import pytest
 import requests
 
@@ -405,6 +406,50 @@ def test_anothers_photo_does_not_count_as_delivered(world: World, deliver: Modul
     bring(world, deliver, request("a.jpg", version_id="other"))
 
     assert bring(world, deliver, request("a.jpg"), b"<html>Expired</html>")["state"] == "failed"
+
+
+def report(world: World, version_id: str, key: str = "a.jpg") -> None:
+    body = msgspec.json.encode({"status": "unknown", "upload": {"key": key, "version_id": version_id}})
+    world.s3.put_object(Bucket=OUTPUT, Key=f"errors/{key}", Body=body)
+    world.s3.put_object(Bucket=OUTPUT, Key=f"errors/{key}.json", Body=body)
+
+
+def test_a_photo_takes_the_place_of_its_report(world: World, deliver: ModuleType) -> None:
+    report(world, "v1")
+    bring(world, deliver, request("a.jpg", version_id="v1"))
+
+    assert keys(world) == ["a.jpg", "errors/a.jpg"]
+
+
+def test_the_report_about_another_version_stays(world: World, deliver: ModuleType) -> None:
+    report(world, "v2")
+    bring(world, deliver, request("a.jpg", version_id="v1"))
+
+    assert "errors/a.jpg.json" in keys(world)
+
+
+def test_a_report_that_is_replaced_meanwhile_stays(
+    world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report(world, "v1")
+    delete = deliver.S3.delete_object
+
+    def late(**arguments: Any) -> Any:
+        report(world, "v2")
+        return delete(**arguments)
+
+    monkeypatch.setattr(deliver.S3, "delete_object", late)
+    bring(world, deliver, request("a.jpg", version_id="v1"))
+
+    assert "errors/a.jpg.json" in keys(world)
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b'{"upload": "v1"}', b" " * 200_000])
+def test_what_is_no_report_stays(world: World, deliver: ModuleType, body: bytes) -> None:
+    world.s3.put_object(Bucket=OUTPUT, Key="errors/a.jpg.json", Body=body)
+
+    assert bring(world, deliver, request("a.jpg", version_id="v1"))["state"] == "enhanced"
+    assert "errors/a.jpg.json" in keys(world)
 
 
 def test_redirects_are_followed_without_the_key(world: World, deliver: ModuleType) -> None:
