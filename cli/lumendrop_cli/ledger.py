@@ -1,0 +1,69 @@
+"""Reading the ledger: one row per upload version, as plain dictionaries. docs/architecture.md says what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from lumendrop_cli.stack import Stack
+
+Row = dict[str, Any]
+
+
+def of_key(stack: Stack, key: str) -> list[Row]:
+    """The rows of all versions of a key, newest first."""
+    query = {
+        "TableName": stack.output("LedgerTableName"),
+        "KeyConditionExpression": "pk = :pk",
+        "ExpressionAttributeValues": {":pk": {"S": f"upload#{key}"}},
+        "ConsistentRead": True,
+    }
+    pages = stack.client("dynamodb").get_paginator("query").paginate(**query)
+    rows = [_row(item) for page in pages for item in page["Items"]]
+    return sorted(rows, key=lambda row: str(row["sequencer"]).ljust(64, "0"), reverse=True)
+
+
+def of_version(stack: Stack, key: str, version_id: str) -> Row | None:
+    """The row of one version of a key, if there is one."""
+    answer = stack.client("dynamodb").get_item(
+        TableName=stack.output("LedgerTableName"),
+        Key={"pk": {"S": f"upload#{key}"}, "sk": {"S": version_id}},
+        ConsistentRead=True,
+    )
+    return _row(answer["Item"]) if "Item" in answer else None
+
+
+def where(stack: Stack, field: str, value: str) -> Iterator[Row]:
+    """All rows whose field (such as `status` or `outcome.code`) has this value. Reads the whole ledger."""
+    path = field.split(".")
+    names = {f"#{place}": name for place, name in enumerate(path)}
+    pages = (
+        stack.client("dynamodb")
+        .get_paginator("scan")
+        .paginate(
+            TableName=stack.output("LedgerTableName"),
+            FilterExpression=f"{'.'.join(names)} = :value",
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues={":value": {"S": value}},
+        )
+    )
+    yield from (_row(item) for page in pages for item in page["Items"])
+
+
+def _row(item: Any) -> Row:
+    row: Row = _plain(TypeDeserializer().deserialize({"M": item}))
+    return row
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no Decimal."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, Decimal):
+        return int(value) if value % 1 == 0 else float(value)
+    return value
