@@ -28,7 +28,7 @@ from sandbox import moto_clock, moto_gaps, resources
 from sandbox.clock import VARIABLE, Clock
 from sandbox.event_source import Poller
 from sandbox.faults import Faults
-from sandbox.permissions import Call, Permissions
+from sandbox.permissions import Call, Grant, Permissions
 from sandbox.runtime import Closed, Function, Outcome, Pool, Throttled
 from sandbox.template import Template
 from sandbox.template import load as load_template
@@ -143,6 +143,12 @@ class Cloud:
         """The permissions that roles needed so far, granted or not; `principal` is the role's logical id."""
         logical_ids = {physical: logical for logical, physical in self.resources.items()}
         return [replace(c, principal=logical_ids.get(c.principal, c.principal)) for c in list(self._permissions.calls)]
+
+    @property
+    def used(self) -> set[Grant]:
+        """The grants of roles that were of use so far; `principal` is the role's logical id."""
+        logical_ids = {physical: logical for logical, physical in self.resources.items()}
+        return {replace(g, principal=logical_ids.get(g.principal, g.principal)) for g in set(self._permissions.used)}
 
     def _open_log(self, log: Callable[[str], None] | Path | None) -> Callable[[str], None]:
         if not isinstance(log, Path):

@@ -24,7 +24,7 @@ from moto.s3.models import s3_backends
 from moto.sqs.models import sqs_backends
 from werkzeug.exceptions import NotFound
 
-from sandbox.policies import Question, Statement, allowed, statements
+from sandbox.policies import Question, Statement, actions, allowed, granting, statements
 
 # The names that requests are signed for, where botocore calls the service otherwise.
 _SERVICES = {"states": "stepfunctions", "monitoring": "cloudwatch"}
@@ -69,6 +69,15 @@ class Call:
     allowed: bool
 
 
+@dataclass(frozen=True)
+class Grant:
+    """One action, as written, of one statement (by its Sid) of one role's policies."""
+
+    principal: str
+    statement: str
+    action: str
+
+
 class _Need(NamedTuple):
     action: str
     resource: str
@@ -86,11 +95,13 @@ class _Asked(NamedTuple):
 class Permissions:
     """A WSGI application in front of moto's, and the roles it holds requests against.
 
-    `calls` keeps what roles asked for, the newest hundred thousand, each with the role's name.
+    `calls` keeps what roles asked for, the newest hundred thousand, each with the role's name; `used` every grant of a
+    role that was of use so far.
     """
 
     def __init__(self, app: App, account: str, region: str) -> None:
         self.calls: deque[Call] = deque(maxlen=100_000)
+        self.used: set[Grant] = set()
         self._app = app
         self._account = account
         self._region = region
@@ -105,9 +116,17 @@ class Permissions:
     def may(self, principal: str, action: str, resource: str, **context: str) -> bool:
         """Whether a role (by ARN) or a service may do something; asks the resource's own policy too."""
         question = Question(principal, action, resource, self._context(principal) | context)
-        answer = allowed([*self._own(principal), *self._attached(resource)], question)
-        self.calls.append(Call(principal.rpartition("/")[2], action, resource, answer))
-        return answer
+        granted = granting([*self._own(principal), *self._attached(resource)], question)
+        name = principal.rpartition("/")[2]
+        self.calls.append(Call(name, action, resource, bool(granted)))
+        # A statement of a bucket's or queue's policy has a Principal; a role's own has none.
+        self.used |= {
+            Grant(name, one["Sid"], written)
+            for one in granted
+            if "Sid" in one and "Principal" not in one
+            for written in actions(one, action)
+        }
+        return bool(granted)
 
     def trusts(self, role: str, service: str) -> bool:
         """Whether a role lets a service act as it."""

@@ -33,8 +33,18 @@ def statements(document: str | Mapping[str, Any]) -> list[Statement]:
 
 def allowed(policy: Iterable[Statement], question: Question) -> bool:
     """Whether something allows it and nothing denies it."""
-    effects = {statement["Effect"] for statement in policy if _applies(statement, question)}
-    return effects == {"Allow"}
+    return bool(granting(policy, question))
+
+
+def granting(policy: Iterable[Statement], question: Question) -> list[Statement]:
+    """The statements that allow it; none when one denies it."""
+    applying = [statement for statement in policy if _applies(statement, question)]
+    return [] if any(one["Effect"] == "Deny" for one in applying) else applying
+
+
+def actions(statement: Statement, action: str) -> list[str]:
+    """Those of a statement's actions, as written, that stand for this one."""
+    return [one for one in _texts(statement.get("Action", [])) if _like(one.lower(), action.lower())]
 
 
 def _applies(statement: Statement, question: Question) -> bool:

@@ -92,3 +92,13 @@ def test_nothing_becomes_of_what_is_no_photo(
     assert upload not in pipeline.executions()
     assert pipeline.tasks(upload) == []
     assert pipeline.keys("passed over/") == pipeline.keys("errors/passed over/") == []
+
+
+def test_an_upload_that_is_gone_when_its_turn_comes_is_reported(pipeline: Pipeline) -> None:
+    with pipeline.stopped():
+        upload = pipeline.drop("rejected/gone.jpg", jpeg())
+        version = ("--key", upload.key, "--version-id", upload.version_id)
+        pipeline.aws("s3api", "delete-object", "--bucket", pipeline.outputs["InputBucketName"], *version)
+    pipeline.wait([upload])
+    assert pipeline.report(upload.key)["code"] == "upload_gone"
+    assert pipeline.tasks(upload) == []

@@ -193,6 +193,27 @@ def test_only_functions_read_the_key(role: str) -> None:
     assert "KeySecret" not in str(statements(role))
 
 
+def statements_without_a_comment(text: str) -> list[str]:
+    """Line and Sid of each statement of a role with no comment above it."""
+    lines = text.splitlines()
+    resources = yaml.compose(text, Loader=yaml.SafeLoader).value
+    (found,) = (value for key, value in resources if key.value == "Resources")
+    return [
+        f"{statement['Sid'].start_mark.line + 1}: {statement['Sid'].value}"
+        for name, resource in found.value
+        if name.value.endswith("Role")
+        for statement in _mappings(resource)
+        if "Sid" in statement and not re.match(r" *# \w", lines[statement["Sid"].start_mark.line - 1])
+    ]
+
+
+def test_every_statement_of_a_role_says_why() -> None:
+    assert all(role.endswith("Role") for role in ROLES)
+    assert statements_without_a_comment(TEXT) == []
+    without = TEXT.replace("              # Into its own log group only.\n", "", 1)
+    assert len(statements_without_a_comment(without)) == 1
+
+
 # Wildcards, in the template's text: the reason stands where the wildcard stands.
 
 

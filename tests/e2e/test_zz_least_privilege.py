@@ -1,0 +1,78 @@
+"""Every role got all that it asked for, and used all that it has. Last by its name: it reads what the whole run did."""
+
+import copy
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sandbox.permissions import Call, Grant
+from tests.e2e.pipeline import Pipeline
+from tests.e2e.test_permissions import DENIED_ON_PURPOSE
+from tests.template.reading import as_list, translated
+
+# What no run here can use, and why it is needed all the same.
+NEVER_USED_HERE = {
+    Grant("SubmitRole", "TellGoneFromForbidden", "s3:ListBucket"): (
+        "S3's reference names it for telling 404 from 403 and leaves open whether that holds for versions too; "
+        "the sandbox asks for s3:ListBucketVersions there"
+    ),
+}
+
+
+def granted(body: dict[str, Any]) -> set[Grant]:
+    """Every action of every statement of every role in a translated template."""
+    return {
+        Grant(role, statement["Sid"], action)
+        for role, statement in _statements(body)
+        for action in as_list(statement["Action"])
+        if statement["Effect"] == "Allow"
+    }
+
+
+def _statements(body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, one in body["Resources"].items():
+        if one["Type"] == "AWS::IAM::Role":
+            for policy in one["Properties"]["Policies"]:
+                yield from ((name, statement) for statement in policy["PolicyDocument"]["Statement"])
+
+
+def never_used(body: dict[str, Any], used: set[Grant]) -> set[Grant]:
+    return granted(body) - used - set(NEVER_USED_HERE)
+
+
+def missing(body: dict[str, Any], used: set[Grant], calls: Iterable[Call]) -> set[tuple[str, str]]:
+    """(role, action) of what was refused, or would be with these policies."""
+    refused = {(call.principal, call.action) for call in calls if not call.allowed} - DENIED_ON_PURPOSE
+    return refused | {(one.principal, one.action) for one in used - granted(body)}
+
+
+def _changed(role: str, sid: str, actions: list[str]) -> dict[str, Any]:
+    """The template with other actions in one statement."""
+    body = copy.deepcopy(translated())
+    (statement,) = (one for name, one in _statements(body) if (name, one["Sid"]) == (role, sid))
+    statement["Action"] = actions
+    return body
+
+
+def test_no_role_lacks_a_permission(pipeline: Pipeline) -> None:
+    assert missing(translated(), pipeline.cloud.used, pipeline.cloud.calls) == set()
+
+
+def test_no_role_has_a_permission_that_it_never_uses(pipeline: Pipeline) -> None:
+    assert never_used(translated(), pipeline.cloud.used) == set()
+
+
+def test_what_is_said_to_be_never_used_is_granted_and_not_used(pipeline: Pipeline) -> None:
+    assert set(NEVER_USED_HERE) <= granted(translated()) - pipeline.cloud.used
+
+
+def test_a_permission_too_many_is_found(pipeline: Pipeline) -> None:
+    body = _changed("WorkflowRole", "RecordHowItEnded", ["dynamodb:UpdateItem", "dynamodb:DeleteItem"])
+    found = never_used(body, pipeline.cloud.used)
+    assert found == {Grant("WorkflowRole", "RecordHowItEnded", "dynamodb:DeleteItem")}
+
+
+def test_a_permission_too_few_is_found(pipeline: Pipeline) -> None:
+    body = _changed("SubmitRole", "KeepTheLedger", ["dynamodb:PutItem", "dynamodb:UpdateItem"])
+    assert missing(body, pipeline.cloud.used, []) == {("SubmitRole", "dynamodb:DeleteItem")}
+    refused = Call("DeliverRole", "s3:DeleteObject", "arn:aws:s3:::photos/a.jpg", allowed=False)
+    assert missing(translated(), pipeline.cloud.used, [refused]) == {("DeliverRole", "s3:DeleteObject")}
