@@ -13,7 +13,7 @@ from lumendrop.api_key import ApiKey
 from lumendrop.enhancer import RETRYABLE_CODES, Enhancer, TaskNotFound, TaskStatus, Unavailable
 from lumendrop.outcomes import Outcome
 from lumendrop.polling import Poll, Task
-from lumendrop.telemetry import count, logger, metrics
+from lumendrop.telemetry import count, following, logger, metrics
 
 _MOST_NOT_FOUND = 5
 
@@ -28,6 +28,7 @@ class Settings(msgspec.Struct, frozen=True):
 class Request(msgspec.Struct, frozen=True):
     """What the workflow hands over: the task, and what the last look found."""
 
+    correlation_id: str
     task: Task
     poll: Poll
 
@@ -36,22 +37,18 @@ SETTINGS = settings.read(Settings)
 ENHANCER = Enhancer(SETTINGS.api_base_url, ApiKey(clients.secretsmanager(), SETTINGS.key_secret_arn))
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001  # Lambda passes it
     """Returns the next `Poll`. An enhancer that can't be reached is no failed task: the answer is to wait."""
     request = msgspec.convert(event, Request)
-    count("StatusChecks")
-    poll = look(request.task, request.poll, time.time())
-    logger.info(
-        "looked at the task",
-        extra={
-            "task_id": request.task.id,
-            "state": poll.state,
-            "progress": poll.progress,
-            "polls": poll.polls,
-        },
-    )
+    with following(request.correlation_id, task_id=request.task.id):
+        count("StatusChecks")
+        poll = look(request.task, request.poll, time.time())
+        logger.info(
+            "looked at the task",
+            extra={"state": poll.state, "progress": poll.progress, "polls": poll.polls},
+        )
     answer: dict[str, Any] = msgspec.to_builtins(poll)
     return answer
 

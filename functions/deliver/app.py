@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from lumendrop.enhancer import MODEL, Enhancer, TaskNotFound, Unavailable
 from lumendrop.outcomes import Outcome
 from lumendrop.polling import Task
 from lumendrop.storage import Written
-from lumendrop.telemetry import count, logger, metrics
+from lumendrop.telemetry import count, following, logger, measure, metrics
 from lumendrop.uploads import Upload
 
 MOST_RESULT_BYTES = 256 * 1024 * 1024  # twice the raw pixels of 4,096 x 4,096 with four channels of 16 bits
@@ -35,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True):
 class Request(msgspec.Struct, frozen=True):
     """What the workflow hands over."""
 
+    correlation_id: str
     upload: Upload
     attempt: int
     options: dict[str, Any]
@@ -50,19 +53,19 @@ S3 = clients.s3()
 ENHANCER = Enhancer(SETTINGS.api_base_url, ApiKey(clients.secretsmanager(), SETTINGS.key_secret_arn))
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001  # Lambda passes it
     """Returns a `state`: `enhanced` with its `output`, `superseded` or `failed` with the `outcome`, or `waiting`."""
     request = msgspec.convert(event, Request)
-    logger.append_keys(task_id=request.task.id, upload=request.upload.uri)
-    try:
-        return deliver(request)
-    except (DownloadFailed, DownloadRefused, NotAnImage, TaskNotFound, Unavailable) as error:
-        # A run before this one may have delivered the photo and ended before it could say so.
-        if written := storage.find(S3, SETTINGS.output_bucket, request.upload):
-            return enhanced(request, written)
-        return not_delivered(error)
+    with following(request.correlation_id, task_id=request.task.id, upload=request.upload.uri):
+        try:
+            return deliver(request)
+        except (DownloadFailed, DownloadRefused, NotAnImage, TaskNotFound, Unavailable) as error:
+            # A run before this one may have delivered the photo and ended before it could say so.
+            if written := storage.find(S3, SETTINGS.output_bucket, request.upload):
+                return enhanced(request, written)
+            return not_delivered(error)
 
 
 def not_delivered(error: Exception) -> dict[str, Any]:
@@ -105,8 +108,19 @@ def write(request: Request, download: Download) -> dict[str, Any]:
 def enhanced(request: Request, written: Written) -> dict[str, Any]:
     storage.remove_report(S3, SETTINGS.output_bucket, request.upload)
     count("PhotosEnhanced")
-    logger.info("delivered", extra={"bytes": written.bytes, "format": written.format})
+    seconds = seconds_since(request.upload)
+    if seconds is not None:
+        measure("PhotoSeconds", seconds)
+    logger.info("delivered", extra={"bytes": written.bytes, "format": written.format, "seconds": seconds})
     return {"state": "enhanced", "output": msgspec.to_builtins(written)}
+
+
+def seconds_since(upload: Upload) -> float | None:
+    """How long ago S3 announced this upload; None where the message that brought it doesn't say when."""
+    try:
+        return max(0.0, time.time() - datetime.fromisoformat(upload.time).timestamp())
+    except ValueError:
+        return None
 
 
 def facts(request: Request) -> dict[str, str]:
@@ -115,7 +129,13 @@ def facts(request: Request) -> dict[str, str]:
         name.replace("_", "-"): ",".join(value) if isinstance(value, list) else str(value)
         for name, value in request.options.items()
     }
-    return {"task-id": request.task.id, "attempt": str(request.attempt), "model": MODEL, **asked}
+    return {
+        "correlation-id": request.correlation_id,
+        "task-id": request.task.id,
+        "attempt": str(request.attempt),
+        "model": MODEL,
+        **asked,
+    }
 
 
 def refused(code: str, message: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from lumendrop.enhancer import Ambiguous, Enhancer, Refused, SubmittedTask, Unav
 from lumendrop.ledger import DailyLimitReached, Ledger, Row
 from lumendrop.options import Options
 from lumendrop.outcomes import Outcome, Rejected
-from lumendrop.telemetry import count, logger, metrics
+from lumendrop.telemetry import count, follow, following, logger, metrics
 from lumendrop.upload_queue import Message
 from lumendrop.uploads import Upload
 
@@ -76,10 +76,16 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
 
 
 def take(message: Message, context: LambdaContext) -> None:
-    """Brings one upload as far as it goes now; whatever the ledger says of it then, its workflow runs."""
-    count("UploadsReceived")
+    """Reads one message; each line from there on names its upload."""
     upload = uploads.parse_event(message.body)
-    logger.append_keys(upload=upload.uri, version_id=upload.version_id)
+    with following(upload.correlation_id, upload=upload.uri, version_id=upload.version_id):
+        bring(upload, message, context)
+
+
+def bring(upload: Upload, message: Message, context: LambdaContext) -> None:
+    """Brings one upload as far as it goes now; whatever the ledger says of it then, its workflow runs."""
+    if not message.waits:
+        count("UploadsReceived")
     if reason := upload.reason_to_skip():
         count("UploadsSkipped")
         logger.info("skipped", extra={"reason": reason})
@@ -101,6 +107,7 @@ def submit(upload: Upload, message: Message, context: LambdaContext) -> Row:
     """Everything that can fail harmlessly comes before the claim, and the claim right before the POST."""
     try:
         source = storage.look(S3, upload, SETTINGS.max_upload_bytes)
+        follow(source.upload.correlation_id, upload=source.upload.uri)  # another one if its key had to be decoded
         wanted = options.read(source.metadata, DEFAULTS)
     except Rejected as rejected:
         count("UploadsRejected")
@@ -139,6 +146,8 @@ def pay(claim: Row, over: Row | None, url: str, wanted: Options, message: Messag
         return park(claim, error.message, message)
     BREAKER.close()
     count("TasksCreated")
+    if task.credits:
+        count("CreditsReserved", task.credits)
     now = int(time.time())
     return LEDGER.record(
         claim,

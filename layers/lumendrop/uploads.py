@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any
 
 import msgspec
@@ -17,7 +18,8 @@ class NotAnUploadEvent(ValueError):
 class Upload(msgspec.Struct, frozen=True):
     """One version of one object.
 
-    `key` is raw, as EventBridge carries it; `sequencer` orders the uploads of one key; `size` is in bytes.
+    `key` is raw, as EventBridge carries it; `sequencer` orders the uploads of one key; `size` is in bytes; `time` is
+    when S3 announced it, as the event says it, or empty.
     """
 
     bucket: _Text
@@ -26,6 +28,12 @@ class Upload(msgspec.Struct, frozen=True):
     sequencer: str
     size: Annotated[int, Meta(ge=0)]
     etag: str
+    time: str = ""
+
+    @property
+    def correlation_id(self) -> str:
+        """The same wherever this upload shows: logs, execution names, events, reports, the photo's metadata."""
+        return hashlib.sha256("\0".join([self.bucket, self.key, self.version_id]).encode()).hexdigest()[:32]
 
     @property
     def uri(self) -> str:
@@ -57,6 +65,7 @@ class _Detail(msgspec.Struct):
 
 class _Event(msgspec.Struct):
     detail: _Detail
+    time: str = ""
 
 
 _decoder = msgspec.json.Decoder(_Event)
@@ -71,16 +80,17 @@ def parse_event(body: str | bytes) -> Upload:
     Raises NotAnUploadEvent when `body` is anything else, or carries no version id.
     """
     try:
-        detail = _decoder.decode(body).detail
+        event = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise NotAnUploadEvent(f"not an Object Created event of a versioned bucket: {error}") from error
-    found = detail.object
-    return Upload(detail.bucket.name, found.key, found.version_id, found.sequencer, found.size, found.etag)
+    bucket, found = event.detail.bucket.name, event.detail.object
+    return Upload(bucket, found.key, found.version_id, found.sequencer, found.size, found.etag, event.time)
 
 
 def as_event(upload: Upload) -> dict[str, Any]:
     """The event that `parse_event` reads back as `upload`."""
     return {
+        "time": upload.time,
         "detail": {
             "bucket": {"name": upload.bucket},
             "object": {
@@ -90,7 +100,7 @@ def as_event(upload: Upload) -> dict[str, Any]:
                 "etag": upload.etag,
                 "sequencer": upload.sequencer,
             },
-        }
+        },
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +20,11 @@ _NAME_TAIL = 30
 def execution_name(row: Row) -> str:
     """The same for the same upload and attempt, so that starting twice runs once.
 
-    The key's tail for people, a hash for the rest; at most 80 characters of letters, digits, - and _.
+    The key's tail for people, the upload's correlation id for the rest; at most 80 characters of letters, digits, -
+    and _.
     """
-    upload = row.upload
-    digest = hashlib.sha256("\0".join([upload.bucket, upload.key, upload.version_id]).encode()).hexdigest()
-    tail = re.sub(r"[^A-Za-z0-9]+", "-", upload.key)[-_NAME_TAIL:].strip("-")
-    return f"{tail or 'upload'}-{digest[:32]}-{row.attempt}"
+    tail = re.sub(r"[^A-Za-z0-9]+", "-", row.upload.key)[-_NAME_TAIL:].strip("-")
+    return f"{tail or 'upload'}-{row.upload.correlation_id}-{row.attempt}"
 
 
 def execution_input(row: Row) -> dict[str, Any]:
@@ -35,6 +33,7 @@ def execution_input(row: Row) -> dict[str, Any]:
     if row.task_id and row.submitted_at and row.deadline:
         task = Task(row.task_id, row.submitted_at, row.deadline, row.estimated_seconds)
     return {
+        "correlation_id": row.upload.correlation_id,
         "upload": msgspec.to_builtins(row.upload),
         "row": {"pk": row.pk, "sk": row.sk},
         "attempt": row.attempt,

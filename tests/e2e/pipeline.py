@@ -259,6 +259,7 @@ class Pipeline:
             "source-key": quote(upload.key),
             "source-version-id": upload.version_id,
             "sequencer": row["sequencer"],
+            "correlation-id": executions[0]["name"].split("-")[-2],
             "task-id": tasks[-1]["id"],
             "attempt": str(attempt),
             "model": "phota-image-enhance",

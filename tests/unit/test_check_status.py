@@ -27,7 +27,7 @@ def request(*, submitted: float = 60, left: float = 3600, estimated: float | Non
     event = sample("check_status")
     now = int(time.time())
     times = {"submitted_at": now - int(submitted), "deadline": now + int(left), "estimated_seconds": estimated}
-    return {"task": event["task"] | times, "poll": event["poll"] | poll}
+    return event | {"task": event["task"] | times, "poll": event["poll"] | poll}
 
 
 def ask(world: World, check_status: ModuleType, reply: Reply, **poll: Any) -> Poll:

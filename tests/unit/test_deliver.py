@@ -92,6 +92,7 @@ def test_the_photo_is_written_with_type_metadata_and_checksum(world: World, deli
     assert metadata == {
         "source-version-id": "v1",
         "sequencer": "01",
+        "correlation-id": sample("deliver")["correlation_id"],
         "task-id": "task-1",
         "attempt": "1",
         "model": "phota-image-enhance",

@@ -55,7 +55,10 @@ def test_the_workflows_samples_are_what_submit_starts_it_with() -> None:
     assert workflow.execution_input(Row(upload=sample_upload(), status="rejected", outcome=outcome)) == rejected
 
 
-PARTS = {"check_status": ["task", "poll"], "deliver": ["upload", "attempt", "options", "task"]}
+PARTS = {
+    "check_status": ["correlation_id", "task", "poll"],
+    "deliver": ["correlation_id", "upload", "attempt", "options", "task"],
+}
 
 
 @pytest.mark.parametrize("name", PARTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -42,12 +43,15 @@ def test_each_look_gets_what_the_last_one_found(ran: Ran) -> None:
 
 def test_delivery_gets_ids_and_no_more(ran: Ran) -> None:
     run = ran("enhanced after some looks")
-    assert run.payloads("Deliver") == [{name: run.given[name] for name in ("upload", "attempt", "options", "task")}]
+    names = ("correlation_id", "upload", "attempt", "options", "task")
+    assert run.payloads("Deliver") == [{name: run.given[name] for name in names}]
 
 
 @pytest.mark.parametrize("name", ["enhanced, with nothing optional", "check_status crashes once", "never delivered"])
 def test_functions_understand_what_they_are_asked(ran: Ran, name: str) -> None:
-    for function, payload in ran(name).asked:
+    run = ran(name)
+    for function, payload in run.asked:
+        assert payload["correlation_id"] == run.given["correlation_id"]
         msgspec.convert(payload["task"], Task)
         if function == "CheckStatus":
             msgspec.convert(payload["poll"], Poll)
@@ -157,6 +161,7 @@ def test_report(ran: Ran) -> None:
         "what_happened": said.message,
         "what_to_do": said.advice,
         "may_have_cost_money": True,
+        "correlation_id": run.given["correlation_id"],
         "upload": run.given["upload"],
         "attempt": 1,
         "options": {"resolution": "4K"},
@@ -222,6 +227,7 @@ def test_event_of_an_enhanced_photo(ran: Ran) -> None:
     (event,) = run.events
     assert event["source"] == "lumendrop"
     assert event["detail"] == {
+        "correlation_id": run.given["correlation_id"],
         "upload": run.given["upload"],
         "attempt": 1,
         "task_id": "task-unified-1",
@@ -235,6 +241,7 @@ def test_event_of_a_photo_that_is_not_enhanced(ran: Ran, workflow: Workflow) -> 
     (event,) = run.events
     assert event["source"] == "lumendrop"
     assert event["detail"] == {
+        "correlation_id": run.given["correlation_id"],
         "upload": run.given["upload"],
         "attempt": 1,
         "task_id": "task-unified-1",
@@ -347,6 +354,8 @@ def test_an_execution_that_ended_early_is_reported_with_the_way_to_go_on(ran: Ra
     assert run.report is not None
     assert run.given["detail"]["status"] in run.report["what_happened"]
     assert run.given["detail"]["name"] in run.report["what_to_do"]
+    given = json.loads(run.given["detail"]["input"])
+    assert {run.report["correlation_id"], run.events[0]["detail"]["correlation_id"]} == {given["correlation_id"]}
     assert run.report["task_id"] == "task-unified-1"
     assert run.report["may_have_cost_money"] is True
 
