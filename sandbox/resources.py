@@ -103,6 +103,24 @@ def _alarm(stack: Deployment, name: str, properties: Properties) -> Made:
     return Made(properties.get("AlarmName", name), Arn=alarm["MetricAlarms"][0]["AlarmArn"])
 
 
+def _topic_policy(stack: Deployment, name: str, properties: Properties) -> Made:
+    for arn in properties["Topics"]:
+        stack.client("sns").set_topic_attributes(
+            TopicArn=arn, AttributeName="Policy", AttributeValue=json.dumps(properties["PolicyDocument"])
+        )
+    return Made(name)
+
+
+def _subscription(stack: Deployment, name: str, properties: Properties) -> Made:
+    return Made(stack.client("sns").subscribe(**properties, ReturnSubscriptionArn=True)["SubscriptionArn"])
+
+
+def _saved_query(stack: Deployment, name: str, properties: Properties) -> Made:
+    logs = stack.client("logs")
+    lowered = {key[0].lower() + key[1:]: value for key, value in properties.items()}
+    return Made(logs.put_query_definition(**lowered)["queryDefinitionId"])
+
+
 def _state_machine(stack: Deployment, name: str, properties: Properties) -> Made:
     # Moto makes it in the backend that does not execute it, and leaves the substitutions out.
     definition = properties.get("DefinitionString") or json.dumps(properties["Definition"])
@@ -217,6 +235,9 @@ _MODELS: list[type[CloudFormationModel]] = []
 _register("AWS::SecretsManager::Secret", _lacking(_secret), "Name")
 _register("AWS::SQS::QueuePolicy", _lacking(_queue_policy))
 _register("AWS::S3::BucketPolicy", _lacking(_bucket_policy))
+_register("AWS::SNS::TopicPolicy", _lacking(_topic_policy))
+_register("AWS::SNS::Subscription", _lacking(_subscription))
+_register("AWS::Logs::QueryDefinition", _lacking(_saved_query))
 _register("AWS::CloudWatch::Alarm", _lacking(_alarm), "AlarmName")
 _register("AWS::StepFunctions::StateMachine", _lacking(_state_machine), "StateMachineName")
 _register("AWS::S3::Bucket", _halved(FakeBucket, _completed_bucket), "BucketName")

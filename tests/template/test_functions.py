@@ -47,7 +47,8 @@ def test_environment_is_what_the_function_reads(name: str) -> None:
     variables = properties(name)["Environment"]["Variables"]
     assert {one for one in variables if not one.startswith("POWERTOOLS_")} == settings_of(name)
     assert variables["POWERTOOLS_SERVICE_NAME"] == NAMES[name]
-    assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "Lumendrop"
+    # Two stacks in one account must not count together.
+    assert written(variables["POWERTOOLS_METRICS_NAMESPACE"]) == "Lumendrop/${AWS::StackName}"
 
 
 def test_no_function_is_told_the_sandboxs_secrets() -> None:

@@ -30,6 +30,8 @@ ACCEPTED = {
     "MaxConcurrentSubmits": ["2", "1000"],
     "MaxWaitMinutes": ["1", "1440"],
     "AmbiguousSubmit": ["park", "retry"],
+    "AlarmEmail": ["", "owner@example.com", "a+b@c.d"],
+    "HeartbeatHours": ["0", "24", "168"],
     "LogRetentionDays": ["1", "3653"],
 }
 REFUSED = {
@@ -55,6 +57,8 @@ REFUSED = {
     "MaxConcurrentSubmits": ["1", "1001"],
     "MaxWaitMinutes": ["0", "1441"],
     "AmbiguousSubmit": ["", "Park", "never"],
+    "AlarmEmail": ["owner", "@", "a b@c.d", "a@b@c", "a@b.c,d@e.f g"],
+    "HeartbeatHours": ["", "-1", "169"],
     "LogRetentionDays": ["0", "2", "31"],
 }
 

@@ -918,7 +918,7 @@ def test_metrics_count_what_happened(world: World, submit: ModuleType, capsys: p
     metrics = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert metrics["UploadsReceived"] == [1.0]
     assert metrics["TasksCreated"] == [1.0]
-    assert metrics["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Lumendrop"
+    assert metrics["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Lumendrop/lumendrop"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import re
 import sys
 from collections import deque
 from collections.abc import Mapping
@@ -193,6 +194,7 @@ class World:
             "UploadQueue": self.queue_url,
             "Workflow": self.workflow_arn,
             "OutputBucket": OUTPUT,
+            "AWS::StackName": "lumendrop",
         }
         resource = next(
             one["Properties"]
@@ -200,9 +202,7 @@ class World:
             if one["Type"] == "AWS::Serverless::Function" and one["Properties"]["CodeUri"] == f"functions/{function}/"
         )
         variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"] | resource["Environment"]["Variables"]
-        return {
-            name: values[one["Ref"]] if isinstance(one, dict) else one for name, one in variables.items()
-        } | overrides
+        return {name: _resolved(one, values) for name, one in variables.items()} | overrides
 
     def put(self, key: str, body: bytes = JPEG, metadata: Mapping[str, str] | None = None) -> str:
         """Uploads an object and returns its version id."""
@@ -256,6 +256,15 @@ class World:
             | {"name": one["name"]}
             for one in found
         ]
+
+
+def _resolved(value: Any, values: Mapping[str, str]) -> str:
+    """A variable's value with its Ref or Sub resolved."""
+    if isinstance(value, dict) and "Ref" in value:
+        return values[value["Ref"]]
+    if isinstance(value, dict):
+        return re.sub(r"\$\{([^}]+)\}", lambda match: values[match[1]], value["Fn::Sub"])
+    return str(value)
 
 
 def edited(event: Any, **object_fields: Any) -> Any:
