@@ -61,7 +61,8 @@ class Cloud:
     """The deployed stack, until it is closed. One at a time in a process: moto keeps its state in modules.
 
     `port` 0 takes a free one. `log` gets every line the functions log, as "<logical id> <line>": a callable, or
-    a file to write. `clock` lets time be skipped, `faults` makes things go wrong around the functions.
+    a file to write. `clock` lets time be skipped, `faults` makes things go wrong around the functions. `prepare` makes
+    what the account has before the stack is made.
     Raises CloudError or template.TemplateError.
     """
 
@@ -75,6 +76,7 @@ class Cloud:
         log: Callable[[str], None] | Path | None = None,
         clock: Clock | None = None,
         faults: Faults | None = None,
+        prepare: Callable[["Cloud"], None] | None = None,
     ) -> None:
         self.region = region
         self.outputs: dict[str, str] = {}
@@ -103,6 +105,8 @@ class Cloud:
             if clock:
                 self._closing.enter_context(moto_clock.following(clock, ACCOUNT, region))
             self.endpoint = self._serve(port)
+            if prepare:
+                prepare(self)
             self._deploy(load_template(template, parameters, region))
         except BaseException:
             self.close()

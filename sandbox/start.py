@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +42,12 @@ def sandbox(
     *,
     clock: Clock | None = None,
     faults: Faults | None = None,
+    prepare: Callable[[Cloud], None] | None = None,
     enhancer_arguments: Sequence[str] = (),
 ) -> Iterator[Sandbox]:
     """Run the enhancer and the stack until the block ends. Port 0 takes any free one.
 
-    `clock` and `faults` are the cloud's; the enhancer's arguments are those of `python -m sandbox.enhancer`.
+    `clock`, `faults` and `prepare` are the cloud's; the enhancer's arguments are those of `python -m sandbox.enhancer`.
 
     Raises `CloudError` when the port is taken, `TemplateError` when the template is wrong, `StartError` when the
     enhancer doesn't come up.
@@ -59,7 +60,7 @@ def sandbox(
         with _enhancer(key, logs / "enhancer.log", enhancer_arguments) as enhancer:
             values = {"ApiBaseUrl": enhancer, "DailyTaskLimit": NO_TASK_LIMIT, **parameters}
             log = logs / "functions.log"
-            with Cloud(parameters=values, port=port, log=log, clock=clock, faults=faults) as cloud:
+            with Cloud(parameters=values, port=port, log=log, clock=clock, faults=faults, prepare=prepare) as cloud:
                 secret = cloud.outputs["KeySecretArn"]
                 cloud.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=key)
                 yield Sandbox(cloud, enhancer, logs)

@@ -52,6 +52,7 @@ def load(path: Path, parameters: Mapping[str, str], region: str) -> Template:
     except (OSError, YAMLError) as error:
         raise TemplateError(f"{path}: {error}") from error
     values = _parameter_values(sam.get("Parameters", {}), parameters)
+    _hold_rules(sam.get("Rules", {}), values)
     for resource in sam["Resources"].values():
         _point_at_local_code(resource, path.parent)
     _point_at_local_code(
@@ -107,6 +108,27 @@ def _parameter_values(declared: dict[str, dict[str, Any]], given: Mapping[str, s
         values[name] = _as_text(given[name] if name in given else declaration["Default"])
         _check(name, declaration, values[name])
     return values
+
+
+def _hold_rules(rules: Mapping[str, dict[str, Any]], values: Mapping[str, str]) -> None:
+    """Hold the parameters against the template's rules, as CloudFormation does before it makes a stack."""
+    for name, rule in rules.items():
+        if evaluate(rule.get("RuleCondition", {"Fn::Equals": ["", ""]}), values):
+            for assertion in rule["Assertions"]:
+                if not evaluate(assertion["Assert"], values):
+                    raise TemplateError(f"rule {name}: {assertion.get('AssertDescription', assertion['Assert'])}")
+
+
+def evaluate(condition: Any, values: Mapping[str, str], conditions: Mapping[str, Any] = {}) -> bool:
+    """A condition of a template, by the values of its parameters; `conditions` are those it may name."""
+    ((function, operands),) = condition.items()
+    if function == "Condition":
+        return evaluate(conditions[operands], values, conditions)
+    if function == "Fn::Equals":
+        one, other = (values[side["Ref"]] if isinstance(side, dict) else _as_text(side) for side in operands)
+        return one == other
+    results = [evaluate(operand, values, conditions) for operand in operands]
+    return {"Fn::And": all(results), "Fn::Or": any(results), "Fn::Not": not results[0]}[function]
 
 
 def _as_text(value: object) -> str:

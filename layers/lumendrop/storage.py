@@ -65,8 +65,14 @@ class LostRace(Exception):
 def look(client: S3Client, upload: Upload, most_bytes: int) -> Source:
     """Reads the first bytes and the metadata of an upload.
 
-    Raises Rejected when it is gone, too big, or no JPEG, PNG, WebP or HEIC.
+    Raises Rejected when its bucket keeps no versions, or it is gone, too big, or no JPEG, PNG, WebP or HEIC.
     """
+    if not upload.is_versioned:
+        raise Rejected(
+            "bucket_not_versioned",
+            f"The bucket {upload.bucket} keeps no versions, so nobody could say which photo was paid for.",
+            "Switch on the bucket's versioning, then upload the photo again.",
+        )
     upload, found = _open(client, upload)
     if upload.size > most_bytes:
         raise Rejected(

@@ -11,8 +11,12 @@ from msgspec import Meta
 _Text = Annotated[str, Meta(min_length=1)]
 
 
+UNVERSIONED = "unversioned-"
+"""What stands before the sequencer in place of the version id that S3 didn't give."""
+
+
 class NotAnUploadEvent(ValueError):
-    """A message that is not an EventBridge "Object Created" event of a versioned bucket."""
+    """A message that is not an EventBridge "Object Created" event."""
 
 
 class Upload(msgspec.Struct, frozen=True):
@@ -39,6 +43,11 @@ class Upload(msgspec.Struct, frozen=True):
     def uri(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
 
+    @property
+    def is_versioned(self) -> bool:
+        """Whether the bucket kept this upload as a version of its own."""
+        return not self.version_id.startswith(UNVERSIONED)
+
     def reason_to_skip(self) -> str | None:
         """Why this is no photo at all, or None. S3 consoles and sync tools make such objects as folders."""
         if self.key.endswith("/"):
@@ -52,7 +61,7 @@ class _Bucket(msgspec.Struct):
 
 class _Object(msgspec.Struct, rename="kebab"):
     key: _Text
-    version_id: _Text
+    version_id: _Text | None = None
     size: Annotated[int, Meta(ge=0)] = 0
     etag: str = ""
     sequencer: str = ""
@@ -76,15 +85,18 @@ def parse_event(body: str | bytes) -> Upload:
 
     The key is taken raw: EventBridge doesn't encode it, and decoding would break `+` and `%`.
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+    A bucket without versioning gives no version id; such an upload gets one that no version has, so that it can be
+    reported.
 
-    Raises NotAnUploadEvent when `body` is anything else, or carries no version id.
+    Raises NotAnUploadEvent when `body` is anything else.
     """
     try:
         event = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise NotAnUploadEvent(f"not an Object Created event of a versioned bucket: {error}") from error
+        raise NotAnUploadEvent(f"not an Object Created event: {error}") from error
     bucket, found = event.detail.bucket.name, event.detail.object
-    return Upload(bucket, found.key, found.version_id, found.sequencer, found.size, found.etag, event.time)
+    version_id = found.version_id or f"{UNVERSIONED}{found.sequencer}"
+    return Upload(bucket, found.key, version_id, found.sequencer, found.size, found.etag, event.time)
 
 
 def as_event(upload: Upload) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class Pipeline:
         """Puts one object; `metadata` as the CLI takes it: name=value,name=value."""
         more = ("--metadata", metadata) if metadata else ()
         target = ("--bucket", self.outputs["InputBucketName"], "--key", key)
-        answer = self.aws("s3api", "put-object", *target, "--body", str(self._file(body)), *more)
+        answer = self.aws("s3api", "put-object", *target, "--body", str(self.file(body)), *more)
         return Upload(key, answer["VersionId"])
 
     def drop_into(self, trouble: Mapping[str, list[Any]], key: str, body: bytes, *statuses: str) -> Upload:
@@ -94,7 +94,7 @@ class Pipeline:
         heads = {key: self.cloud.client("s3").head_object(Bucket=bucket, Key=key) for key in bodies}
         return {key: Upload(key, head["VersionId"]) for key, head in heads.items()}
 
-    def _file(self, body: bytes) -> Path:
+    def file(self, body: bytes) -> Path:
         path = self._scratch / uuid.uuid4().hex
         path.write_bytes(body)
         return path

@@ -33,6 +33,14 @@ ACCEPTED = {
     "AlarmEmail": ["", "owner@example.com", "a+b@c.d"],
     "HeartbeatHours": ["0", "24", "168"],
     "LogRetentionDays": ["1", "3653"],
+    "ExistingInputBucket": ["", "photos", "photos-2026-in", "a" * 63],
+    "ExistingOutputBucket": ["", "photos", "photos-2026-out", "a" * 63],
+    "PermissionsBoundary": [
+        "",
+        "arn:aws:iam::123456789012:policy/boundary",
+        "arn:aws-cn:iam::123456789012:policy/team/boundary-1",
+        "arn:aws:iam::aws:policy/PowerUserAccess",
+    ],
 }
 REFUSED = {
     "ApiBaseUrl": [
@@ -60,6 +68,9 @@ REFUSED = {
     "AlarmEmail": ["owner", "@", "a b@c.d", "a@b@c", "a@b.c,d@e.f g"],
     "HeartbeatHours": ["", "-1", "169"],
     "LogRetentionDays": ["0", "2", "31"],
+    "ExistingInputBucket": ["ab", "a" * 64, "photos.example.com", "Photos", "-photos", "s3://photos", "photos/"],
+    "ExistingOutputBucket": ["ab", "a" * 64, "photos.example.com", "Photos", "-photos", "s3://photos", "photos/"],
+    "PermissionsBoundary": ["boundary", "arn:aws:iam::123456789012:role/boundary", "arn:aws:iam::1:policy/boundary"],
 }
 
 
@@ -130,3 +141,9 @@ def test_submit_can_read_what_the_template_accepts(parameter: str, option: str) 
 def test_a_bad_value_is_refused_with_a_sentence_for_people() -> None:
     with pytest.raises(TemplateError, match=r"must be empty or a number from 0\.0 to 1\.0"):
         load(TEMPLATE, {"Creativity": "1.1"}, REGION)
+
+
+def test_one_bucket_for_both_is_refused() -> None:
+    """Every enhanced photo would be enhanced again, and paid for, until the daily limit."""
+    with pytest.raises(TemplateError, match="must not be the same bucket"):
+        load(TEMPLATE, {"ExistingInputBucket": "photos", "ExistingOutputBucket": "photos"}, REGION)

@@ -92,6 +92,16 @@ def test_no_managed_policies(role: str) -> None:
     assert "ManagedPolicyArns" not in properties(role)
 
 
+def test_the_boundary_reaches_every_role_and_only_if_there_is_one() -> None:
+    boundary = "arn:aws:iam::123456789012:policy/boundary"
+    for body, wanted in (
+        (translated(PermissionsBoundary=boundary), {"Ref": "PermissionsBoundary"}),
+        (translated(), None),
+    ):
+        roles = [one["Properties"] for one in body["Resources"].values() if one["Type"] == "AWS::IAM::Role"]
+        assert [role.get("PermissionsBoundary") for role in roles] == [wanted] * len(ROLES)
+
+
 @pytest.mark.parametrize(
     ("role", "service"),
     [
@@ -160,8 +170,8 @@ def _names(path: Path, seen: set[Path]) -> set[str]:
 
 def test_the_workflow_may_do_what_its_states_do_and_no_more() -> None:
     granted = {pair for pair in grants("WorkflowRole") if not pair[0].startswith("logs:")}
-    workflow = SAM["Resources"]["Workflow"]["Properties"]
-    assert granted == set(_integrations(workflow["Definition"], workflow["DefinitionSubstitutions"]))
+    definition = SAM["Resources"]["Workflow"]["Properties"]["Definition"]
+    assert granted == set(_integrations(definition, properties("Workflow")["DefinitionSubstitutions"]))
 
 
 def _integrations(definition: dict[str, Any], substitutions: dict[str, Any]) -> Iterator[tuple[str, str]]:

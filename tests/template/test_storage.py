@@ -10,7 +10,7 @@ import pytest
 from moto.events.models import EventPattern
 
 from lumendrop.uploads import Upload, as_event
-from tests.template.reading import properties, resources, translated, written
+from tests.template.reading import properties, references, resources, translated, written
 from tests.workflow.harness import ended_event
 
 BUCKETS = ["InputBucket", "OutputBucket"]
@@ -90,6 +90,23 @@ def test_the_key_never_passes_through_cloudformation() -> None:
     secret = properties("KeySecret")
     assert not {"SecretString", "GenerateSecretString"} & set(secret)
     assert not [name for name, one in translated()["Parameters"].items() if one.get("NoEcho") or "key" in name.lower()]
+
+
+# Buckets that were there before.
+
+
+@pytest.mark.parametrize("kind", ["Input", "Output"])
+def test_with_a_bucket_of_the_owners_none_is_made_and_everything_uses_that(kind: str) -> None:
+    new, existing = f"{kind}Bucket", f"Existing{kind}Bucket"
+    body = translated(**{existing: "photos"})
+    assert set(translated()["Resources"]) - set(body["Resources"]) == {new, f"{new}Policy"}
+    assert new not in references({name: body[name] for name in ("Resources", "Outputs")})
+    assert body["Outputs"][f"{kind}BucketName"]["Value"] == {"Ref": existing}
+    assert _users(body, existing) == _users(translated(), new) - {f"{new}Policy"}
+
+
+def _users(body: dict[str, Any], referred: str) -> set[str]:
+    return {name for name, one in body["Resources"].items() if referred in references(one)}
 
 
 # The way of an upload event.

@@ -258,6 +258,25 @@ def test_an_object_that_is_gone_is_rejected(world: World, submit: ModuleType) ->
     assert rejection(world)["code"] == "upload_gone"
 
 
+def test_an_upload_of_a_bucket_without_versions_is_rejected_unread(world: World, submit: ModuleType) -> None:
+    """Each of them: they have no versions, but sequencers."""
+    for sequencer in ("0065F1", "0065F2"):
+        event = world.upload("a.jpg")
+        message = json.loads(event["Records"][0]["body"])
+        del message["detail"]["object"]["version-id"]
+        message["detail"]["object"]["sequencer"] = sequencer
+        event["Records"][0]["body"] = json.dumps(message)
+        submit.handler(event, Context())
+
+    assert [(row["version_id"], row["outcome"]["code"]) for row in world.rows()] == [
+        ("unversioned-0065F1", "bucket_not_versioned"),
+        ("unversioned-0065F2", "bucket_not_versioned"),
+    ]
+    assert len(world.executions()) == 2
+    assert (world.enhancer.submits, world.tasks_today()) == ([], 0)
+    assert "GetObject" not in [call.operation for call in world.calls]
+
+
 def rejection(world: World) -> dict[str, Any]:
     """The outcome, having checked that it was reported and cost nothing."""
     row = world.row()

@@ -259,9 +259,12 @@ class World:
 
 
 def _resolved(value: Any, values: Mapping[str, str]) -> str:
-    """A variable's value with its Ref or Sub resolved."""
+    """A variable's value with its Ref, If or Sub resolved."""
     if isinstance(value, dict) and "Ref" in value:
         return values[value["Ref"]]
+    if isinstance(value, dict) and "Fn::If" in value:
+        # The buckets are new ones here, which every condition's first branch stands for.
+        return _resolved(value["Fn::If"][1], values)
     if isinstance(value, dict):
         return re.sub(r"\$\{([^}]+)\}", lambda match: values[match[1]], value["Fn::Sub"])
     return str(value)
