@@ -19,6 +19,7 @@ from typing import Any, cast
 from jsonata.jsonata import Jsonata
 from jsonata.utils import Utils
 from moto.awslambda.models import LambdaFunction
+from moto.cloudformation import parsing
 from moto.core.config import default_user_config
 from moto.dynamodb import models as tables
 from moto.dynamodb.models import DynamoDBBackend
@@ -77,6 +78,7 @@ def bridged(
     """
     with contextlib.ExitStack() as stack:
         replace = replacer(stack)
+        _compare_parameters_as_text(replace)
         _execute_state_machines(replace)
         _parse_definitions_once(replace)
         _evaluate_jsonata(replace)
@@ -108,6 +110,19 @@ def replacer(stack: contextlib.ExitStack) -> Replace:
         setattr(holder, name, value)
 
     return replace
+
+
+def _compare_parameters_as_text(replace: Replace) -> None:
+    # To CloudFormation every parameter is text in a condition; moto holds the number 0 against the text "0".
+    parse = parsing.parse_condition
+
+    def parse_as_text(condition: Any, resources: Any, conditions: Any) -> bool:
+        if isinstance(condition, dict) and "Fn::Equals" in condition:
+            one, other = (str(parsing.clean_json(side, resources)) for side in condition["Fn::Equals"])
+            return one == other
+        return parse(condition, resources, conditions)
+
+    replace(parsing, "parse_condition", parse_as_text)
 
 
 def _execute_state_machines(replace: Replace) -> None:
