@@ -20,6 +20,7 @@ from jsonata.jsonata import Jsonata
 from jsonata.utils import Utils
 from moto.awslambda.models import LambdaFunction
 from moto.cloudformation import parsing
+from moto.cloudformation.models import Stack
 from moto.core.config import default_user_config
 from moto.dynamodb import models as tables
 from moto.dynamodb.models import DynamoDBBackend
@@ -79,6 +80,7 @@ def bridged(
     with contextlib.ExitStack() as stack:
         replace = replacer(stack)
         _compare_parameters_as_text(replace)
+        _leave_out_what_no_condition_made(replace)
         _execute_state_machines(replace)
         _parse_definitions_once(replace)
         _evaluate_jsonata(replace)
@@ -123,6 +125,12 @@ def _compare_parameters_as_text(replace: Replace) -> None:
         return parse(condition, resources, conditions)
 
     replace(parsing, "parse_condition", parse_as_text)
+
+
+def _leave_out_what_no_condition_made(replace: Replace) -> None:
+    # Moto lists a resource whose condition is false as one without a name.
+    made = property(lambda self: [one for one in self.resource_map.values() if one])
+    replace(Stack, "stack_resources", made)
 
 
 def _execute_state_machines(replace: Replace) -> None:
