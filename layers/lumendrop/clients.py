@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import gzip
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
+import msgspec
 from botocore.config import Config
+from botocore.loaders import JSONFileLoader, Loader
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -14,7 +19,35 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
 
-_session = boto3.Session()
+_SERVICES = ["dynamodb", "s3", "secretsmanager", "sqs", "stepfunctions"]
+
+
+class _FastFiles(JSONFileLoader):
+    """msgspec reads the models of the services in half the time of json with ordered dictionaries."""
+
+    def load_file(self, file_path: str) -> Any:
+        plain, packed = Path(f"{file_path}.json"), Path(f"{file_path}.json.gz")
+        if plain.is_file():
+            return msgspec.json.decode(plain.read_bytes())
+        return msgspec.json.decode(gzip.decompress(packed.read_bytes())) if packed.is_file() else None
+
+
+class _FastLoader(Loader):
+    """Spares each cold start the listing of 400 services' folders, which only tells that a service is known."""
+
+    FILE_LOADER_CLASS = _FastFiles
+
+    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002  # botocore passes it
+        return _SERVICES
+
+
+def _boto3_session() -> boto3.Session:
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _FastLoader(include_default_search_paths=True))
+    return boto3.Session(botocore_session=core)
+
+
+_session = _boto3_session()
 _config = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 5})
 
 
