@@ -175,23 +175,23 @@ def write(
     """
     key = output_key(upload.key, format_)
     metadata = _metadata(upload, facts)
+    there = None  # as for nearly every upload; S3 says if not, before it takes the body
     for _ in range(_WRITE_TRIES):
-        there = _head(client, bucket, key)
-        if there and (source := _source_key(there["Metadata"])) is not None and source != upload.key:
-            key = _told_apart(key, upload.key, format_.extensions[0])
-            continue
-        if there and there["Metadata"].get("source-version-id") == upload.version_id:
-            return _written(bucket, key, there, format_)
-        if there and is_newer(there["Metadata"].get("sequencer", ""), upload.sequencer):
-            return None
         condition = {"IfMatch": there["ETag"]} if there else {"IfNoneMatch": "*"}
         try:
             version_id = _put(client, bucket, key, download, format_, metadata, condition)
         except ClientError as error:
             if error.response["Error"]["Code"] not in _LOST_RACE:
                 raise
-            continue
-        return Written(bucket, key, version_id, download.bytes, format_.name)
+        else:
+            return Written(bucket, key, version_id, download.bytes, format_.name)
+        there = _head(client, bucket, key)
+        if there and (source := _source_key(there["Metadata"])) is not None and source != upload.key:
+            key, there = _told_apart(key, upload.key, format_.extensions[0]), None
+        elif there and there["Metadata"].get("source-version-id") == upload.version_id:
+            return _written(bucket, key, there, format_)
+        elif there and is_newer(there["Metadata"].get("sequencer", ""), upload.sequencer):
+            return None
     raise LostRace(f"others kept writing the output key, {_WRITE_TRIES} times in a row")
 
 

@@ -70,6 +70,11 @@ def puts(world: World) -> list[dict[str, Any]]:
     return [call.request for call in world.calls if call.operation == "PutObject"]
 
 
+def writes(world: World) -> int:
+    """How often something was really written."""
+    return len(world.s3.list_object_versions(Bucket=OUTPUT).get("Versions", []))
+
+
 # ---------------------------------------------------------------- what is written
 
 
@@ -182,8 +187,8 @@ def test_a_newer_upload_overwrites_an_older_one(world: World, deliver: ModuleTyp
 
     assert answer["state"] == "enhanced"
     assert stored(world)["a/photo.jpg"]["Body"].read() == JPEG + b"new"
-    assert "If-None-Match" in puts(world)[0]["headers"]
-    assert "If-Match" in puts(world)[1]["headers"]
+    assert all({"If-None-Match", "If-Match"} & set(put["headers"]) for put in puts(world))
+    assert "If-Match" in puts(world)[-1]["headers"]
 
 
 def test_an_older_upload_never_overwrites_a_newer_one(world: World, deliver: ModuleType) -> None:
@@ -193,7 +198,7 @@ def test_an_older_upload_never_overwrites_a_newer_one(world: World, deliver: Mod
     assert answer["state"] == "superseded"
     assert answer["outcome"]["status"] == "superseded"
     assert stored(world)["a/photo.jpg"]["Body"].read() == JPEG + b"new"
-    assert len(puts(world)) == 1
+    assert writes(world) == 1
 
 
 def test_the_same_delivery_twice_writes_once(world: World, deliver: ModuleType) -> None:
@@ -201,7 +206,7 @@ def test_the_same_delivery_twice_writes_once(world: World, deliver: ModuleType) 
     second = bring(world, deliver)
 
     assert second == first
-    assert len(puts(world)) == 1
+    assert writes(world) == 1
 
 
 def test_a_photo_that_came_from_elsewhere_is_overwritten(world: World, deliver: ModuleType) -> None:
