@@ -28,6 +28,11 @@ $(VENV)/.tests: tests/requirements.txt $(VENV)/.sandbox
 	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r tests/requirements.txt
 	@touch $@
 
+$(VENV)/.benchmarks: tests/benchmarks/requirements.txt $(VENV)/.tests
+	@echo "Installing what the benchmarks need (about half a minute, once) …"
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r tests/benchmarks/requirements.txt
+	@touch $@
+
 $(SAM)/.ready: requirements-sam.txt
 	@echo "Installing the SAM CLI into an environment of its own (about a minute, once) …"
 	@$(PYTHON) -m venv $(SAM)
@@ -62,6 +67,15 @@ chaos: $(VENV)/.tests ## Hold the promises while everything goes wrong, five min
 .PHONY: chaos-mutations
 chaos-mutations: $(VENV)/.tests ## Break each promise by one line, in a copy, and see the chaos suite fail.
 	@$(BIN)/python -m tests.chaos.mutations
+
+BENCHMARKS := cold-start delivery enhancer
+
+.PHONY: bench
+bench: $(BENCHMARKS:%=bench-%) ## Run all benchmarks: each prints a table and writes docs/benchmarks/.
+
+.PHONY: $(BENCHMARKS:%=bench-%)
+$(BENCHMARKS:%=bench-%): bench-%: $(VENV)/.benchmarks
+	@$(BIN)/python -m tests.benchmarks.$(subst -,_,$*)
 
 .PHONY: check
 check: $(VENV)/.tests ## Lint, types, template checks.
