@@ -7,7 +7,10 @@ way. The contenders take turns, so that a busy machine slows all of them alike; 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -38,15 +41,31 @@ class Contender:
     environment: dict[str, str]
 
 
-def contenders() -> list[Contender]:
-    """Ours, the floor, and the usual way."""
+def contenders(scratch: Path) -> list[Contender]:
+    """Ours, the floor, the usual way, and submit as it starts from a layer that was built without bytecode."""
     layer = results.REPO / "layers"
     found = [Contender("floor", "floor.handler", (PEERS,), {})]
+    uncompiled = {**_environment("submit"), "PYTHONDONTWRITEBYTECODE": "1"}
+    folders = (results.REPO / "functions" / "submit", _sources(scratch / "layer"))
+    found.append(Contender("submit, its layer without bytecode", "app.handler", folders, uncompiled))
     for name in FUNCTIONS:
         folder = results.REPO / "functions" / name
         found.append(Contender(name, "app.handler", (folder, layer), _environment(name)))
         found.append(Contender(f"{name}, the usual way", f"usual_{name}.handler", (PEERS,), {}))
     return found
+
+
+def _sources(folder: Path) -> Path:
+    """The layer as sources only; Lambda can't keep what it compiles of it, so each cold start compiles it anew."""
+    leave_out = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(results.REPO / "layers" / "lumendrop", folder / "lumendrop", ignore=leave_out)
+    locked = (results.REPO / "layers" / "requirements.txt").read_text()
+    for package in re.findall(r"^([a-z][\w.-]*)==", locked, re.MULTILINE):
+        for file in importlib.metadata.files(package) or []:
+            if file.suffix != ".pyc" and ".." not in file.parts:
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file.locate(), folder / file)
+    return folder
 
 
 def _environment(function: str) -> dict[str, str]:
@@ -118,14 +137,14 @@ def start(contender: Contender, home: str) -> Start:
 
 def measure(rounds: int) -> dict[str, dict[str, Any]]:
     """Every contender `rounds` times, in turns, after one start each that fills the caches."""
-    everyone = contenders()
-    starts: dict[str, list[Start]] = {contender.name: [] for contender in everyone}
+    starts: dict[str, list[Start]] = {}
     with tempfile.TemporaryDirectory() as home:
+        everyone = contenders(Path(home))
         for contender in everyone:
             start(contender, home)
         for _ in range(rounds):
             for contender in everyone:
-                starts[contender.name].append(start(contender, home))
+                starts.setdefault(contender.name, []).append(start(contender, home))
     floors = starts["floor"]
     return {
         name: {
