@@ -6,7 +6,9 @@ import struct
 import sys
 import threading
 import time
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import SupportsIndex
 
 
 def _end_with_the_sandbox() -> None:
@@ -22,6 +24,16 @@ def _follow_the_clock(path: Path) -> None:
     real, monotonic = time.time, time.monotonic
     time.time = lambda: real() + struct.unpack_from("d", skipped)[0]
     time.monotonic = lambda: monotonic() + struct.unpack_from("d", skipped)[0]
+    time.sleep = _sleep_by_the_clock
+
+
+def _sleep_by_the_clock(seconds: float | SupportsIndex) -> None:
+    connection = HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    try:
+        connection.request("POST", "/sandbox/sleep", str(max(0.0, float(seconds))))
+        connection.getresponse().read()
+    finally:
+        connection.close()
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 With such a clock, a cloud waits for nothing: as soon as everybody in it only waits, time goes on to the moment when
 the first of them is due. Queues' delays and visibility, workflows' waits and retries, their `$millis()` and `$now()`,
-and in the functions `time.time()` and `time.monotonic()` all follow it. Time-outs of what is under way stay real and
-whole: no time is skipped meanwhile.
+and in the functions `time.time()`, `time.monotonic()` and `time.sleep()` all follow it. Time-outs of what is under way
+stay real and whole: no time is skipped meanwhile.
 """
 
 import math
@@ -11,6 +11,7 @@ import mmap
 import struct
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -161,6 +162,43 @@ class Clock:
             self._waits.remove(wait)
             self._working += 1
             wait.over.set()
+
+
+class Turns:
+    """So many at a time, first come, first served; waiting for a turn is rest from one's work."""
+
+    def __init__(self, many: int, clock: Clock) -> None:
+        self._free = many
+        self._clock = clock
+        self._lock = Lock()
+        self._waiting: deque[Event] = deque()
+
+    def acquire(self) -> None:
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            turn = Event()
+            self._waiting.append(turn)
+        # Whoever gives the turn counts it as work: between the two no time can be skipped.
+        self._clock.end_work()
+        turn.wait()
+
+    def release(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._clock.start_work()
+                self._waiting.popleft().set()
+            else:
+                self._free += 1
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
 
 
 class NothingAhead(Exception):

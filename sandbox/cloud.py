@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import socket
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -236,8 +235,8 @@ class Cloud:
             function = self._function(name, properties, stack_template, deployment)
             self._logs[name] = deque(maxlen=100_000)
             write_log = partial(self._write_log, function, logical_ids[name])
-            now = self._clock.now if self._clock else time.time
-            self._pools[name] = Pool(function, write_log, now, partial(self._faults.watch, logical_ids[name]))
+            watch = partial(self._faults.watch, logical_ids[name])
+            self._pools[name] = Pool(function, write_log, self._clock, watch)
             self._closing.callback(self._pools[name].close)
 
     def _function(

@@ -4,7 +4,6 @@ import contextlib
 import datetime
 from collections.abc import Callable, Iterator
 from datetime import UTC
-from threading import Semaphore
 from types import SimpleNamespace
 
 from jsonata.timebox import Timebox
@@ -16,7 +15,7 @@ from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_funct
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
-from sandbox.clock import Clock
+from sandbox.clock import Clock, Turns
 from sandbox.moto_gaps import Replace, replacer
 
 _EXECUTIONS_AT_ONCE = 8
@@ -64,7 +63,7 @@ def _wake_receivers(account: str, region: str) -> None:
 
 def _wait_in_workflows(replace: Replace, clock: Clock) -> None:
     # Hundreds of executions that all go on at once would spend their time on taking turns.
-    turns = Semaphore(_EXECUTIONS_AT_ONCE)
+    turns = Turns(_EXECUTIONS_AT_ONCE, clock)
     execute: Callable[[ExecutionWorker], None] = ExecutionWorker._execution_logic  # noqa: SLF001  # moto's
 
     def execute_in_turn(self: ExecutionWorker) -> None:

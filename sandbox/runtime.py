@@ -26,7 +26,11 @@ from pathlib import Path
 from threading import Condition, Event, Lock, Thread
 from typing import Any, NamedTuple
 
+from sandbox.clock import Clock, Turns
+
 BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
+# Where a function that follows the sandbox's clock asks to sleep; no part of Lambda's runtime API.
+SLEEP = "/sandbox/sleep"
 # AWS gives an import ten seconds before it starts over; busy laptops need more.
 INIT_SECONDS = 60.0
 # Environments of one function at a time. AWS has a thousand; each of these is a process on the user's machine.
@@ -70,20 +74,22 @@ class Closed(Exception):
 class Pool:
     """The execution environments of one function: reused while warm, added while all are busy.
 
-    `now` is the clock that deadlines are told by; `watch` is handed every invocation before it begins.
+    Deadlines are told by `clock`, and functions that sleep rest by it; `watch` is handed every invocation before it
+    begins.
     """
 
     def __init__(
         self,
         function: Function,
         write_log: LogWriter,
-        now: Callable[[], float] = time.time,
+        clock: Clock | None = None,
         watch: Callable[["Invocation"], None] = lambda _: None,
     ) -> None:
         self.function = function
         self._write_log = write_log
-        self._now = now
+        self._clock = clock
         self._watch = watch
+        self._turns = Turns(MAX_ENVIRONMENTS, clock) if clock else contextlib.nullcontext()
         self._idle: list[_Environment] = []
         self._all: set[_Environment] = set()
         self._busy = 0
@@ -96,11 +102,12 @@ class Pool:
         Waits while `MAX_ENVIRONMENTS` are busy. Raises Throttled at the function's reserved concurrency, Closed after
         close().
         """
-        environment = self._take()
-        try:
-            return environment.run(_Request(event, client_context))
-        finally:
-            self._give_back(environment)
+        with self._turns:
+            environment = self._take()
+            try:
+                return environment.run(_Request(event, client_context))
+            finally:
+                self._give_back(environment)
 
     def close(self) -> None:
         """Kill every process."""
@@ -123,7 +130,7 @@ class Pool:
                 if environment.running:
                     return environment
                 self._discard(environment)
-            environment = _Environment(self.function, self._write_log, self._now, self._watch)
+            environment = _Environment(self.function, self._write_log, self._clock, self._watch)
             self._all.add(environment)
             return environment
 
@@ -170,10 +177,10 @@ class _Environment:
         self,
         function: Function,
         write_log: LogWriter,
-        now: Callable[[], float],
+        clock: Clock | None,
         watch: Callable[[Invocation], None],
     ) -> None:
-        self._now = now
+        self._clock = clock
         self._watch = watch
         self.alive = True
         self.function = function
@@ -181,6 +188,7 @@ class _Environment:
         self._write_log = write_log
         self.said: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
         self.requests: queue.SimpleQueue[tuple[_Request, float] | None] = queue.SimpleQueue()
+        self._sleeping = Lock()
         self._scratch = tempfile.TemporaryDirectory(prefix="lumendrop-", ignore_cleanup_errors=True)
         self._listener = socket.create_server(("127.0.0.1", 0))
         Thread(target=self._accept, daemon=True).start()
@@ -202,11 +210,14 @@ class _Environment:
             return self._lost(request, what, body, INIT_SECONDS)
         self._log(f"START RequestId: {request.id} Version: $LATEST")
         started = time.monotonic()
-        invocation = Invocation(request.event, request.trace, Path(self._scratch.name), self._crash)
+        invocation = self._invocation = Invocation(request.event, request.trace, Path(self._scratch.name), self._crash)
         self._watch(invocation)
-        self.requests.put((request, self._now() + self.function.timeout))
+        now = self._clock.now() if self._clock else time.time()
+        self.requests.put((request, now + self.function.timeout))
         what, body = self._hear(self.function.timeout)
         invocation.over.set()
+        with self._sleeping:
+            pass  # killed in its sleep, it is at work again from here on
         self._drain()
         outcome = (
             Outcome(body, what == "error")
@@ -215,6 +226,13 @@ class _Environment:
         )
         self._log(f"END RequestId: {request.id}", _report(request, started, self.function))
         return outcome
+
+    def sleep(self, seconds: float) -> None:
+        """Let the running invocation sleep by the sandbox's clock."""
+        assert self._clock  # noqa: S101  # only functions that are told of a clock ask for this
+        over = self._invocation.over
+        with self._sleeping:
+            self._clock.wait(seconds, lambda: not over.is_set())
 
     def kill(self) -> None:
         """End the process and everything it started."""
@@ -361,6 +379,10 @@ class _RuntimeApi(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == SLEEP:
+            self.server.sleep(float(body))
+            self._answer(200, b"{}", {})
+            return
         what = "init" if self.path.endswith("/init/error") else self.path.rpartition("/")[2]
         self._answer(202, b"{}", {})
         self.server.said.put((what, body))

@@ -1,8 +1,9 @@
-"""Asks the enhancer how one task is doing, and says how long to wait for the next look."""
+"""Watches one task for a while: asks the enhancer how it is doing, and says how long to wait for the next look."""
 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from lumendrop.polling import Poll, Task
 from lumendrop.telemetry import count, following, logger, metrics
 
 _MOST_NOT_FOUND = 5
+_LONGEST_LOOK_SECONDS = 30  # connecting, an answer that drips, reading a changed key
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -39,22 +41,24 @@ ENHANCER = Enhancer(SETTINGS.api_base_url, ApiKey(clients.secretsmanager(), SETT
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001  # Lambda passes it
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Returns the next `Poll`. An enhancer that can't be reached is no failed task: the answer is to wait."""
     request = msgspec.convert(event, Request)
+    until = time.time() + context.get_remaining_time_in_millis() / 1000 - _LONGEST_LOOK_SECONDS
     with following(request.correlation_id, task_id=request.task.id):
-        count("StatusChecks")
-        poll = look(request.task, request.poll, time.time())
+        poll = polling.watch(request.task, request.poll, partial(look, request.task), until, time.time, time.sleep)
         logger.info(
-            "looked at the task",
+            "watched the task",
             extra={"state": poll.state, "progress": poll.progress, "polls": poll.polls},
         )
     answer: dict[str, Any] = msgspec.to_builtins(poll)
     return answer
 
 
-def look(task: Task, poll: Poll, now: float) -> Poll:
+def look(task: Task, poll: Poll) -> Poll:
     """One look at the task."""
+    now = time.time()
+    count("StatusChecks")
     poll = msgspec.structs.replace(poll, polls=poll.polls + 1)
     try:
         status = ENHANCER.status(task.id)
@@ -62,9 +66,9 @@ def look(task: Task, poll: Poll, now: float) -> Poll:
         return not_found(task, poll, now)
     except Unavailable as error:
         return unreachable(task, poll, error, now)
-    poll = msgspec.structs.replace(poll, not_found=0, unreachable=0, progress=status.progress)
+    poll = polling.learn(task, msgspec.structs.replace(poll, not_found=0, unreachable=0), status.progress, now)
     if status.state == "waiting":
-        wait = polling.next_wait(task, now)
+        wait = polling.next_wait(task, poll, now)
         return msgspec.structs.replace(poll, state="waiting", wait_seconds=wait)
     if status.state == "failed":
         retryable = status.error_code in RETRYABLE_CODES
@@ -93,7 +97,8 @@ def unreachable(task: Task, poll: Poll, error: Unavailable, now: float) -> Poll:
     wait = polling.wait_for_enhancer(task, failures, error.retry_after, now)
     logger.warning("the enhancer gave no usable answer", extra={"code": error.code, "said": error.message})
     count("AccountBlocked" if error.account else "EnhancerUnreachable")
-    return msgspec.structs.replace(poll, state="waiting", unreachable=failures, wait_seconds=wait)
+    throttled = poll.throttled + (error.code == "http_429")
+    return msgspec.structs.replace(poll, state="waiting", unreachable=failures, throttled=throttled, wait_seconds=wait)
 
 
 def failed(status: TaskStatus, retryable: bool) -> Outcome:

@@ -1,12 +1,15 @@
-"""When to ask for a task again.
+"""When to ask for a task again, and where to wait for it.
 
-Few looks while nothing can have finished, many where most tasks finish: early once, for tasks that fail at once; then
-near the vendor's estimate, taken as a hint within limits; after that in steps that grow with the time waited so far.
+A round of the workflow costs as much as some 45 seconds of a small function that sleeps. So `check_status` watches a
+task by itself for a while, with looks a few seconds apart, while it may end at any moment; the workflow waits where no
+look is due for long. What is known of a task is learnt within the task: the time it has taken so far; the vendor's
+estimate, a hint within limits; its progress, once it has proved to be true.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -14,10 +17,19 @@ import msgspec
 from lumendrop.outcomes import Outcome
 
 _FIRST_SECONDS = 5
-_HINT_SECONDS = (10, 60)
-_STEP_SECONDS = (2, 300)
-_STEP_SHARE = 0.12
+_EARLY_SECONDS = 4  # before half of the vendor's estimate
+_NEAR_SECONDS = (2, 5)
+_NEAR_SHARE = 0.04
+_FAR_AFTER_SECONDS = 180
+_FAR_SECONDS = (45, 300)
+_FAR_SHARE = 0.2
+_CROWDED_SECONDS = (10, 300)
+_STAY_SECONDS = 30  # longer waits are the workflow's
 _UNREACHABLE_SECONDS = (5, 120)
+_MOST_DOUBLINGS = 4
+# What progress has to do to be believed: grow as evenly as this while the time since the submit grows by half.
+_PROOF_GROWTH = 1.5
+_PROOF_TOLERANCE = 0.15
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -32,8 +44,10 @@ class Task(msgspec.Struct, frozen=True):
 class Poll(msgspec.Struct, frozen=True):
     """What is known of a task after so many looks; goes round the workflow's loop.
 
-    `not_found` and `unreachable` count looks in a row. When `state` is failed, there is an `outcome`, and `retryable`
-    says whether another task may go well.
+    `not_found` and `unreachable` count looks in a row, `throttled` all that were answered with 429. `crowded` says that
+    Lambda had no room for `check_status`. `pace` is how many seconds a percent of progress took at `paced_at` seconds
+    after the submit, `total_seconds` what the task takes by its progress, if that proved true. When `state` is failed,
+    there is an `outcome`, and `retryable` says whether another task may go well.
     """
 
     state: Literal["waiting", "completed", "failed"] = "waiting"
@@ -41,7 +55,12 @@ class Poll(msgspec.Struct, frozen=True):
     polls: int = 0
     not_found: int = 0
     unreachable: int = 0
+    throttled: int = 0
+    crowded: bool = False
     progress: float | None = None
+    pace: float | None = None
+    paced_at: float = 0
+    total_seconds: float | None = None
     retryable: bool = False
     outcome: Outcome | None = None
 
@@ -51,14 +70,59 @@ def first_wait(estimated_seconds: float | None) -> int:
     return round(min(_FIRST_SECONDS, max(2, (estimated_seconds or math.inf) / 2)))
 
 
-def next_wait(task: Task, now: float) -> int:
+def watch(
+    task: Task,
+    poll: Poll,
+    look: Callable[[Poll], Poll],
+    until: float,
+    now: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> Poll:
+    """Looks at the task until it has ended or the workflow had better do the waiting; returns what it found last.
+
+    No look begins after `until`. After trouble, or where Lambda had no room, there is one look only.
+    """
+    poll = look(poll)
+    while _stays(poll) and now() < task.deadline and now() + poll.wait_seconds <= until:
+        sleep(poll.wait_seconds)
+        poll = look(poll)
+    return poll
+
+
+def _stays(poll: Poll) -> bool:
+    trouble = poll.not_found or poll.unreachable or poll.crowded
+    return poll.state == "waiting" and not trouble and poll.wait_seconds <= _STAY_SECONDS
+
+
+def learn(task: Task, poll: Poll, progress: float | None, now: float) -> Poll:
+    """Notes the task's progress, and what it says about the time that the task takes if it has proved true so far."""
+    elapsed = now - task.submitted_at
+    poll = msgspec.structs.replace(poll, progress=progress)
+    if elapsed < _PROOF_GROWTH * poll.paced_at:
+        return poll
+    pace = elapsed / progress if progress and 0 < progress < 100 and elapsed > 0 else None
+    proved = pace and poll.pace and abs(pace - poll.pace) <= _PROOF_TOLERANCE * poll.pace
+    total = 100 * pace if pace and proved else None
+    return msgspec.structs.replace(poll, pace=pace, paced_at=elapsed, total_seconds=total)
+
+
+def next_wait(task: Task, poll: Poll, now: float) -> int:
     """Seconds to the next look at a task that was still running at `now`; never past its deadline."""
-    elapsed = max(0, now - task.submitted_at)
-    if task.estimated_seconds and elapsed < (hint := _clamp(task.estimated_seconds * 0.9, _HINT_SECONDS)):
-        step = hint - elapsed
-    else:
-        step = elapsed * _STEP_SHARE
-    return _until_deadline(_clamp(step, _STEP_SECONDS), task, now)
+    step = _step(task, poll, max(0, now - task.submitted_at)) * 2 ** min(poll.throttled, _MOST_DOUBLINGS)
+    return _until_deadline(min(step, _FAR_SECONDS[1]), task, now)
+
+
+def _step(task: Task, poll: Poll, elapsed: float) -> float:
+    if poll.crowded:
+        return _clamp(elapsed * _FAR_SHARE, _CROWDED_SECONDS)
+    left = (poll.total_seconds or 0) - elapsed
+    if left > 2 * _STAY_SECONDS:
+        return min(left / 2, elapsed)
+    if elapsed >= _FAR_AFTER_SECONDS:
+        return _clamp(elapsed * _FAR_SHARE, _FAR_SECONDS)
+    if elapsed < (task.estimated_seconds or 0) / 2:
+        return _EARLY_SECONDS
+    return _clamp(elapsed * _NEAR_SHARE, _NEAR_SECONDS)
 
 
 def wait_for_enhancer(task: Task, failures: int, retry_after: float | None, now: float) -> int:

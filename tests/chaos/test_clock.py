@@ -8,7 +8,7 @@ from threading import Event, Thread
 
 import pytest
 
-from sandbox.clock import Clock, NothingAhead
+from sandbox.clock import Clock, NothingAhead, Turns
 
 HOUR = 3600
 
@@ -89,3 +89,24 @@ def test_it_says_when_nobody_waits_for_anything(clock: Clock) -> None:
     clock.follow(lambda: None, lambda: None)
     with pytest.raises(NothingAhead):
         clock.skip()
+
+
+def test_waiting_for_a_turn_is_rest_and_having_got_it_is_work(clock: Clock) -> None:
+    turns, got = Turns(1, clock), Event()
+    with clock.working():
+        turns.acquire()
+
+        def take_turn() -> None:
+            with clock.working(), turns:
+                got.set()
+                time.sleep(0.2)
+
+        second = Thread(target=take_turn, daemon=True)
+        second.start()
+        time.sleep(0.05)
+    assert not clock.busy
+    turns.release()
+    assert clock.busy
+    second.join(5)
+    assert got.is_set()
+    assert not clock.busy

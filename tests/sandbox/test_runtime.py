@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.runtime import MAX_ENVIRONMENTS, Function, Pool, Throttled
+from sandbox.clock import VARIABLE, Clock
+from sandbox.runtime import MAX_ENVIRONMENTS, Function, Invocation, Pool, Throttled
 
 pytestmark = pytest.mark.enable_socket
 
@@ -179,3 +181,43 @@ time.sleep(60)
         sandbox.send_signal(signal.SIGKILL)
         sandbox.wait()
         eventually(lambda: not running(function))
+
+
+def test_a_function_that_sleeps_rests_by_the_clock() -> None:
+    """Many at a time, too: those that wait for an environment rest as well."""
+    sleepers = MAX_ENVIRONMENTS + 2
+    with Clock() as clock, ThreadPoolExecutor(sleepers) as threads:
+        pool = Pool(_following(clock), lambda *_: None, clock)
+
+        def sleep(_: int) -> Any:
+            with clock.working():
+                return invoke(pool, do="sleep", seconds=0.4 * CHECKER.timeout)
+
+        begun = clock.now()
+        asleep = [threads.submit(sleep, number) for number in range(sleepers)]
+        while not all(one.done() for one in asleep):
+            if not clock.busy:
+                clock.skip()
+            time.sleep(0.005)
+        pool.close()
+        assert all(one.result()["said"] for one in asleep)
+        assert clock.now() - begun >= 2 * 0.4 * CHECKER.timeout
+        assert not clock.busy
+
+
+def test_a_function_killed_in_its_sleep_is_at_work_again_for_the_clock() -> None:
+    with Clock() as clock:
+        running: list[Invocation] = []
+        pool = Pool(replace(_following(clock), timeout=60), lambda *_: None, clock, running.append)
+        with clock.working(), ThreadPoolExecutor(1) as threads:
+            lost = threads.submit(failure, pool, do="sleep", seconds=3600)
+            while clock.busy:
+                time.sleep(0.005)
+            running[0].kill()
+            assert lost.result()["errorType"] == "Runtime.ExitError"
+            assert clock.busy
+        pool.close()
+
+
+def _following(clock: Clock) -> Function:
+    return replace(CHECKER, timeout=20, variables={**CHECKER.variables, VARIABLE: str(clock.path)})

@@ -39,7 +39,7 @@ def test_runtime(name: str) -> None:
 def test_time_out_and_memory_are_said_for_each_function(name: str) -> None:
     own = SAM["Resources"][name]["Properties"]
     assert 0 < own["Timeout"] <= 900
-    assert own["MemorySize"] >= 256
+    assert own["MemorySize"] >= 128
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

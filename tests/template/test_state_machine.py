@@ -95,11 +95,11 @@ DEFECTS: dict[str, tuple[str, Change]] = {
     ),
     "an outcome that nobody assigned": (
         "$outcome may not be assigned",
-        lambda s: [s["ReadInput"]["Assign"].pop("outcome"), s["IsDone"]["Choices"][2].pop("Assign")],
+        lambda s: [s["WhatStarted"]["Choices"][0]["Assign"].pop("outcome"), s["IsDone"]["Choices"][2].pop("Assign")],
     ),
     "unknown member of $states": (
         "no $states.inputs",
-        lambda s: s["ReadInput"]["Assign"].update(task="{% $states.inputs.task %}"),
+        lambda s: s["WhatStarted"]["Choices"][0]["Assign"].update(task="{% $states.inputs.task %}"),
     ),
     "unknown member of the context": (
         "no $states.context.Executions",

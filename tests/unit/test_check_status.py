@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -16,10 +17,34 @@ from lumendrop.polling import Poll
 from tests.unit.conftest import LoadFunction
 from tests.unit.world import API, KEY, RESULT_URL, Answer, Broken, Context, Reply, World, refusal, sample
 
+NO_TIME = 30  # seconds that the function has left: time for one look, not for two
+
+
+class Clock:
+    """A time that only sleep moves on."""
+
+    def __init__(self) -> None:
+        self.now = float(int(time.time()))
+        self.slept: list[float] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
 
 @pytest.fixture
-def check_status(function: LoadFunction) -> ModuleType:
-    return function("check_status")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def check_status(function: LoadFunction, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = function("check_status")
+    monkeypatch.setattr(module, "time", clock)
+    return module
 
 
 def request(*, submitted: float = 60, left: float = 3600, estimated: float | None = 45, **poll: Any) -> Any:
@@ -32,7 +57,13 @@ def request(*, submitted: float = 60, left: float = 3600, estimated: float | Non
 
 def ask(world: World, check_status: ModuleType, reply: Reply, **poll: Any) -> Poll:
     world.enhancer.on_status.append(reply)
-    return msgspec.convert(check_status.handler(request(**poll), Context()), Poll)
+    return msgspec.convert(check_status.handler(request(**poll), Context(NO_TIME)), Poll)
+
+
+def watch(world: World, check_status: ModuleType, *replies: Reply, seconds: float = 120, **facts: Any) -> Poll:
+    """Has the function watch a task while the enhancer gives these answers, then that it runs."""
+    world.enhancer.on_status.extend(replies)
+    return msgspec.convert(check_status.handler(request(**facts), Context(seconds)), Poll)
 
 
 def task(status: str, **more: Any) -> Answer:
@@ -203,13 +234,14 @@ def test_retry_after_is_honoured_within_limits(world: World, check_status: Modul
 )
 def test_a_wait_never_goes_past_the_deadline(world: World, check_status: ModuleType, reply: Reply) -> None:
     world.enhancer.on_status.append(reply)
-    answer = check_status.handler(request(submitted=3000, left=3, unreachable=9), Context())
+    answer = check_status.handler(request(submitted=3000, left=3, unreachable=9), Context(NO_TIME))
 
     assert 1 <= answer["wait_seconds"] <= 3
 
 
 def test_past_the_deadline_the_wait_is_short(world: World, check_status: ModuleType) -> None:
     assert check_status.handler(request(left=-100), Context())["wait_seconds"] == 1
+    assert len(world.enhancer.asked) == 1
 
 
 def test_a_completed_task_is_seen_past_the_deadline_too(world: World, check_status: ModuleType) -> None:
@@ -257,7 +289,7 @@ def test_what_the_vendor_quotes_back_is_taken_out(
 def test_an_id_stays_one_segment_of_the_path(world: World, check_status: ModuleType) -> None:
     event = request()
     event["task"]["id"] = "../account/credits?x=1#y"
-    check_status.handler(event, Context())
+    check_status.handler(event, Context(NO_TIME))
 
     assert world.enhancer.asked == [f"{API}/v1/tasks/..%2Faccount%2Fcredits%3Fx%3D1%23y?sync_upstream=true"]
 
@@ -266,3 +298,98 @@ def test_an_id_stays_one_segment_of_the_path(world: World, check_status: ModuleT
 def test_an_event_that_is_none_of_the_workflows_is_refused(check_status: ModuleType, event: Any) -> None:
     with pytest.raises(msgspec.ValidationError):
         check_status.handler(event, Context())
+
+
+# Watching: several looks in one invocation.
+
+
+def test_watches_a_task_until_it_has_ended(world: World, check_status: ModuleType, clock: Clock) -> None:
+    poll = watch(world, check_status, task("processing"), task("processing"), task("completed", results=[RESULT_URL]))
+
+    assert (poll.state, poll.polls) == ("completed", 3)
+    assert len(clock.slept) == 2
+    assert all(1 <= seconds <= 5 for seconds in clock.slept)
+
+
+def test_leaves_in_time_for_a_look_that_takes_long(world: World, check_status: ModuleType, clock: Clock) -> None:
+    begun = clock.now
+    poll = watch(world, check_status, seconds=120)
+
+    assert poll.state == "waiting"
+    assert 80 <= clock.now - begun <= 90
+
+
+@pytest.mark.parametrize(
+    "reply", [refusal(429, "rate_limit_error"), refusal(503, "x"), refusal(404, "not_found")], ids=["429", "503", "404"]
+)
+def test_leaves_at_once_when_the_enhancer_has_trouble(world: World, check_status: ModuleType, reply: Reply) -> None:
+    poll = watch(world, check_status, task("processing"), reply)
+
+    assert (poll.state, poll.polls) == ("waiting", 2)
+
+
+def test_looks_once_where_lambda_had_no_room(world: World, check_status: ModuleType, clock: Clock) -> None:
+    poll = watch(world, check_status, crowded=True)
+
+    assert (poll.polls, poll.crowded, clock.slept) == (1, True, [])
+    assert poll.wait_seconds >= 10
+
+
+def test_leaves_long_waits_to_the_workflow(world: World, check_status: ModuleType, clock: Clock) -> None:
+    poll = watch(world, check_status, submitted=600)
+
+    assert (poll.polls, clock.slept) == (1, [])
+    assert 45 <= poll.wait_seconds <= 300
+
+
+def test_leaves_at_the_deadline(world: World, check_status: ModuleType, clock: Clock) -> None:
+    begun = clock.now
+    poll = watch(world, check_status, left=7)
+
+    assert poll.state == "waiting"
+    assert 7 <= clock.now - begun < 9
+
+
+def test_a_vendor_who_says_too_fast_is_asked_less_often_for_that_task(world: World, check_status: ModuleType) -> None:
+    waits = [ask(world, check_status, task("processing"), throttled=times).wait_seconds for times in (0, 1, 2, 3, 100)]
+
+    assert waits == sorted(waits)
+    assert waits[3] >= 7 * waits[0]
+    assert waits[4] <= 300
+
+
+def test_429s_are_counted_for_good(world: World, check_status: ModuleType) -> None:
+    poll = ask(world, check_status, refusal(429, "rate_limit_error"))
+    poll = ask(world, check_status, task("processing"), **msgspec.to_builtins(poll))
+
+    assert (poll.throttled, poll.unreachable) == (1, 0)
+
+
+def long_task(world: World, check_status: ModuleType, progress: Callable[[float], float]) -> Poll:
+    """What is known of a task a while after its submit, when its progress so far was a function of the seconds."""
+    poll = Poll()
+    for seconds in (20, 40, 60):
+        now = task("processing", progress=progress(seconds))
+        poll = ask(world, check_status, now, submitted=seconds, **msgspec.to_builtins(poll))
+    return poll
+
+
+def test_progress_that_proved_true_is_counted_on(world: World, check_status: ModuleType) -> None:
+    poll = long_task(world, check_status, lambda seconds: seconds / 10)
+
+    assert poll.total_seconds == pytest.approx(1000)
+    assert poll.wait_seconds == 60
+
+
+@pytest.mark.parametrize(
+    "progress",
+    [lambda _: 0, lambda _: 90, lambda _: 100, lambda seconds: seconds**2 / 100, lambda seconds: 99 - seconds],
+    ids=["none", "stuck", "done", "late", "backwards"],
+)
+def test_progress_that_proved_false_counts_for_nothing(
+    world: World, check_status: ModuleType, progress: Callable[[float], float]
+) -> None:
+    poll = long_task(world, check_status, progress)
+
+    assert poll.total_seconds is None
+    assert poll.wait_seconds <= 5

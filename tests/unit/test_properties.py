@@ -283,25 +283,51 @@ tasks = st.builds(
     estimated_seconds=st.none() | st.floats(1e-6, 1e9),
 )
 moments = st.floats(999_000, 1_100_000)
+polls = st.builds(
+    Poll,
+    throttled=st.integers(0, 10_000),
+    crowded=st.booleans(),
+    progress=amounts,
+    pace=amounts,
+    paced_at=st.floats(0, 1e9),
+    total_seconds=amounts,
+)
 
 
-@given(tasks, moments, st.integers(1, 10_000), st.none() | st.floats(0, 900))
+@given(tasks, polls, moments, st.integers(1, 10_000), st.none() | st.floats(0, 900))
 def test_no_wait_goes_past_the_deadline_or_is_too_long(
-    task: Task, now: float, failures: int, retry_after: float | None
+    task: Task, poll: Poll, now: float, failures: int, retry_after: float | None
 ) -> None:
-    for wait in (polling.next_wait(task, now), polling.wait_for_enhancer(task, failures, retry_after, now)):
+    for wait in (polling.next_wait(task, poll, now), polling.wait_for_enhancer(task, failures, retry_after, now)):
         assert 1 <= wait <= 300
         assert wait <= max(1, task.deadline - now + 0.5)
 
 
-@given(tasks)
-def test_a_whole_day_of_looks_stays_within_the_workflows_history(task: Task) -> None:
-    """25,000 events an execution at the most; a round takes about fifteen."""
-    now, looks = float(task.submitted_at + polling.first_wait(task.estimated_seconds)), 0
-    while now < task.deadline:
-        now += polling.next_wait(task, now)
-        looks += 1
-    assert looks < 1000
+@given(tasks, st.floats(0, 120), st.lists(st.none() | st.floats(0, 100), min_size=1))
+def test_a_whole_day_of_looks_stays_within_the_workflows_history(
+    task: Task, seconds_left: float, progress: list[float | None]
+) -> None:
+    """25,000 events an execution at the most; a round takes about fifteen. Whatever the vendor says of its progress."""
+    clock, rounds = [float(task.submitted_at)], 0
+    poll = Poll(wait_seconds=polling.first_wait(task.estimated_seconds))
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    def look(poll: Poll) -> Poll:
+        sleep(0.2)
+        poll = polling.learn(task, poll, progress[poll.polls % len(progress)], clock[0])
+        wait = polling.next_wait(task, poll, clock[0])
+        return msgspec.structs.replace(poll, polls=poll.polls + 1, wait_seconds=wait)
+
+    while clock[0] < task.deadline:
+        sleep(poll.wait_seconds)
+        until = clock[0] + seconds_left
+        poll = polling.watch(task, poll, look, until, lambda: clock[0], sleep)
+        assert clock[0] <= until + 0.2
+        rounds += 1
+    assert rounds < 1000
+    assert poll.polls < 2500
 
 
 @given(st.none() | st.floats(1e-6, 1e9))

@@ -11,7 +11,7 @@ import pytest
 from jsonata.jsonata import Jsonata
 from jsonata.timebox import Timebox
 
-from lumendrop.polling import Task, next_wait, wait_for_enhancer
+from lumendrop.polling import Poll, Task, next_wait, wait_for_enhancer
 from tests.workflow.harness import Run, Workflow, iso
 from tests.workflow.scenarios import SCENARIOS
 
@@ -25,7 +25,7 @@ TASK = Task("task-unified-1", START, START + DAY, 45)
 
 # Seconds to wait that functions answer with, hour after hour, given the time.
 ANSWERS: dict[str, Answer] = {
-    "a task that never ends": lambda now: next_wait(TASK, now),
+    "a task that never ends": lambda now: next_wait(TASK, Poll(), now),
     "an enhancer that says: again at once": lambda now: wait_for_enhancer(TASK, 1, 0, now),
     "a result that can't be fetched": lambda _: 20,
     "crashes": lambda _: 60,
