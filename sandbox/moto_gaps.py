@@ -92,7 +92,7 @@ def bridged(
         _leave_bucket_policies_to_the_sandbox(replace)
         _name_log_groups_as_aws_does(replace)
         _ask_queues_before_sending(replace, may)
-        _start_executions_from_rules(replace, service_client)
+        _reach_every_target(replace, service_client, may)
         _serialise_queues(replace)
         _keep_tables_whole(replace)
         _write_transactions_once(replace)
@@ -386,20 +386,34 @@ def _ask_queues_before_sending(replace: Replace, may: Callable[..., bool]) -> No
     replace(Rule, "_send_to_sqs_queue", send_if_allowed)
 
 
-def _start_executions_from_rules(replace: Replace, service_client: Callable[[str, str], Any]) -> None:
-    # Moto knows no rule whose target is a state machine.
+def _reach_every_target(replace: Replace, service_client: Callable[[str, str], Any], may: Callable[..., bool]) -> None:
+    # Moto knows no rule whose target is a state machine or a topic.
     send = Rule.send_to_targets
 
-    def send_and_start(self: Any, event: Any, transform_input: bool = True) -> None:
-        machines = [target for target in self.targets if ":stateMachine:" in target["Arn"]]
-        others = copy.copy(self)
-        others.targets = [target for target in self.targets if target not in machines]
-        send(others, event, transform_input)
-        for target in machines if self.event_pattern.matches_event(event) else []:
-            client = service_client("stepfunctions", target["RoleArn"])
-            client.start_execution(stateMachineArn=target["Arn"], input=json.dumps(event))
+    def start(target: Any, event: str) -> None:
+        client = service_client("stepfunctions", target["RoleArn"])
+        client.start_execution(stateMachineArn=target["Arn"], input=event)
 
-    replace(Rule, "send_to_targets", send_and_start)
+    def publish(target: Any, event: str, rule: str) -> None:
+        if may("events.amazonaws.com", "sns:Publish", target["Arn"], **{"aws:sourcearn": rule}):
+            service_client("sns", "").publish(TopicArn=target["Arn"], Message=event)
+
+    def send_everywhere(self: Any, event: Any, transform_input: bool = True) -> None:
+        machines = [target for target in self.targets if ":stateMachine:" in target["Arn"]]
+        topics = [target for target in self.targets if ":sns:" in target["Arn"]]
+        others = copy.copy(self)
+        others.targets = [target for target in self.targets if target not in machines + topics]
+        send(others, event, transform_input)
+        if not self.event_pattern.matches_event(event):
+            return
+        told = {name: value for name, value in event.items() if name != "ingestion-time"}
+        text = json.dumps(told | {"time": f"{datetime.fromtimestamp(float(event['time']), UTC):%Y-%m-%dT%H:%M:%SZ}"})
+        for target in machines:
+            start(target, text)
+        for target in topics:
+            publish(target, text, self.arn)
+
+    replace(Rule, "send_to_targets", send_everywhere)
 
 
 def _serialise_queues(replace: Replace) -> None:

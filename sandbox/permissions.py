@@ -21,6 +21,7 @@ from moto.core.request import Request
 from moto.core.routing import get_service_router
 from moto.iam.models import Role, iam_backends
 from moto.s3.models import s3_backends
+from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 from werkzeug.exceptions import NotFound
 
@@ -191,7 +192,7 @@ class Permissions:
             yield from statements(document)
 
     def _attached(self, resource: str) -> Iterator[Statement]:
-        """The statements of the bucket's or queue's policy."""
+        """The statements of the bucket's, queue's or topic's policy."""
         if resource == "*":
             return
         service, name = resource.split(":")[2], resource.split(":")[5:]
@@ -201,6 +202,9 @@ class Permissions:
         elif service == "sqs":
             queue = sqs_backends[self._account][self._region].queues.get(name[0])
             policy = queue.policy if queue else None
+        elif service == "sns":
+            topic = sns_backends[self._account][self._region].topics.get(resource)
+            policy = topic.policy if topic else None
         else:
             policy = None
         if policy:

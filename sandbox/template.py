@@ -125,10 +125,25 @@ def evaluate(condition: Any, values: Mapping[str, str], conditions: Mapping[str,
     if function == "Condition":
         return evaluate(conditions[operands], values, conditions)
     if function == "Fn::Equals":
-        one, other = (values[side["Ref"]] if isinstance(side, dict) else _as_text(side) for side in operands)
-        return one == other
+        one, other = (_value(side, values) for side in operands)
+        return _as_text(one) == _as_text(other)
     results = [evaluate(operand, values, conditions) for operand in operands]
     return {"Fn::And": all(results), "Fn::Or": any(results), "Fn::Not": not results[0]}[function]
+
+
+def _value(part: Any, values: Mapping[str, str]) -> Any:
+    """One side of a comparison, with the functions that may stand there."""
+    if not isinstance(part, dict):
+        return part
+    ((function, argument),) = part.items()
+    if function == "Ref":
+        return values[argument]
+    first, second = argument
+    if function == "Fn::Select":
+        return _value(second, values)[int(first)]
+    if function == "Fn::Split":
+        return _value(second, values).split(first)
+    return first.join(_value(one, values) for one in second)  # Fn::Join
 
 
 def _as_text(value: object) -> str:

@@ -1,5 +1,6 @@
 """One sandbox with everything switched on that a production account may ask for."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -12,21 +13,38 @@ from tests.e2e.pipeline import Pipeline  # noqa: E402  # after the registration
 
 INPUT, OUTPUT = "their-photos", "their-enhanced-photos"
 BOUNDARY = "arn:aws:iam::aws:policy/PowerUserAccess"
+TARGET = "arn:aws:sqs:us-east-1:123456789012:after-photos"
 PARAMETERS = {
     "Resolution": "1K",
     "ExistingInputBucket": INPUT,
     "ExistingOutputBucket": OUTPUT,
     "PermissionsBoundary": BOUNDARY,
+    "AlarmEmail": "owner@example.com",
+    "HeartbeatHours": "24",
+    "PhotoNotices": "topic",
+    "CompletionTarget": TARGET,
 }
 
 
 @pytest.fixture(scope="package")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    with sandbox(PARAMETERS, prepare=_their_buckets, enhancer_arguments=["--task-seconds", "0.2"]) as running:
+    with sandbox(PARAMETERS, prepare=_what_is_theirs, enhancer_arguments=["--task-seconds", "0.2"]) as running:
         yield Pipeline(running, tmp_path_factory.mktemp("production"))
 
 
-def _their_buckets(cloud: Cloud) -> None:
+def _what_is_theirs(cloud: Cloud) -> None:
+    """Buckets to use, and a queue that is told how each upload ended, with the policy that docs/events.md names."""
+    rule = "arn:aws:events:us-east-1:123456789012:rule/lumendrop-CompletionRule-*"
+    statement = {
+        "Sid": "AllowLumendrop",
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": TARGET,
+        "Condition": {"ArnLike": {"aws:SourceArn": rule}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    cloud.client("sqs").create_queue(QueueName="after-photos", Attributes={"Policy": policy})
     s3 = cloud.client("s3")
     for bucket in (INPUT, OUTPUT):
         s3.create_bucket(Bucket=bucket)

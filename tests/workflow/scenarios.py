@@ -38,7 +38,7 @@ def outcome(status: Status, code: str) -> Outcome:
 
 def delivered(key: str = "photo.jpg") -> dict[str, Any]:
     """What deliver returns for a photo that is there."""
-    written = {"bucket": "photos-out", "key": key, "version_id": "out-1", "bytes": 123456, "format": "JPEG"}
+    written = {"bucket": "photos-out", "key": key, "version_id": "out-1", "bytes": 123456, "format": "jpeg"}
     return {"state": "enhanced", "output": written}
 
 

@@ -12,8 +12,9 @@ import pytest
 from lumendrop.outcomes import Outcome
 from lumendrop.polling import Poll, Task
 from lumendrop.uploads import Upload, parse_event
+from tests.event_schemas import problems
 from tests.workflow.harness import Clock, Run, Workflow, iso
-from tests.workflow.scenarios import COMPLETED, HOSTILE, PATIENCE, WAITING, delivered, outcome, poll
+from tests.workflow.scenarios import COMPLETED, HOSTILE, PATIENCE, SCENARIOS, WAITING, delivered, outcome, poll
 
 Ran = Callable[[str], Run]
 
@@ -221,6 +222,11 @@ def test_a_row_that_is_another_attempts_or_closed_stays_as_it_is(ran: Ran, name:
     run = ran(name)
     assert not {"finished_at", "output", "outcome", "report_key", "ended_early"} & set(run.row)
     assert run.retries == []
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_events_are_as_documented(ran: Ran, name: str) -> None:
+    assert [problems(event) for event in ran(name).events if problems(event)] == []
 
 
 def test_event_of_an_enhanced_photo(ran: Ran) -> None:
