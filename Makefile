@@ -68,14 +68,14 @@ chaos: $(VENV)/.tests ## Hold the promises while everything goes wrong, five min
 chaos-mutations: $(VENV)/.tests ## Break each promise by one line, in a copy, and see the chaos suite fail.
 	@$(BIN)/python -m tests.chaos.mutations
 
-BENCHMARKS := cold-start delivery enhancer
+BENCHMARKS := cold-start delivery enhancer polling
 
 .PHONY: bench
 bench: $(BENCHMARKS:%=bench-%) ## Run all benchmarks: each prints a table and writes docs/benchmarks/.
 
 .PHONY: $(BENCHMARKS:%=bench-%)
 $(BENCHMARKS:%=bench-%): bench-%: $(VENV)/.benchmarks
-	@$(BIN)/python -m tests.benchmarks.$(subst -,_,$*)
+	@PYTHONPATH=layers $(BIN)/python -m tests.benchmarks.$(subst -,_,$*)
 
 .PHONY: check
 check: $(VENV)/.tests ## Lint, types, template checks.

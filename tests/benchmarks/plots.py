@@ -39,7 +39,7 @@ def show(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     """Prints a table; the first column is text."""
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left")
+        table.add_column(column, justify="right" if index else "left", no_wrap=not index)
     for row in rows:
         table.add_row(*(f"{cell:,.4g}" if isinstance(cell, float) else str(cell) for cell in row))
     Console().print(table)

@@ -1,0 +1,16 @@
+"""What the template says of the functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sandbox.cloud import REPO
+from sandbox.template import load
+
+
+def function(logical_id: str) -> dict[str, Any]:
+    """A function's properties in the translated template, parameters at their defaults."""
+    properties: dict[str, Any] = load(REPO / "template.yaml", {}, "us-east-1").body["Resources"][logical_id][
+        "Properties"
+    ]
+    return properties
