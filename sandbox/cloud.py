@@ -46,6 +46,9 @@ _LOG_DELIVERY = (
     "logs:DescribeResourcePolicies",
     "logs:DescribeLogGroups",
 )
+# What they demand before they trace.
+_TRACING = ("xray:PutTraceSegments", "xray:PutTelemetryRecords")
+_SAMPLING = ("xray:GetSamplingRules", "xray:GetSamplingTargets")
 # Moto keeps its state in modules, so there is one cloud at a time in a process.
 _only_one = Lock()
 # Longer than any function or long poll.
@@ -210,6 +213,8 @@ class Cloud:
         """Refuse what AWS would refuse to create because of a role."""
         for properties in deployment.functions.values():
             self._check_trust(properties["Role"], "lambda.amazonaws.com")
+            if properties.get("TracingConfig", {}).get("Mode") == "Active":
+                self._check_permissions(properties["Role"], _TRACING, "*")
         for mapping in deployment.mappings:
             role = deployment.functions[_name(mapping.function_arn)]["Role"]
             self._check_permissions(role, _POLLING, mapping.event_source_arn)
@@ -217,6 +222,8 @@ class Cloud:
             self._check_trust(properties["RoleArn"], "states.amazonaws.com")
             if properties.get("LoggingConfiguration", {}).get("Level", "OFF") != "OFF":
                 self._check_permissions(properties["RoleArn"], _LOG_DELIVERY, "*")
+            if properties.get("TracingConfiguration", {}).get("Enabled"):
+                self._check_permissions(properties["RoleArn"], (*_TRACING, *_SAMPLING), "*")
 
     def _check_trust(self, role: str, service: str) -> None:
         if not self._permissions.trusts(role, service):

@@ -30,6 +30,7 @@ from tests.template.reading import (
 
 ROLES = list(resources("AWS::IAM::Role"))
 WRITE_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+SEND_TRACES = {("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")}
 # Only Lambda's event source calls these; no code of ours does.
 POLL_THE_QUEUE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
 # The calls of our code that need an action. S3 answers 403 instead of 404 without the rights to list.
@@ -144,8 +145,20 @@ def test_a_function_writes_its_own_logs_only(function: str, logs: str) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_traced_and_may_send_its_traces(name: str) -> None:
+    assert properties(name)["TracingConfig"] == {"Mode": "Active"}
+    assert grants(name.replace("Function", "Role")) >= SEND_TRACES
+
+
+def test_the_workflow_is_traced_and_may_send_its_traces() -> None:
+    assert properties("Workflow")["TracingConfiguration"] == {"Enabled": True}
+    sampling = {("xray:GetSamplingRules", "*"), ("xray:GetSamplingTargets", "*")}
+    assert SEND_TRACES | sampling <= grants("WorkflowRole")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_may_do_only_what_its_code_does(name: str) -> None:
-    actions = {action for action, _ in grants(name.replace("Function", "Role"))} - WRITE_LOGS
+    actions = {action for action, _ in grants(name.replace("Function", "Role")) - SEND_TRACES} - WRITE_LOGS
     if name == "SubmitFunction":
         actions -= POLL_THE_QUEUE
     called = _names(FUNCTIONS[name], set())
@@ -169,7 +182,7 @@ def _names(path: Path, seen: set[Path]) -> set[str]:
 
 
 def test_the_workflow_may_do_what_its_states_do_and_no_more() -> None:
-    granted = {pair for pair in grants("WorkflowRole") if not pair[0].startswith("logs:")}
+    granted = {pair for pair in grants("WorkflowRole") if not pair[0].startswith(("logs:", "xray:"))}
     definition = SAM["Resources"]["Workflow"]["Properties"]["Definition"]
     assert granted == set(_integrations(definition, properties("Workflow")["DefinitionSubstitutions"]))
 
