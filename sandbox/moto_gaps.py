@@ -22,6 +22,7 @@ from moto.awslambda.models import LambdaFunction
 from moto.cloudformation import parsing
 from moto.cloudformation.models import Stack
 from moto.core.config import default_user_config
+from moto.core.responses import ActionResult
 from moto.dynamodb import models as tables
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.dynamo_type import Item
@@ -33,7 +34,9 @@ from moto.iam.access_control import PermissionResult
 from moto.logs.models import LogGroup
 from moto.s3 import notifications
 from moto.s3.models import FakeBucket
+from moto.s3.responses import S3Response
 from moto.sqs.models import Queue, SQSBackend
+from moto.sqs.responses import SQSResponse
 from moto.stepfunctions.parser import models as state_machines
 from moto.stepfunctions.parser.api import EvaluationFailedEventDetails, HistoryEventType
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
@@ -94,6 +97,8 @@ def bridged(
         _ask_queues_before_sending(replace, may)
         _reach_every_target(replace, service_client, may)
         _serialise_queues(replace)
+        _move_messages(replace)
+        _tell_of_event_bridge(replace)
         _keep_tables_whole(replace)
         _write_transactions_once(replace)
         _serialise_starts(replace)
@@ -108,7 +113,10 @@ def replacer(stack: contextlib.ExitStack) -> Replace:
     """Sets attributes until the stack is closed."""
 
     def replace(holder: Any, name: str, value: Any) -> None:
-        stack.callback(setattr, holder, name, getattr(holder, name))
+        if hasattr(holder, name):
+            stack.callback(setattr, holder, name, getattr(holder, name))
+        else:
+            stack.callback(delattr, holder, name)
         setattr(holder, name, value)
 
     return replace
@@ -431,6 +439,48 @@ def _serialise_queues(replace: Replace) -> None:
 
     replace(SQSBackend, "receive_message", receive_alone)
     replace(Queue, "delete_message", delete_alone)
+
+
+def _move_messages(replace: Replace) -> None:
+    # Moto has no message move tasks, by which AWS empties dead-letter queues. Here such a task ends at once.
+    tasks: dict[str, dict[str, Any]] = {}
+
+    def start(self: SQSResponse) -> ActionResult:
+        source, moved = self._get_param("SourceArn"), 0
+        source_name = source.rpartition(":")[2]
+        target = self._get_param("DestinationArn")
+        if not target:
+            target = self.sqs_backend.list_dead_letter_source_queues(source_name)[0].queue_arn
+        target_name = target.rpartition(":")[2]
+        while messages := self.sqs_backend.receive_message(source_name, 10, 0, 60, ["All"]):
+            for message in messages:
+                self.sqs_backend.send_message(target_name, message.body, message.message_attributes)
+                self.sqs_backend.delete_message(source_name, str(message.receipt_handle))
+            moved += len(messages)
+        tasks[source] = {"SourceArn": source, "DestinationArn": target, "Status": "COMPLETED"}
+        tasks[source] |= {"ApproximateNumberOfMessagesMoved": moved, "ApproximateNumberOfMessagesToMove": moved}
+        return ActionResult({"TaskHandle": str(uuid.uuid4())})
+
+    def listed(self: SQSResponse) -> ActionResult:
+        source = self._get_param("SourceArn")
+        return ActionResult({"Results": [tasks[source]] if source in tasks else []})
+
+    replace(SQSResponse, "start_message_move_task", start)
+    replace(SQSResponse, "list_message_move_tasks", listed)
+
+
+def _tell_of_event_bridge(replace: Replace) -> None:
+    # Moto's GetBucketNotificationConfiguration leaves EventBridge out.
+    serialized = S3Response.serialized
+
+    def tell(self: S3Response, answer: ActionResult) -> Any:
+        if self.data.get("Action") == "GetBucketNotificationConfiguration" and isinstance(answer.result, dict):
+            found = self.backend.get_bucket_notification_configuration(self.bucket_name)
+            if found and found.event_bridge is not None:
+                answer.result["EventBridgeConfiguration"] = {}
+        return serialized(self, answer)
+
+    replace(S3Response, "serialized", tell)
 
 
 def _keep_tables_whole(replace: Replace) -> None:

@@ -220,6 +220,8 @@ class Permissions:
             operation, params = get_service_router(_SERVICES.get(service, service)).match(request)
         except NotFound:
             return _Asked(service, "", "", [_Need(f"{service}:Unknown", "*")])
+        if service != "s3":
+            environ["wsgi.input"] = io.BytesIO(body)  # a form was read to tell the operation
         protocol = operation.service_model.protocol
         if protocol == "json":
             params = json.loads(body or b"{}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -51,6 +52,14 @@ def where(stack: Stack, field: str, value: str) -> Iterator[Row]:
         )
     )
     yield from (_row(item) for page in pages for item in page["Items"])
+
+
+def tasks_of(stack: Stack, day: date) -> int:
+    """How many tasks count against the limit of a day (UTC)."""
+    answer = stack.client("dynamodb").get_item(
+        TableName=stack.output("LedgerTableName"), Key={"pk": {"S": f"day#{day.isoformat()}"}, "sk": {"S": "tasks"}}
+    )
+    return int(answer.get("Item", {}).get("tasks", {}).get("N", 0))
 
 
 def _row(item: Any) -> Row:

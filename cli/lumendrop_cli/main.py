@@ -7,10 +7,19 @@ from typing import Annotated, Any
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from typer.core import TyperGroup
 
+from lumendrop_cli.doctor import doctor
+from lumendrop_cli.fetch import fetch
+from lumendrop_cli.pause import pause, resume
+from lumendrop_cli.redrive import redrive
+from lumendrop_cli.retry import retry
+from lumendrop_cli.set_key import set_key
+from lumendrop_cli.smoke import smoke
 from lumendrop_cli.stack import Options
 from lumendrop_cli.status import status
+from lumendrop_cli.stop import stop
 from lumendrop_cli.trouble import Trouble, explained
 
 EXIT_CODES = (
@@ -32,7 +41,7 @@ class Commands(TyperGroup):
         """Runs the command; exits with the code of what stood in its way."""
         try:
             return super().invoke(ctx)
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, ResponseParserError) as error:
             trouble = explained(error)
         except Trouble as error:
             trouble = error
@@ -74,5 +83,5 @@ def main(
 
 
 # In the order of `lumendrop --help`.
-for command in (status,):
+for command in (doctor, set_key, smoke, status, redrive, retry, fetch, pause, resume, stop):
     app.command(epilog=EXIT_CODES)(command)

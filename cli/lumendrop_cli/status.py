@@ -14,7 +14,7 @@ from lumendrop_cli import ledger, upload_queue
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.stack import Stack, find, output
 from lumendrop_cli.trouble import NOT_DONE
-from lumendrop_cli.workflow import execution_arn
+from lumendrop_cli.workflow import correlation_id, execution_arn
 
 WORDS = {
     "claimed": "being paid for now",
@@ -39,7 +39,8 @@ def status(
     stack, out = find(context), output(context)
     rows = ledger.of_key(stack, key)
     if rows:
-        rows = [row | {"execution": execution_arn(stack, row)} for row in rows]
+        made = [{"execution": execution_arn(stack, row), "correlation_id": correlation_id(row)} for row in rows]
+        rows = [row | more for row, more in zip(rows, made, strict=True)]
         out.result({"key": key, "rows": rows}, (line for row in rows for line in _lines(row)))
         return
     why = _why_unknown(stack, key)
@@ -66,6 +67,7 @@ def _lines(row: Row) -> Iterator[str]:
         "code": outcome.get("code"),
         "report": row.get("report_key"),
         "execution": row["execution"],
+        "in logs": row["correlation_id"],
     }
     yield from (f"  {name:<10} {escape(str(value))}" for name, value in told.items() if value is not None)
 

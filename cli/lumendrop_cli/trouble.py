@@ -17,6 +17,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 from botocore.exceptions import ConnectionError as NoConnection
+from botocore.parsers import ResponseParserError
 
 NOT_DONE, USAGE, NO_AWS = 1, 2, 3
 
@@ -54,8 +55,10 @@ class Trouble(Exception):
         self.code = code
 
 
-def explained(error: BotoCoreError | ClientError) -> Trouble:
+def explained(error: BotoCoreError | ClientError | ResponseParserError) -> Trouble:
     """What the AWS SDK raised, as Trouble."""
+    if isinstance(error, ResponseParserError):
+        return Trouble("What answers there is not AWS. Check the --endpoint-url.", NO_AWS)
     if isinstance(error, ClientError):
         return Trouble(_answer(error), NO_AWS)
     advice = next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), "")

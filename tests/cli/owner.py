@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from lumendrop_cli.main import app
 
-_SETTINGS: dict[str, str | None] = {
+SETTINGS: dict[str, str | None] = {
     "AWS_ACCESS_KEY_ID": "owner",
     "AWS_SECRET_ACCESS_KEY": "owner",
     "AWS_SESSION_TOKEN": None,
@@ -48,7 +48,7 @@ class Lumendrop:
     def __call__(self, *arguments: str, stdin: str = "", settings: Mapping[str, str | None] = {}) -> Done:
         """`settings` changes environment variables; None takes one away."""
         done = CliRunner().invoke(
-            app, arguments, input=stdin, env={"AWS_ENDPOINT_URL": self._endpoint, **_SETTINGS, **settings}
+            app, arguments, input=stdin, env={"AWS_ENDPOINT_URL": self._endpoint, **SETTINGS, **settings}
         )
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception

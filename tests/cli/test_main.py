@@ -1,11 +1,17 @@
 """What all commands share: options, exit codes, and words for what stands in the way."""
 
+import importlib
 import socket
+import tomllib
+from pathlib import Path
 
 import pytest
 
+from lumendrop_cli.main import app
 from tests.cli.owner import Lumendrop
 from tests.e2e.pipeline import Pipeline
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_help_names_every_command_and_exit_code(lumendrop: Lumendrop) -> None:
@@ -80,3 +86,11 @@ def test_credentials_that_may_not(lumendrop: Lumendrop, pipeline: Pipeline) -> N
     assert done.code == 3
     assert "These credentials may not do that" in done.err
     assert "Traceback" not in done.err
+
+
+def test_what_is_installed_is_what_is_locked_and_tested() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [line for line in (ROOT / "cli/requirements.in").read_text().splitlines() if not line.startswith("#")]
+    assert [one.partition(">")[0] for one in project["dependencies"]] == wanted
+    module, _, name = project["scripts"]["lumendrop"].partition(":")
+    assert getattr(importlib.import_module(module), name) is app

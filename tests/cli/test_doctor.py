@@ -1,0 +1,140 @@
+"""`lumendrop doctor` finds what is wrong and says what to do."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+
+from tests.cli.owner import Lumendrop
+from tests.e2e.photos import jpeg
+from tests.e2e.pipeline import Pipeline, Upload
+
+Trouble = Callable[[Pipeline], AbstractContextManager[None]]
+
+
+@contextmanager
+def _no_key(pipeline: Pipeline) -> Iterator[None]:
+    secrets, secret = pipeline.cloud.client("secretsmanager"), pipeline.outputs["KeySecretArn"]
+    secrets.put_secret_value(SecretId=secret, SecretString=" ")
+    yield  # the fixture api_key sets it again
+
+
+@contextmanager
+def _wrong_key(pipeline: Pipeline) -> Iterator[None]:
+    pipeline.account(key_valid=False)
+    yield
+    pipeline.account(key_valid=True)
+
+
+@contextmanager
+def _no_money(pipeline: Pipeline) -> Iterator[None]:
+    pipeline.account(credits=3)
+    yield
+    pipeline.account(credits=100_000)
+
+
+@contextmanager
+def _rule_off(pipeline: Pipeline) -> Iterator[None]:
+    events, name = pipeline.cloud.client("events"), pipeline.cloud.resources["UploadRule"]
+    events.disable_rule(Name=name)
+    yield
+    events.enable_rule(Name=name)
+
+
+@contextmanager
+def _no_events(pipeline: Pipeline) -> Iterator[None]:
+    s3, bucket = pipeline.cloud.client("s3"), pipeline.outputs["InputBucketName"]
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+    yield
+    configuration: Any = {"EventBridgeConfiguration": {}}
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=configuration)
+
+
+@contextmanager
+def _no_versions(pipeline: Pipeline) -> Iterator[None]:
+    s3, bucket = pipeline.cloud.client("s3"), pipeline.outputs["InputBucketName"]
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    yield
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+
+
+@contextmanager
+def _dead_letter(pipeline: Pipeline) -> Iterator[None]:
+    queue = pipeline.outputs["DeadLetterQueueUrl"]
+    pipeline.cloud.client("sqs").send_message(QueueUrl=queue, MessageBody="{}")
+    yield
+    pipeline.cloud.client("sqs").purge_queue(QueueUrl=queue)
+
+
+@contextmanager
+def _alarm(pipeline: Pipeline) -> Iterator[None]:
+    cloudwatch, name = pipeline.cloud.client("cloudwatch"), pipeline.cloud.resources["DeadLetterAlarm"]
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
+    yield
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
+
+
+@contextmanager
+def _paused(pipeline: Pipeline) -> Iterator[None]:
+    mapping, functions = pipeline.cloud.resources["SubmitFunctionUploads"], pipeline.cloud.client("lambda")
+    functions.update_event_source_mapping(UUID=mapping, Enabled=False)
+    yield
+    functions.update_event_source_mapping(UUID=mapping, Enabled=True)
+
+
+def test_all_is_well(
+    lumendrop: Lumendrop, pipeline: Pipeline, drop: Callable[[str, bytes], Upload], api_key: str
+) -> None:
+    upload = drop("in/doctor/well.jpg", jpeg())
+    pipeline.wait([upload])
+    pipeline.account(credits=100_000)
+    found = lumendrop.ok("doctor")
+    told = {one["check"]: one["finding"] for one in found["findings"]}
+    assert found["problems"] == 0
+    assert told["last success"].startswith("in/doctor/well.jpg, ")
+    assert pipeline.rows()[upload]["credits"] == 12
+    assert told["balance"] == "100,000 credits: 8,333 tasks at the 12 credits that the last enhanced photo cost."
+    assert "not known here" in told["oldest upload"]
+    words = lumendrop("doctor")
+    assert (words.code, words.out.partition(":")[0]) == (0, "ok       stack")
+    assert api_key not in words.out + words.err + json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "check", "finding", "to_do"),
+    [
+        (_no_key, "key", "No API key is set", "lumendrop set-key"),
+        (_wrong_key, "key", "does not take the key (401)", ""),
+        (_no_money, "balance", "3 credits", "Top it up"),
+        (_paused, "event source", "It is disabled", "lumendrop resume"),
+        (_rule_off, "rules", "UploadRule is disabled", "aws events enable-rule"),
+        (_no_events, "buckets", "tells EventBridge nothing", "Switch Amazon EventBridge on"),
+        (_no_versions, "buckets", "keeps no versions", "aws s3api put-bucket-versioning"),
+        (_dead_letter, "dead-letter queue", "1 uploads made submit crash", "lumendrop redrive"),
+        (_alarm, "alarms", "is in ALARM", "docs/operations.md#deadletteralarm"),
+    ],
+)
+def test_a_problem_is_found_and_says_what_to_do(
+    lumendrop: Lumendrop, pipeline: Pipeline, api_key: str, trouble: Trouble, check: str, finding: str, to_do: str
+) -> None:
+    with trouble(pipeline):
+        done = lumendrop("doctor", "--json")
+    assert (done.code, done.json["problems"]) == (1, 1), done.out
+    (found,) = [one for one in done.json["findings"] if one["level"] == "problem"]
+    assert found["check"] == check
+    assert finding in found["finding"]
+    assert to_do in found["to_do"]
+
+
+def test_what_it_may_not_look_at_is_a_warning_and_the_rest_goes_on(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    iam, policies = pipeline.cloud.client("iam"), "arn:aws:iam::aws:policy/"
+    trust = {"Version": "2012-10-17", "Statement": []}
+    role = iam.create_role(RoleName="reader", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    iam.attach_role_policy(RoleName="reader", PolicyArn=f"{policies}AWSCloudFormationReadOnlyAccess")
+    iam.attach_role_policy(RoleName="reader", PolicyArn=f"{policies}AmazonSQSReadOnlyAccess")
+    done = lumendrop("doctor", settings=dict(pipeline.cloud._permissions.credentials(role)))
+    assert done.code == 0, done.out
+    assert "warning  key: Not known. AWS answered AccessDenied" in done.out
+    assert "ok       dead-letter queue: It is empty." in done.out
