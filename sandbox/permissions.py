@@ -25,6 +25,7 @@ from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 from werkzeug.exceptions import NotFound
 
+from sandbox.keys import DEMANDS, key_of, policy
 from sandbox.policies import Question, Statement, actions, allowed, granting, statements
 
 # The names that requests are signed for, where botocore calls the service otherwise.
@@ -115,19 +116,31 @@ class Permissions:
         return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": "sandbox", "AWS_SESSION_TOKEN": "sandbox"}
 
     def may(self, principal: str, action: str, resource: str, **context: str) -> bool:
-        """Whether a role (by ARN) or a service may do something; asks the resource's own policy too."""
+        """Whether a role (by ARN) or a service may do something; asks the policy of the resource and of its key too."""
         question = Question(principal, action, resource, self._context(principal) | context)
-        granted = granting([*self._own(principal), *self._attached(resource)], question)
-        name = principal.rpartition("/")[2]
-        self.calls.append(Call(name, action, resource, bool(granted)))
-        # A statement of a bucket's or queue's policy has a Principal; a role's own has none.
+        return self._answer(question) and all(self._answer(one) for one in self._about_key(question))
+
+    def _answer(self, question: Question) -> bool:
+        granted = granting([*self._own(question.principal), *self._attached(question.resource)], question)
+        name = question.principal.rpartition("/")[2]
+        self.calls.append(Call(name, question.action, question.resource, bool(granted)))
+        # A statement of a bucket's, queue's or key's policy has a Principal; a role's own has none.
         self.used |= {
             Grant(name, one["Sid"], written)
             for one in granted
             if "Sid" in one and "Principal" not in one
-            for written in actions(one, action)
+            for written in actions(one, question.action)
         }
         return bool(granted)
+
+    def _about_key(self, question: Question) -> Iterator[Question]:
+        demands = DEMANDS.get(question.action, ())
+        key = key_of(question.resource, self._account, self._region) if demands else None
+        # EventBridge tells KMS neither account nor rule.
+        hidden = ("aws:sourceaccount", "aws:sourcearn") if question.principal == "events.amazonaws.com" else ()
+        context = {name: value for name, value in question.context.items() if name not in hidden}
+        for action in demands if key else ():
+            yield Question(question.principal, action, str(key), context)
 
     def trusts(self, role: str, service: str) -> bool:
         """Whether a role lets a service act as it."""
@@ -192,23 +205,26 @@ class Permissions:
             yield from statements(document)
 
     def _attached(self, resource: str) -> Iterator[Statement]:
-        """The statements of the bucket's, queue's or topic's policy."""
+        """The statements of the bucket's, queue's, topic's or key's policy."""
         if resource == "*":
             return
         service, name = resource.split(":")[2], resource.split(":")[5:]
+        if service == "kms":
+            yield from policy(resource, self._account, self._region)
+            return
         if service == "s3":
             bucket = s3_backends[self._account]["aws"].buckets.get(name[0].partition("/")[0])
-            policy = bucket.policy.decode() if bucket and bucket.policy else None
+            document = bucket.policy.decode() if bucket and bucket.policy else None
         elif service == "sqs":
             queue = sqs_backends[self._account][self._region].queues.get(name[0])
-            policy = queue.policy if queue else None
+            document = queue.policy if queue else None
         elif service == "sns":
             topic = sns_backends[self._account][self._region].topics.get(resource)
-            policy = topic.policy if topic else None
+            document = topic.policy if topic else None
         else:
-            policy = None
-        if policy:
-            yield from statements(policy)
+            document = None
+        if document:
+            yield from statements(document)
 
     def _asked(self, environ: Environ) -> _Asked:
         service = _service(environ)

@@ -70,7 +70,7 @@ class Made:
 
 
 def _secret(stack: Deployment, name: str, properties: Properties) -> Made:
-    value = {name: properties[name] for name in ("SecretString", "Description") if name in properties}
+    value = {name: properties[name] for name in ("SecretString", "Description", "KmsKeyId") if name in properties}
     if "GenerateSecretString" in properties:
         value["SecretString"] = _generated(properties["GenerateSecretString"])
     secret = stack.client("secretsmanager").create_secret(Name=properties.get("Name", name), **value)

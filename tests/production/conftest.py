@@ -9,6 +9,7 @@ pytest.register_assert_rewrite("tests.e2e.cli", "tests.e2e.pipeline")
 
 from sandbox.cloud import Cloud  # noqa: E402  # after the registration
 from sandbox.start import sandbox  # noqa: E402  # after the registration
+from tests.e2e.photos import jpeg  # noqa: E402  # after the registration
 from tests.e2e.pipeline import Pipeline  # noqa: E402  # after the registration
 
 INPUT, OUTPUT = "their-photos", "their-enhanced-photos"
@@ -18,6 +19,7 @@ PARAMETERS = {
     "Resolution": "1K",
     "ExistingInputBucket": INPUT,
     "ExistingOutputBucket": OUTPUT,
+    "KmsKey": "create",
     "PermissionsBoundary": BOUNDARY,
     "AlarmEmail": "owner@example.com",
     "HeartbeatHours": "24",
@@ -28,8 +30,26 @@ PARAMETERS = {
 
 @pytest.fixture(scope="package")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """Their input bucket keeps no versions yet; see `versioned`."""
     with sandbox(PARAMETERS, prepare=_what_is_theirs, enhancer_arguments=["--task-seconds", "0.2"]) as running:
+        _encrypt_their_buckets(running.cloud)
         yield Pipeline(running, tmp_path_factory.mktemp("production"))
+
+
+@pytest.fixture(scope="package")
+def refused(pipeline: Pipeline) -> str:
+    """The key of an upload from before their input bucket kept versions."""
+    target = ("--bucket", INPUT, "--key", "a/photo.jpg")
+    pipeline.aws("s3api", "put-object", *target, "--body", str(pipeline.file(jpeg())))
+    pipeline.until(lambda: pipeline.keys("errors/"), "the upload is reported")
+    return "a/photo.jpg"
+
+
+@pytest.fixture(scope="package")
+def versioned(pipeline: Pipeline, refused: str) -> Pipeline:
+    """With their input bucket as docs/deploy.md says that it has to be."""
+    pipeline.aws("s3api", "put-bucket-versioning", "--bucket", INPUT, "--versioning-configuration", "Status=Enabled")
+    return pipeline
 
 
 def _what_is_theirs(cloud: Cloud) -> None:
@@ -49,6 +69,13 @@ def _what_is_theirs(cloud: Cloud) -> None:
     for bucket in (INPUT, OUTPUT):
         s3.create_bucket(Bucket=bucket)
     s3.put_bucket_notification_configuration(Bucket=INPUT, NotificationConfiguration={"EventBridgeConfiguration": {}})
+
+
+def _encrypt_their_buckets(cloud: Cloud) -> None:
+    default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": cloud.resources["EncryptionKey"]}
+    rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": default}]}
+    for bucket in (INPUT, OUTPUT):
+        cloud.client("s3").put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=rules)
 
 
 @pytest.fixture(autouse=True)

@@ -10,16 +10,12 @@ def test_no_bucket_is_made(pipeline: Pipeline) -> None:
     assert buckets == {INPUT, OUTPUT}
 
 
-def test_an_input_bucket_has_to_keep_versions(pipeline: Pipeline) -> None:
-    """Until it does, its uploads are reported and none is paid for; docs/deploy.md says how to switch that on."""
-    bucket, key = ("--bucket", INPUT), "a/photo.jpg"
-    body = str(pipeline.file(jpeg()))
-    pipeline.aws("s3api", "put-object", *bucket, "--key", key, "--body", body)
-    pipeline.until(lambda: pipeline.keys("errors/") == [f"errors/{key}.json"], "the upload is reported")
-    assert pipeline.report(key)["code"] == "bucket_not_versioned"
-    assert [row["status"] for row in pipeline.rows().values()] == ["rejected"]
+def test_an_upload_of_a_bucket_that_keeps_no_versions_is_reported(pipeline: Pipeline, refused: str) -> None:
+    assert pipeline.report(refused)["code"] == "bucket_not_versioned"
+    assert "their-photos" in pipeline.report(refused)["what_happened"]
 
-    pipeline.aws("s3api", "put-bucket-versioning", *bucket, "--versioning-configuration", "Status=Enabled")
-    upload = pipeline.drop(key, jpeg())
-    pipeline.wait([upload])
-    pipeline.enhanced(upload)
+
+def test_the_same_photo_is_enhanced_once_versions_are_kept(versioned: Pipeline, refused: str) -> None:
+    upload = versioned.drop(refused, jpeg())
+    versioned.wait([upload])
+    versioned.enhanced(upload)

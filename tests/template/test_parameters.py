@@ -44,6 +44,7 @@ ACCEPTED = {
     "LogRetentionDays": ["1", "3653"],
     "ExistingInputBucket": ["", "photos", "photos-2026-in", "a" * 63],
     "ExistingOutputBucket": ["", "photos", "photos-2026-out", "a" * 63],
+    "KmsKey": ["", "create", "arn:aws:kms:eu-central-1:123456789012:key/0a1b2c3d-0a1b-2c3d-4e5f-0a1b2c3d4e5f"],
     "PermissionsBoundary": [
         "",
         "arn:aws:iam::123456789012:policy/boundary",
@@ -86,6 +87,7 @@ REFUSED = {
     "LogRetentionDays": ["0", "2", "31"],
     "ExistingInputBucket": ["ab", "a" * 64, "photos.example.com", "Photos", "-photos", "s3://photos", "photos/"],
     "ExistingOutputBucket": ["ab", "a" * 64, "photos.example.com", "Photos", "-photos", "s3://photos", "photos/"],
+    "KmsKey": ["alias/photos", "arn:aws:kms:eu-central-1:123456789012:alias/photos", "yes"],
     "PermissionsBoundary": ["boundary", "arn:aws:iam::123456789012:role/boundary", "arn:aws:iam::1:policy/boundary"],
 }
 

@@ -1,0 +1,100 @@
+"""A key of the account's own, if the owner wants one: it reaches everything that is kept, and those who use it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sandbox.keys import DEMANDS
+from tests.template.reading import as_list, resources, translated, unresolved, written
+
+NAMED = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d"
+# Where each type of resource says which key encrypts it.
+KEY_PROPERTIES = {
+    "AWS::S3::Bucket": (
+        "BucketEncryption.ServerSideEncryptionConfiguration.0.ServerSideEncryptionByDefault.KMSMasterKeyID"
+    ),
+    "AWS::SQS::Queue": "KmsMasterKeyId",
+    "AWS::SNS::Topic": "KmsMasterKeyId",
+    "AWS::DynamoDB::Table": "SSESpecification.KMSMasterKeyId",
+    "AWS::SecretsManager::Secret": "KmsKeyId",
+    "AWS::Logs::LogGroup": "KmsKeyId",
+}
+KEPT = {name: one for name, one in unresolved()["Resources"].items() if one["Type"] in KEY_PROPERTIES}
+
+
+def key_of(resource: dict[str, Any]) -> Any:
+    found: Any = resource["Properties"]
+    for step in KEY_PROPERTIES[resource["Type"]].split("."):
+        found = found[int(step)] if isinstance(found, list) else found.get(step)
+    return found
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_everything_that_is_kept_is_encrypted_with_the_key(name: str) -> None:
+    """What is made on a condition too."""
+    assert key_of(KEPT[name]) == key_of(KEPT["UploadQueue"])
+
+
+def test_the_key_is_awss_the_stacks_or_the_named_one() -> None:
+    for value, key in (("", None), ("create", "${EncryptionKey.Arn}"), (NAMED, "${KmsKey}")):
+        assert written(key_of(translated(KmsKey=value)["Resources"]["UploadQueue"])) == key
+
+
+def test_a_key_is_made_only_when_asked_for_and_outlives_the_stack() -> None:
+    assert "EncryptionKey" not in translated()["Resources"]
+    assert "EncryptionKey" not in translated(KmsKey=NAMED)["Resources"]
+    key = translated(KmsKey="create")["Resources"]["EncryptionKey"]
+    assert (key["DeletionPolicy"], key["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert key["Properties"]["EnableKeyRotation"] is True
+
+
+def test_buckets_and_queues_say_which_way_they_are_encrypted() -> None:
+    for value, algorithm, managed in (("", "AES256", True), ("create", "aws:kms", None)):
+        body = translated(KmsKey=value)["Resources"]
+        for name in ("InputBucket", "OutputBucket"):
+            (rule,) = body[name]["Properties"]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+            assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == algorithm
+        for name in ("UploadQueue", "DeadLetterQueue"):
+            assert body[name]["Properties"].get("SqsManagedSseEnabled") is managed
+
+
+@pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
+@pytest.mark.parametrize("key", ["create", NAMED, ""])
+def test_a_role_may_use_the_key_as_far_as_what_it_does_demands(role: str, key: str) -> None:
+    policies = translated(KmsKey=key)["Resources"][role]["Properties"]["Policies"]
+    statements = [one for policy in policies for one in policy["PolicyDocument"]["Statement"]]
+    actions = [action for one in statements for action in as_list(one["Action"])]
+    granted = {action for action in actions if action.startswith("kms:")}
+    assert granted == ({demanded for action in actions for demanded in DEMANDS.get(action, ())} if key else set())
+    for one in statements:
+        if any(action.startswith("kms:") for action in as_list(one["Action"])):
+            assert written(one["Resource"]) == ("${EncryptionKey.Arn}" if key == "create" else "${KmsKey}")
+
+
+def test_the_keys_policy_lets_in_the_services_that_come_without_a_role() -> None:
+    document = translated(KmsKey="create")["Resources"]["EncryptionKey"]["Properties"]["KeyPolicy"]
+    by_service = {
+        written(one["Principal"]["Service"]): one for one in document["Statement"] if "Service" in one["Principal"]
+    }
+    assert set(by_service) == {
+        "events.amazonaws.com",
+        "cloudwatch.amazonaws.com",
+        "logs.${AWS::Region}.${AWS::URLSuffix}",
+    }
+    # EventBridge tells KMS neither account nor rule: with a condition, every event would be dropped silently.
+    assert "Condition" not in by_service["events.amazonaws.com"]
+    assert all("Condition" in one for name, one in by_service.items() if name != "events.amazonaws.com")
+
+
+def test_the_keys_policy_knows_every_log_group() -> None:
+    document = translated(KmsKey="create")["Resources"]["EncryptionKey"]["Properties"]["KeyPolicy"]
+    (logs,) = (one for one in document["Statement"] if one["Sid"] == "AllowLogs")
+    patterns = [
+        written(one).partition("log-group:")[2]
+        for one in logs["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
+    ]
+    for group in resources("AWS::Logs::LogGroup").values():
+        name = written(group["Properties"]["LogGroupName"])
+        assert any(name.startswith(pattern.removesuffix("*")) for pattern in patterns), name
