@@ -18,7 +18,7 @@ from lumendrop.options import Options
 from lumendrop.outcomes import Outcome, Rejected
 from lumendrop.telemetry import count, follow, following, logger, metrics
 from lumendrop.upload_queue import Message
-from lumendrop.uploads import Upload
+from lumendrop.uploads import Listed, Upload
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -77,9 +77,26 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
 
 def take(message: Message, context: LambdaContext) -> None:
     """Reads one message; each line from there on names its upload."""
-    upload = uploads.parse_event(message.body)
-    with following(upload.correlation_id, upload=upload.uri, version_id=upload.version_id):
-        bring(upload, message, context)
+    found = uploads.parse_event(message.body)
+    upload = current(found) if isinstance(found, Listed) else found
+    if upload is not None:
+        with following(upload.correlation_id, upload=upload.uri, version_id=upload.version_id):
+            bring(upload, message, context)
+
+
+def current(listed: Listed) -> Upload | None:
+    """The upload that an object of a listing is now, or None if nothing is left to be done about it.
+
+    Most of what a listing names has ended long ago. A read tells that, where a claim would cost refused writes, and
+    would wait with all the others while the breaker is open.
+    """
+    logger.append_keys(upload=listed.uri)
+    upload = storage.current(S3, listed)
+    if upload is not None and not LEDGER.has_last_word(upload):
+        return upload
+    count("UploadsSkipped")
+    logger.info("skipped", extra={"reason": "has ended before" if upload else "gone"})
+    return None
 
 
 def bring(upload: Upload, message: Message, context: LambdaContext) -> None:

@@ -182,6 +182,13 @@ class Ledger:
         """Writes that an upload without a claim is rejected; returns the row there is, its own or an earlier one."""
         return self._put_or_read(Row(upload=upload, status="rejected", outcome=outcome), None)
 
+    def has_last_word(self, upload: Upload) -> bool:
+        """Whether an upload has ended and was recorded to have, so that nothing is left to be done about it."""
+        row = Row(upload=upload, status="submitted")
+        key = {"pk": {"S": row.pk}, "sk": {"S": row.sk}}
+        found = self._client.get_item(TableName=self._table, Key=key, ProjectionExpression="finished_at")
+        return "Item" in found and "finished_at" in found["Item"]
+
     def claimant_is_dead(self, row: Row) -> bool:
         """Whether the run that made this claim can no longer be at work."""
         return self._now() >= (row.claim_expires or 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -15,7 +15,7 @@ from lumendrop import images
 from lumendrop.downloads import Download
 from lumendrop.images import Format
 from lumendrop.outcomes import Rejected
-from lumendrop.uploads import Upload, is_newer
+from lumendrop.uploads import Listed, Upload, is_newer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -62,10 +62,22 @@ class LostRace(Exception):
     """Others kept writing the same output key; trying again later will do."""
 
 
+def current(client: S3Client, listed: Listed) -> Upload | None:
+    """The current version of an object of a versioned bucket, or None if it is gone.
+
+    What S3 stored before the bucket had versions is its version "null". A listing knows no sequencer, nor does the object.
+    """
+    found = _head(client, listed.bucket, listed.key)
+    if found is None:
+        return None
+    version_id, etag = found.get("VersionId", "null"), found["ETag"].strip('"')
+    return Upload(listed.bucket, listed.key, version_id, "", found["ContentLength"], etag)
+
+
 def look(client: S3Client, upload: Upload, most_bytes: int) -> Source:
     """Reads the first bytes and the metadata of an upload.
 
-    Raises Rejected when its bucket keeps no versions, or it is gone, too big, or no JPEG, PNG, WebP or HEIC.
+    Raises Rejected when its bucket keeps no versions, or it is gone, archived, too big, or no JPEG, PNG, WebP or HEIC.
     """
     if not upload.is_versioned:
         raise Rejected(
@@ -104,6 +116,12 @@ def _open(client: S3Client, upload: Upload) -> tuple[Upload, Any]:
                 Range=f"bytes=0-{images.HEAD_BYTES - 1}",
             )
         except ClientError as error:
+            if error.response["Error"]["Code"] == "InvalidObjectState":
+                raise Rejected(
+                    "archived",
+                    "The upload lies in an archive (Glacier) and can't be read without being restored.",
+                    "Upload the photo in another storage class, or restore it and send it again.",
+                ) from None
             if error.response["Error"]["Code"] not in _GONE:
                 raise
         else:
@@ -190,9 +208,33 @@ def write(
             key, there = _told_apart(key, upload.key, format_.extensions[0]), None
         elif there and there["Metadata"].get("source-version-id") == upload.version_id:
             return _written(bucket, key, there, format_)
-        elif there and is_newer(there["Metadata"].get("sequencer", ""), upload.sequencer):
+        elif there and _is_of_a_newer_upload(client, there["Metadata"], upload):
             return None
     raise LostRace(f"others kept writing the output key, {_WRITE_TRIES} times in a row")
+
+
+def _is_of_a_newer_upload(client: S3Client, metadata: Mapping[str, str], upload: Upload) -> bool:
+    """Whether an enhanced photo with this metadata was made of a newer upload of the same key than `upload`.
+
+    Events say it by their sequencers. Where one of the two was found by the backfill, S3 is asked: it lists versions
+    in the order in which they were stored, the newest first.
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/list-obj-version-enabled-bucket.html
+    """
+    if metadata.get("sequencer") and upload.sequencer:
+        return is_newer(metadata["sequencer"], upload.sequencer)
+    for version_id in _version_ids(client, upload) if "source-version-id" in metadata else ():
+        if version_id in (upload.version_id, metadata["source-version-id"]):
+            return version_id != upload.version_id
+    return False
+
+
+def _version_ids(client: S3Client, upload: Upload) -> Iterator[str]:
+    """The ids of all versions of an upload's key that there still are, the newest first."""
+    pages = client.get_paginator("list_object_versions").paginate(Bucket=upload.bucket, Prefix=upload.key)
+    for version in (one for page in pages for one in page.get("Versions", [])):
+        if version["Key"] != upload.key:  # longer keys follow
+            return
+        yield version["VersionId"]
 
 
 def find(client: S3Client, bucket: str, upload: Upload) -> Written | None:

@@ -16,14 +16,25 @@ UNVERSIONED = "unversioned-"
 
 
 class NotAnUploadEvent(ValueError):
-    """A message that is not an EventBridge "Object Created" event."""
+    """A message that is not an EventBridge "Object Created" event, nor what the backfill sends."""
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """An object that the backfill found in the bucket. Its upload is the version that is current when it is submitted."""
+
+    bucket: _Text
+    key: _Text
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
 
 
 class Upload(msgspec.Struct, frozen=True):
     """One version of one object.
 
     `key` is raw, as EventBridge carries it; `sequencer` orders the uploads of one key; `size` is in bytes; `time` is
-    when S3 announced it, as the event says it, or empty.
+    when S3 announced it, as the event says it. An upload that no event told of has neither sequencer nor time.
     """
 
     bucket: _Text
@@ -80,8 +91,8 @@ class _Event(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Event)
 
 
-def parse_event(body: str | bytes) -> Upload:
-    """Reads an EventBridge "Object Created" event.
+def parse_event(body: str | bytes) -> Upload | Listed:
+    """Reads an EventBridge "Object Created" event, or what the backfill sends: bucket and key, as a listing gives them.
 
     The key is taken raw: EventBridge doesn't encode it, and decoding would break `+` and `%`.
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
@@ -95,6 +106,8 @@ def parse_event(body: str | bytes) -> Upload:
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise NotAnUploadEvent(f"not an Object Created event: {error}") from error
     bucket, found = event.detail.bucket.name, event.detail.object
+    if found.version_id is None and not found.sequencer:
+        return Listed(bucket, found.key)
     version_id = found.version_id or f"{UNVERSIONED}{found.sequencer}"
     return Upload(bucket, found.key, version_id, found.sequencer, found.size, found.etag, event.time)
 

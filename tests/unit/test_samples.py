@@ -19,7 +19,9 @@ from tests.unit.world import ROOT, sample
 
 
 def sample_upload() -> Upload:
-    return uploads.parse_event(sample("submit")["Records"][0]["body"])
+    upload = uploads.parse_event(sample("submit")["Records"][0]["body"])
+    assert isinstance(upload, Upload)
+    return upload
 
 
 def test_every_sample_is_tested() -> None:

@@ -18,7 +18,7 @@ import requests
 from lumendrop.breaker import Breaker
 from lumendrop.ledger import Ledger
 from lumendrop.upload_queue import messages
-from lumendrop.uploads import NotAnUploadEvent, parse_event
+from lumendrop.uploads import NotAnUploadEvent, Upload, parse_event
 from tests.unit.conftest import LoadFunction
 from tests.unit.world import (
     HEIC,
@@ -51,6 +51,7 @@ def submit(function: LoadFunction) -> ModuleType:
 def earlier_claim(world: World, event: Any, *, seconds: float) -> None:
     """The claim of another run, which has `seconds` to live."""
     upload = parse_event(event["Records"][0]["body"])
+    assert isinstance(upload, Upload)
     Ledger(world.dynamodb, "ledger", 1000, lambda: time.time() - 60).claim(upload, "{}", 60 + seconds - 5)
 
 
@@ -402,6 +403,7 @@ def test_a_dead_claimants_upload_is_sent_again_when_the_owner_wants_that(world: 
 def test_two_runs_at_the_same_time_pay_once(world: World, submit: ModuleType, one_write_at_a_time: None) -> None:
     (message,) = messages(world.upload())
     upload = parse_event(message.body)
+    assert isinstance(upload, Upload)
     together = threading.Barrier(4)
     ends: list[str] = []
 
