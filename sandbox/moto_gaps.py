@@ -56,6 +56,8 @@ from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
 from moto.stepfunctions.parser.utils import TMP_THREADS
 
+from sandbox import moto_maps
+
 # What AWS writes as "reason" of an Object Created event, by moto's name of the notification.
 _REASONS = {
     "ObjectCreated:Put": "PutObject",
@@ -103,6 +105,7 @@ def bridged(
         _write_transactions_once(replace)
         _serialise_starts(replace)
         _invoke_functions(replace, invoke)
+        moto_maps.bridge(replace, may)
         yield
 
 
@@ -395,7 +398,7 @@ def _ask_queues_before_sending(replace: Replace, may: Callable[..., bool]) -> No
 
 
 def _reach_every_target(replace: Replace, service_client: Callable[[str, str], Any], may: Callable[..., bool]) -> None:
-    # Moto knows no rule whose target is a state machine or a topic.
+    # Moto knows no rule whose target is a state machine or a topic, and lets every event fit a rule that has a schedule.
     send = Rule.send_to_targets
 
     def start(target: Any, event: str) -> None:
@@ -407,6 +410,8 @@ def _reach_every_target(replace: Replace, service_client: Callable[[str, str], A
             service_client("sns", "").publish(TopicArn=target["Arn"], Message=event)
 
     def send_everywhere(self: Any, event: Any, transform_input: bool = True) -> None:
+        if self.scheduled_expression and event["detail-type"] != "Scheduled Event":
+            return
         machines = [target for target in self.targets if ":stateMachine:" in target["Arn"]]
         topics = [target for target in self.targets if ":sns:" in target["Arn"]]
         others = copy.copy(self)

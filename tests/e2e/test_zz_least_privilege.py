@@ -7,7 +7,7 @@ from typing import Any
 from sandbox.permissions import Call, Grant
 from tests.e2e.pipeline import Pipeline
 from tests.e2e.test_permissions import DENIED_ON_PURPOSE
-from tests.template.reading import as_list, translated
+from tests.template.reading import as_list, statements, translated
 
 # What no run here can use, and why it is needed all the same.
 NEVER_USED_HERE = {
@@ -31,8 +31,7 @@ def granted(body: dict[str, Any]) -> set[Grant]:
 def _statements(body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, one in body["Resources"].items():
         if one["Type"] == "AWS::IAM::Role":
-            for policy in one["Properties"]["Policies"]:
-                yield from ((name, statement) for statement in policy["PolicyDocument"]["Statement"])
+            yield from ((name, statement) for statement in statements(name, body))
 
 
 def never_used(body: dict[str, Any], used: set[Grant]) -> set[Grant]:

@@ -26,7 +26,19 @@ _FIELDS = {
     "Choice": _ANY | {"Choices", "Default"},
     "Succeed": _ANY - {"Assign"},
     "Fail": {"Type", "Comment", "QueryLanguage", "Error", "Cause"},
+    "Map": _ANY
+    | {"Next", "End", "Items", "ItemSelector", "ItemProcessor", "MaxConcurrency", "Retry", "Catch"}
+    | {"ItemReader", "ItemBatcher", "ResultWriter", "Label", "ToleratedFailurePercentage", "ToleratedFailureCount"},
 }
+_DISTRIBUTED_ONLY = {
+    "ItemReader",
+    "ItemBatcher",
+    "ResultWriter",
+    "Label",
+    "ToleratedFailurePercentage",
+    "ToleratedFailureCount",
+}
+_READERS = {"arn:aws:states:::s3:listObjectsV2": {"Bucket"}, "arn:aws:states:::s3:getObject": {"Bucket", "Key"}}
 _RULE = {"Condition", "Next", "Assign", "Output", "Comment"}
 _CATCHER = {"ErrorEquals", "Next", "Assign", "Output", "Comment"}
 _RETRIER = {
@@ -41,9 +53,12 @@ _RETRIER = {
 _STATES_ERRORS = {
     "States.ALL",
     "States.DataLimitExceeded",
+    "States.ExceedToleratedFailureThreshold",
     "States.HeartbeatTimeout",
+    "States.ItemReaderFailed",
     "States.Permissions",
     "States.QueryEvaluationError",
+    "States.ResultWriterFailed",
     "States.Runtime",
     "States.TaskFailed",
     "States.Timeout",
@@ -61,20 +76,34 @@ def problems(definition: dict[str, Any], substitutions: set[str]) -> list[str]:
     """A sentence for each problem; none if there is none."""
     return [
         *_whole(definition),
-        *(f"{name}: {what}" for name, state in definition["States"].items() for what in _state(name, state)),
-        *_variables(definition),
+        *(f"{name}: {what}" for name, state in all_states(definition) for what in _state(name, state)),
+        *_variables(definition, set()),
         *_substitutions(definition, substitutions),
     ]
 
 
+def all_states(definition: dict[str, Any]) -> Iterator[tuple[str, State]]:
+    """Each state with its name, those inside a Map included."""
+    for name, state in definition["States"].items():
+        yield name, state
+        if "ItemProcessor" in state:
+            yield from all_states(state["ItemProcessor"])
+
+
 def _whole(definition: dict[str, Any]) -> Iterator[str]:
-    states = definition["States"]
     if definition.get("QueryLanguage") != "JSONata":
         yield "the query language is not JSONata"
     if not isinstance(definition.get("TimeoutSeconds"), int):
         yield "there is no time-out"
     if not definition.get("Comment"):
         yield "there is no Comment"
+    names = [name for name, _ in all_states(definition)]
+    yield from (f"there are two states {name}" for name in set(names) if names.count(name) > 1)
+    yield from _graph(definition)
+
+
+def _graph(definition: dict[str, Any]) -> Iterator[str]:
+    states = definition["States"]
     targets = {target for state in states.values() for target in successors(state)} | {definition["StartAt"]}
     yield from (f"{target} does not exist" for target in targets - set(states))
     reached = _closure({definition["StartAt"]} & set(states), lambda name: successors(states[name]) & set(states))
@@ -82,6 +111,9 @@ def _whole(definition: dict[str, Any]) -> Iterator[str]:
     ends = {name for name, state in states.items() if state.get("Type") in ("Succeed", "Fail") or state.get("End")}
     before = _closure(ends, lambda name: {other for other, state in states.items() if name in successors(state)})
     yield from (f"{name} leads to no end" for name in set(states) - before)
+    for state in states.values():
+        if "ItemProcessor" in state:
+            yield from _graph(state["ItemProcessor"])
 
 
 def successors(state: State) -> set[str]:
@@ -105,7 +137,7 @@ def _state(name: str, state: State) -> Iterator[str]:
     if not state.get("Comment"):
         yield "there is no Comment"
     yield from (f"{field} is no field of a {kind} in JSONata" for field in set(state) - _FIELDS[kind])
-    if kind in ("Pass", "Task", "Wait") and ("Next" in state) == (state.get("End") is True):
+    if kind in ("Pass", "Task", "Wait", "Map") and ("Next" in state) == (state.get("End") is True):
         yield "there must be either Next or End"
     if kind == "Wait" and len({"Seconds", "Timestamp"} & set(state)) != 1:
         yield "there must be either Seconds or Timestamp"
@@ -115,7 +147,9 @@ def _state(name: str, state: State) -> Iterator[str]:
         yield from _choice(state)
     if kind == "Task":
         yield from _task(state)
-    yield from _expressions(state)
+    if kind == "Map":
+        yield from _map(state)
+    yield from _expressions({field: value for field, value in state.items() if field != "ItemProcessor"})
 
 
 def _choice(state: State) -> Iterator[str]:
@@ -134,6 +168,39 @@ def _task(state: State) -> Iterator[str]:
     resource = state.get("Resource", "")
     if resource.endswith("lambda:invoke") and "TimeoutSeconds" not in state:
         yield "a function is invoked without a time-out"
+    yield from _handlers(state)
+    yield from _integration(resource, state.get("Arguments", {}))
+
+
+def _map(state: State) -> Iterator[str]:
+    yield from _handlers(state)
+    config = state.get("ItemProcessor", {}).get("ProcessorConfig", {})
+    if ("Items" in state) == ("ItemReader" in state):
+        yield "there must be either Items or ItemReader"
+    if config.get("Mode") == "INLINE":
+        yield from (f"{field} is for the distributed mode only" for field in _DISTRIBUTED_ONLY & set(state))
+        if not 1 <= state.get("MaxConcurrency", 0) <= 40:
+            yield "MaxConcurrency must be from 1 to 40"
+        return
+    if config.get("Mode") != "DISTRIBUTED" or config.get("ExecutionType") not in ("STANDARD", "EXPRESS"):
+        yield f"the processor's config is {config}"
+    if not 1 <= state.get("MaxConcurrency", 0) <= 10_000:
+        yield "MaxConcurrency must be from 1 to 10000"
+    if not {"MaxItemsPerBatch", "MaxInputBytesPerBatch"} & set(state.get("ItemBatcher", {"MaxItemsPerBatch": 1})):
+        yield "an ItemBatcher needs a size"
+    yield from _reader(state.get("ItemReader", {}))
+
+
+def _reader(reader: dict[str, Any]) -> Iterator[str]:
+    if not reader:
+        return
+    if reader.get("Resource") not in _READERS:
+        yield f"{reader.get('Resource')} is no item reader"
+    elif missing := _READERS[reader["Resource"]] - set(reader.get("Arguments", {})):
+        yield f"the item reader needs the arguments {sorted(missing)}"
+
+
+def _handlers(state: State) -> Iterator[str]:
     catch = state.get("Catch", [])
     if not catch or catch[-1].get("ErrorEquals") != ["States.ALL"]:
         yield "the last catcher must catch States.ALL"
@@ -142,7 +209,6 @@ def _task(state: State) -> Iterator[str]:
         yield from _retrier(retrier)
     for one in (catch, state.get("Retry", [])):
         yield from _errors([rule.get("ErrorEquals", []) for rule in one])
-    yield from _integration(resource, state.get("Arguments", {}))
 
 
 def _retrier(retrier: dict[str, Any]) -> Iterator[str]:
@@ -237,7 +303,9 @@ def expressions(part: Any) -> list[str]:
 def variables(expression: str) -> set[str]:
     """The variables that an expression reads, other than those it binds itself."""
     bare = re.sub(r"'[^']*'|\"[^\"]*\"", "''", expression)
-    bound = set(re.findall(r"\$(\w+)\s*:=", bare)) | set(re.findall(r"function\s*\(([^)]*)\)", bare))
+    bound = set(re.findall(r"\$(\w+)\s*:=", bare))
+    for parameters in re.findall(r"function\s*\(([^)]*)\)", bare):
+        bound |= set(re.findall(r"\$(\w+)", parameters))
     return set(re.findall(r"\$([A-Za-z_]\w*)\b(?!\s*\()", bare)) - bound
 
 
@@ -253,8 +321,8 @@ def _expressions(state: State) -> Iterator[str]:
     caught = [rule.get(field) for rule in state.get("Catch", []) for field in ("Assign", "Output")]
     if "$states.errorOutput" in str(state) and str(state).count("errorOutput") > str(caught).count("errorOutput"):
         yield "$states.errorOutput is known to catchers only"
-    if state["Type"] != "Task" and "$states.result" in str(state):
-        yield "$states.result is known to a Task only"
+    if state["Type"] not in ("Task", "Map") and "$states.result" in str(state):
+        yield "$states.result is known to a Task and a Map only"
 
 
 def _expression(expression: str) -> Iterator[str]:
@@ -285,10 +353,12 @@ def _keys(part: Any) -> Iterator[str]:
 # Variables: each one read has been assigned before, whatever way the execution took.
 
 
-def _variables(definition: dict[str, Any]) -> Iterator[str]:
+def _variables(definition: dict[str, Any], at_start: set[str]) -> Iterator[str]:
     states = definition["States"]
-    everything = {name for state in states.values() for _, assigned in _ways(state) for name in assigned}
-    known = {name: set(everything) for name in states} | {definition["StartAt"]: set()}
+    inner = {name for state in states.values() for name in _assigned_inside(state)}
+    everything = at_start | {name for state in states.values() for _, assigned in _ways(state) for name in assigned}
+    known = {name: set(everything) for name in states} | {definition["StartAt"]: set(at_start)}
+    yield from (f"${name} is assigned inside a Map and around it" for name in inner & everything)
     waiting = [definition["StartAt"]]
     seen: set[str] = set()
     while waiting:
@@ -300,8 +370,18 @@ def _variables(definition: dict[str, Any]) -> Iterator[str]:
                 known[target] &= arriving
                 waiting.append(target)
     for name, state in states.items():
-        read = {one for expression in expressions(state) for one in variables(expression)} - {"states"}
+        own = {field: value for field, value in state.items() if field != "ItemProcessor"}
+        read = {one for expression in expressions(own) for one in variables(expression)} - {"states"}
         yield from (f"{name}: ${one} may not be assigned" for one in read - known[name])
+        if processor := state.get("ItemProcessor"):
+            # The children of a Distributed Map are executions of their own, and see no variable of their parent.
+            inline = processor["ProcessorConfig"]["Mode"] == "INLINE"
+            yield from _variables(processor, known[name] if inline else set())
+
+
+def _assigned_inside(state: State) -> Iterator[str]:
+    inside = all_states(state["ItemProcessor"]) if "ItemProcessor" in state else ()
+    yield from (name for _, one in inside for _, assigned in _ways(one) for name in assigned)
 
 
 def _ways(state: State) -> Iterator[tuple[str, set[str]]]:

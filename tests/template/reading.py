@@ -111,20 +111,27 @@ def references(value: Any) -> set[str]:
     return found
 
 
-def statements(role: str) -> list[dict[str, Any]]:
-    """Every statement of a role's policies."""
-    return [one for policy in properties(role)["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+def statements(role: str, body: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Every statement of a role's policies, those included that are attached to it afterwards."""
+    found = (body or translated())["Resources"]
+    attached = [
+        one["Properties"]
+        for one in found.values()
+        if one["Type"] == "AWS::IAM::Policy" and {"Ref": role} in one["Properties"]["Roles"]
+    ]
+    policies = [*found[role]["Properties"]["Policies"], *attached]
+    return [one for policy in policies for one in policy["PolicyDocument"]["Statement"]]
 
 
 def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def grants(role: str) -> set[tuple[str, str]]:
+def grants(role: str, body: dict[str, Any] | None = None) -> set[tuple[str, str]]:
     """(action, resource) pairs that a role allows."""
     return {
         (action, written(resource))
-        for one in statements(role)
+        for one in statements(role, body)
         for action in as_list(one["Action"])
         for resource in as_list(one["Resource"])
     }

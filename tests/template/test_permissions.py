@@ -14,6 +14,7 @@ import yaml
 from cfnlint.helpers import load_resource
 
 from lumendrop.storage import report_key
+from tests.template.asl import all_states
 from tests.template.reading import (
     FUNCTIONS,
     ROOT,
@@ -55,7 +56,11 @@ INTEGRATIONS = {
     "arn:aws:states:::dynamodb:updateItem": ("dynamodb:UpdateItem", "TableName", "{}"),
     "arn:aws:states:::aws-sdk:s3:putObject": ("s3:PutObject", "Bucket", "{}/errors/*"),
     "arn:aws:states:::sqs:sendMessage": ("sqs:SendMessage", "QueueUrl", "{}"),
+    "arn:aws:states:::aws-sdk:sqs:sendMessageBatch": ("sqs:SendMessage", "QueueUrl", "{}"),
+    "arn:aws:states:::aws-sdk:s3:getBucketVersioning": ("s3:GetBucketVersioning", "Bucket", "{}"),
+    "arn:aws:states:::s3:listObjectsV2": ("s3:ListBucket", "Bucket", "{}"),
 }
+CHILDREN = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${BackfillWorkflow.Name}:*"
 DEFAULT_BUS = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/default"
 
 
@@ -69,9 +74,9 @@ def policies() -> Iterator[dict[str, Any]]:
             yield policy["PolicyDocument"]
 
 
-def test_there_are_roles_for_the_functions_the_workflow_and_its_rule() -> None:
+def test_there_are_roles_for_the_functions_the_workflow_its_rule_and_the_backfill() -> None:
     assert {role for role in ROLES if role in SAM["Resources"]} == set(ROLES)
-    assert len(ROLES) == len(FUNCTIONS) + 2
+    assert len(ROLES) == len(FUNCTIONS) + 3
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -111,6 +116,7 @@ def test_the_boundary_reaches_every_role_and_only_if_there_is_one() -> None:
         ("DeliverRole", "lambda.amazonaws.com"),
         ("WorkflowRole", "states.amazonaws.com"),
         ("EndedRuleRole", "events.amazonaws.com"),
+        ("BackfillRole", "states.amazonaws.com"),
     ],
 )
 def test_only_its_service_can_take_a_role(role: str, service: str) -> None:
@@ -183,20 +189,27 @@ def _names(path: Path, seen: set[Path]) -> set[str]:
 
 def test_the_workflow_may_do_what_its_states_do_and_no_more() -> None:
     granted = {pair for pair in grants("WorkflowRole") if not pair[0].startswith(("logs:", "xray:"))}
-    definition = SAM["Resources"]["Workflow"]["Properties"]["Definition"]
-    assert granted == set(_integrations(definition, properties("Workflow")["DefinitionSubstitutions"]))
+    assert granted == set(_integrations("Workflow"))
 
 
-def _integrations(definition: dict[str, Any], substitutions: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for state in definition["States"].values():
-        if state["Type"] != "Task":
+def test_the_backfill_may_do_what_its_states_do_and_start_its_children() -> None:
+    granted = {pair for pair in grants("BackfillRole") if not pair[0].startswith("logs:")}
+    children = {("states:StartExecution", "${BackfillWorkflow}"), ("states:DescribeExecution", CHILDREN)}
+    assert granted == set(_integrations("BackfillWorkflow")) | children
+
+
+def _integrations(name: str) -> Iterator[tuple[str, str]]:
+    substitutions = properties(name)["DefinitionSubstitutions"]
+    for state in dict(all_states(SAM["Resources"][name]["Properties"]["Definition"])).values():
+        called = state if state["Type"] == "Task" else state.get("ItemReader")
+        if called is None:
             continue
-        if state["Resource"] == "arn:aws:states:::events:putEvents":
-            assert not any("EventBusName" in entry for entry in state["Arguments"]["Entries"])
+        if called["Resource"] == "arn:aws:states:::events:putEvents":
+            assert not any("EventBusName" in entry for entry in called["Arguments"]["Entries"])
             yield "events:PutEvents", DEFAULT_BUS
             continue
-        action, argument, resource = INTEGRATIONS[state["Resource"]]
-        named = written(substitutions[state["Arguments"][argument][2:-1]])[2:-1].removesuffix(".Arn")
+        action, argument, resource = INTEGRATIONS[called["Resource"]]
+        named = written(substitutions[called["Arguments"][argument][2:-1]])[2:-1].removesuffix(".Arn")
         yield action, resource.format(f"${{{named}.Arn}}")
 
 
@@ -207,6 +220,18 @@ def test_reports_go_where_the_workflow_may_write() -> None:
 
 def test_the_rule_may_only_start_the_workflow() -> None:
     assert grants("EndedRuleRole") == {("states:StartExecution", "${Workflow}")}
+
+
+def test_the_sweep_is_off_by_default_and_may_only_start_the_backfill() -> None:
+    assert not {"SweepRule", "SweepRuleRole"} & set(translated()["Resources"])
+    body = translated(SweepSchedule="cron(0 3 * * ? *)")
+    assert grants("SweepRuleRole", body) == {("states:StartExecution", "${BackfillWorkflow}")}
+    role, rule = body["Resources"]["SweepRuleRole"]["Properties"], body["Resources"]["SweepRule"]["Properties"]
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "events.amazonaws.com"}
+    assert rule["ScheduleExpression"] == {"Ref": "SweepSchedule"}
+    (target,) = rule["Targets"]
+    assert (written(target["Arn"]), written(target["RoleArn"])) == ("${BackfillWorkflow}", "${SweepRuleRole.Arn}")
 
 
 @pytest.mark.parametrize(

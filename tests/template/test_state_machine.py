@@ -1,4 +1,4 @@
-"""The workflow's definition: what no linter finds, and that these tests would find it."""
+"""The definitions of the workflow and the backfill: what no linter finds, and that these tests would find it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import pytest
 from tests.template.asl import problems
 from tests.template.reading import PARAMETERS, SAM, TEXT, properties, written
 
-WORKFLOW = SAM["Resources"]["Workflow"]["Properties"]
-DEFINITION: dict[str, Any] = WORKFLOW["Definition"]
-SUBSTITUTIONS = set(WORKFLOW["DefinitionSubstitutions"])
+MACHINES = {
+    name: one["Properties"] for name, one in SAM["Resources"].items() if one["Type"] == "AWS::Serverless::StateMachine"
+}
+DEFINITION: dict[str, Any] = MACHINES["Workflow"]["Definition"]
 Change = Callable[[dict[str, Any]], object]
 
 
-def test_there_is_nothing_wrong_with_the_definition() -> None:
-    assert problems(DEFINITION, SUBSTITUTIONS) == []
+@pytest.mark.parametrize("name", MACHINES)
+def test_there_is_nothing_wrong_with_the_definition(name: str) -> None:
+    assert problems(MACHINES[name]["Definition"], set(MACHINES[name]["DefinitionSubstitutions"])) == []
 
 
 DEFECTS: dict[str, tuple[str, Change]] = {
@@ -106,7 +108,7 @@ DEFECTS: dict[str, tuple[str, Change]] = {
         lambda s: s["WriteReport"]["Arguments"]["Body"].update(execution="{% $states.context.Executions.Id %}"),
     ),
     "a result where there is none": (
-        "known to a Task only",
+        "known to a Task and a Map only",
         lambda s: s["KeepOutcome"]["Assign"].update(outcome="{% $states.result %}"),
     ),
     "an error where there is none": (
@@ -143,15 +145,94 @@ DEFECTS: dict[str, tuple[str, Change]] = {
 @pytest.mark.parametrize("name", DEFECTS)
 def test_a_defect_is_found(name: str) -> None:
     what, change = DEFECTS[name]
-    broken = copy.deepcopy(DEFINITION)
+    assert_found(what, change, "Workflow")
+
+
+# Of the backfill: its states, and in its Map those of a child, and in that one's those of a message batch.
+MAP_DEFECTS: dict[str, tuple[str, Change]] = {
+    "no catcher of a Map": ("must catch States.ALL", lambda s: s["SendUploads"].pop("Catch")),
+    "no catcher inside a child": ("SendBatches: the last catcher", lambda s: child(s)["SendBatches"].pop("Catch")),
+    "no catcher inside a batch": ("SendBatch: the last catcher", lambda s: batch(s)["SendBatch"].pop("Catch")),
+    "no Comment inside a batch": ("IsBatchSent: there is no Comment", lambda s: batch(s)["IsBatchSent"].pop("Comment")),
+    "no Default inside a batch": ("needs a Default", lambda s: batch(s)["IsBatchSent"].pop("Default")),
+    "unknown target inside a batch": ("Elsewhere does not", lambda s: batch(s)["PauseBatch"].update(Next="Elsewhere")),
+    "a target outside its Map": ("NotAllSent does not exist", lambda s: batch(s)["PauseBatch"].update(Next="NotAllSent")),
+    "unreachable state inside a child": (
+        "NotSent is never reached",
+        lambda s: child(s)["SendBatches"].update(Catch=[]),
+    ),
+    "two states of one name": (
+        "two states Sent",
+        lambda s: child(s).update(Sent=child(s)["NotSent"]),
+    ),
+    "no items": ("either Items or ItemReader", lambda s: child(s)["SendBatches"].pop("Items")),
+    "items beside a reader": ("either Items or ItemReader", lambda s: s["SendUploads"].update(Items="{% [1] %}")),
+    "a reader in the inline mode": (
+        "distributed mode only",
+        lambda s: child(s)["SendBatches"].update(ItemReader=s["SendUploads"]["ItemReader"]),
+    ),
+    "no item reader there is": (
+        "is no item reader",
+        lambda s: s["SendUploads"]["ItemReader"].update(Resource="arn:aws:states:::s3:listObjects"),
+    ),
+    "a reader without a bucket": (
+        "needs the arguments",
+        lambda s: s["SendUploads"]["ItemReader"]["Arguments"].pop("Bucket"),
+    ),
+    "a batcher without a size": ("needs a size", lambda s: s["SendUploads"].update(ItemBatcher={})),
+    "too many at a time inline": ("from 1 to 40", lambda s: child(s)["SendBatches"].update(MaxConcurrency=41)),
+    "as many at a time as it likes": ("from 1 to 10000", lambda s: s["SendUploads"].pop("MaxConcurrency")),
+    "misspelt kind of children": (
+        "the processor's config",
+        lambda s: s["SendUploads"]["ItemProcessor"]["ProcessorConfig"].update(ExecutionType="Express"),
+    ),
+    "a parent's variable in a child": (
+        "$prefix may not be assigned",
+        lambda s: batch(s)["BatchSent"].update(Output="{% $prefix %}"),
+    ),
+    "one name in two scopes": (
+        "$sent is assigned inside a Map and around it",
+        lambda s: batch(s)["MakeBatch"]["Assign"].update(sent=0),
+    ),
+    "broken JSONata inside a batch": (
+        "is no JSONata",
+        lambda s: batch(s)["PauseBatch"].update(Seconds="{% $power(2, %}"),
+    ),
+    "unknown action inside a batch": (
+        "has no action sendMessages",
+        lambda s: batch(s)["SendBatch"].update(Resource="arn:aws:states:::aws-sdk:sqs:sendMessages"),
+    ),
+}
+
+
+def child(states: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = states["SendUploads"]["ItemProcessor"]["States"]
+    return found
+
+
+def batch(states: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = child(states)["SendBatches"]["ItemProcessor"]["States"]
+    return found
+
+
+@pytest.mark.parametrize("name", MAP_DEFECTS)
+def test_a_defect_of_a_map_is_found(name: str) -> None:
+    what, change = MAP_DEFECTS[name]
+    assert_found(what, change, "BackfillWorkflow")
+
+
+def assert_found(what: str, change: Change, machine: str) -> None:
+    broken = copy.deepcopy(MACHINES[machine]["Definition"])
     change(broken["States"])
-    found = problems(broken, SUBSTITUTIONS)
+    found = problems(broken, set(MACHINES[machine]["DefinitionSubstitutions"]))
     assert any(what in one for one in found), found
 
 
+@pytest.mark.parametrize("name", MACHINES)
 @pytest.mark.parametrize("field", ["QueryLanguage", "TimeoutSeconds", "Comment"])
-def test_a_missing_field_of_the_whole_is_found(field: str) -> None:
-    assert problems({key: value for key, value in DEFINITION.items() if key != field}, SUBSTITUTIONS)
+def test_a_missing_field_of_the_whole_is_found(name: str, field: str) -> None:
+    definition = {key: value for key, value in MACHINES[name]["Definition"].items() if key != field}
+    assert problems(definition, set(MACHINES[name]["DefinitionSubstitutions"]))
 
 
 def test_no_expression_is_cut_off_by_a_comment() -> None:
@@ -162,16 +243,20 @@ def test_no_expression_is_cut_off_by_a_comment() -> None:
 # The state machine around the definition.
 
 
-def test_it_is_standard_and_logs_errors_without_data() -> None:
-    """Express runs at least once, and five minutes: unusable for paid work."""
-    workflow = properties("Workflow")
+@pytest.mark.parametrize(
+    ("name", "role", "logs"),
+    [("Workflow", "WorkflowRole", "WorkflowLogs"), ("BackfillWorkflow", "BackfillRole", "BackfillLogs")],
+)
+def test_it_is_standard_and_logs_errors_without_data(name: str, role: str, logs: str) -> None:
+    """Express runs at least once, and five minutes: unusable for paid work. A Distributed Map runs in Standard only."""
+    workflow = properties(name)
     assert workflow["StateMachineType"] == "STANDARD"
-    assert written(workflow["RoleArn"]) == "${WorkflowRole.Arn}"
+    assert written(workflow["RoleArn"]) == f"${{{role}.Arn}}"
     logging = workflow["LoggingConfiguration"]
     assert logging["Level"] in ("ERROR", "ALL")
     assert logging["IncludeExecutionData"] is False
     (destination,) = logging["Destinations"]
-    assert written(destination["CloudWatchLogsLogGroup"]["LogGroupArn"]) == "${WorkflowLogs.Arn}"
+    assert written(destination["CloudWatchLogsLogGroup"]["LogGroupArn"]) == f"${{{logs}.Arn}}"
 
 
 @pytest.mark.parametrize(
