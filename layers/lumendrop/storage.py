@@ -65,7 +65,7 @@ class LostRace(Exception):
 def current(client: S3Client, listed: Listed) -> Upload | None:
     """The current version of an object of a versioned bucket, or None if it is gone.
 
-    What S3 stored before the bucket had versions is its version "null". A listing knows no sequencer, nor does the object.
+    What S3 stored before the bucket had versions is its version "null". Neither object nor listing knows a sequencer.
     """
     found = _head(client, listed.bucket, listed.key)
     if found is None:

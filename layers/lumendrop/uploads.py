@@ -20,7 +20,7 @@ class NotAnUploadEvent(ValueError):
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """An object that the backfill found in the bucket. Its upload is the version that is current when it is submitted."""
+    """An object that the backfill found in the bucket. Its upload is the version that is current at its turn."""
 
     bucket: _Text
     key: _Text

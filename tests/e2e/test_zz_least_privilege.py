@@ -9,14 +9,6 @@ from tests.e2e.pipeline import Pipeline
 from tests.e2e.test_permissions import DENIED_ON_PURPOSE
 from tests.template.reading import as_list, statements, translated
 
-# What no run here can use, and why it is needed all the same.
-NEVER_USED_HERE = {
-    Grant("SubmitRole", "TellGoneFromForbidden", "s3:ListBucket"): (
-        "S3's reference names it for telling 404 from 403 and leaves open whether that holds for versions too; "
-        "the sandbox asks for s3:ListBucketVersions there"
-    ),
-}
-
 
 def granted(body: dict[str, Any]) -> set[Grant]:
     """Every action of every statement of every role in a translated template."""
@@ -35,7 +27,7 @@ def _statements(body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def never_used(body: dict[str, Any], used: set[Grant]) -> set[Grant]:
-    return granted(body) - used - set(NEVER_USED_HERE)
+    return granted(body) - used
 
 
 def missing(body: dict[str, Any], used: set[Grant], calls: Iterable[Call]) -> set[tuple[str, str]]:
@@ -58,10 +50,6 @@ def test_no_role_lacks_a_permission(pipeline: Pipeline) -> None:
 
 def test_no_role_has_a_permission_that_it_never_uses(pipeline: Pipeline) -> None:
     assert never_used(translated(), pipeline.cloud.used) == set()
-
-
-def test_what_is_said_to_be_never_used_is_granted_and_not_used(pipeline: Pipeline) -> None:
-    assert set(NEVER_USED_HERE) <= granted(translated()) - pipeline.cloud.used
 
 
 def test_a_permission_too_many_is_found(pipeline: Pipeline) -> None:

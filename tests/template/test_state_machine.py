@@ -156,7 +156,10 @@ MAP_DEFECTS: dict[str, tuple[str, Change]] = {
     "no Comment inside a batch": ("IsBatchSent: there is no Comment", lambda s: batch(s)["IsBatchSent"].pop("Comment")),
     "no Default inside a batch": ("needs a Default", lambda s: batch(s)["IsBatchSent"].pop("Default")),
     "unknown target inside a batch": ("Elsewhere does not", lambda s: batch(s)["PauseBatch"].update(Next="Elsewhere")),
-    "a target outside its Map": ("NotAllSent does not exist", lambda s: batch(s)["PauseBatch"].update(Next="NotAllSent")),
+    "a target outside its Map": (
+        "NotAllSent does not exist",
+        lambda s: batch(s)["PauseBatch"].update(Next="NotAllSent"),
+    ),
     "unreachable state inside a child": (
         "NotSent is never reached",
         lambda s: child(s)["SendBatches"].update(Catch=[]),
