@@ -398,7 +398,7 @@ def _ask_queues_before_sending(replace: Replace, may: Callable[..., bool]) -> No
 
 
 def _reach_every_target(replace: Replace, service_client: Callable[[str, str], Any], may: Callable[..., bool]) -> None:
-    # Moto knows no rule whose target is a state machine or a topic, and lets every event fit a rule that has a schedule.
+    # Moto knows no rule whose target is a state machine or a topic, and lets every event fit a rule with a schedule.
     send = Rule.send_to_targets
 
     def start(target: Any, event: str) -> None:

@@ -95,11 +95,11 @@ def test_nothing_below_the_prefix_is_no_failure(pipeline: Pipeline) -> None:
 
 
 def test_a_bucket_without_versions_is_refused_before_anything_is_sent(pipeline: Pipeline) -> None:
-    which = ("--bucket", pipeline.outputs["InputBucketName"], "--versioning-configuration")
-    pipeline.aws("s3api", "put-bucket-versioning", *which, "Status=Suspended")
+    s3, bucket = pipeline.cloud.client("s3"), pipeline.outputs["InputBucketName"]
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
     try:
         ended = _backfill(pipeline, "backfill/")
     finally:
-        pipeline.aws("s3api", "put-bucket-versioning", *which, "Status=Enabled")
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     assert (ended["status"], ended["error"]) == ("FAILED", "not_versioned")
     assert "Switch versioning on" in ended["cause"]
