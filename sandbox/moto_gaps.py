@@ -85,6 +85,7 @@ def bridged(
     with contextlib.ExitStack() as stack:
         replace = replacer(stack)
         _compare_parameters_as_text(replace)
+        _leave_no_value_out_of_lists(replace)
         _leave_out_what_no_condition_made(replace)
         _execute_state_machines(replace)
         _parse_definitions_once(replace)
@@ -142,6 +143,17 @@ def _leave_out_what_no_condition_made(replace: Replace) -> None:
     # Moto lists a resource whose condition is false as one without a name.
     made = property(lambda self: [one for one in self.resource_map.values() if one])
     replace(Stack, "stack_resources", made)
+
+
+def _leave_no_value_out_of_lists(replace: Replace) -> None:
+    # AWS::NoValue takes an item away; moto leaves None in its place.
+    clean = parsing.clean_json
+
+    def clean_lists(part: Any, resources: Any) -> Any:
+        cleaned = clean(part, resources)
+        return [one for one in cleaned if one is not None] if isinstance(cleaned, list) else cleaned
+
+    replace(parsing, "clean_json", clean_lists)
 
 
 def _execute_state_machines(replace: Replace) -> None:
