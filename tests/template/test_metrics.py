@@ -1,0 +1,198 @@
+"""Alarms and dashboards look at metrics that exist, and each alarm can be heard and acted upon."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.template import metrics
+from tests.template.metrics import AWS, OURS, emitted, problems
+from tests.template.reading import ROOT, translated, written
+
+Body = dict[str, Any]
+EVERYTHING = {
+    "AlarmEmail": "owner@example.com",
+    "HeartbeatHours": "24",
+    "PhotoNotices": "topic",
+    "CompletionTarget": "arn:aws:states:us-east-1:123456789012:stateMachine:after-photos",
+}
+
+
+def whole() -> Body:
+    """The template with everything switched on."""
+    return copy.deepcopy(translated(**EVERYTHING))
+
+
+def alarms(body: Body) -> dict[str, Body]:
+    found = body["Resources"].items()
+    return {name: one["Properties"] for name, one in found if one["Type"] == "AWS::CloudWatch::Alarm"}
+
+
+def test_there_is_nothing_wrong() -> None:
+    assert problems(whole()) == []
+    assert problems(translated()) == []
+
+
+def test_code_names_its_metrics_where_they_can_be_read() -> None:
+    assert {service for service, names in emitted().items() if names} == {"submit", "check_status", "deliver"}
+    assert "AccountBlocked" in emitted()["submit"] & emitted()["check_status"]
+    assert metrics.modules_that_count_on_their_own() == []
+
+
+def test_every_alarm_has_a_section_of_its_own_that_says_what_happened_and_what_to_do() -> None:
+    text = (ROOT / "docs/operations.md").read_text()
+    sections = dict(re.findall(r"^### (\w+Alarm)\n(.*?)(?=^##)", text, re.DOTALL | re.MULTILINE))
+    assert set(alarms(whole())) == set(sections)
+    for name, section in sections.items():
+        assert "*What happened:*" in section and "*What to do:*" in section, name
+        assert written(alarms(whole())[name]["AlarmDescription"]).strip().endswith(f"#{name.lower()}")
+
+
+def test_descriptions_fit() -> None:
+    """Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html"""
+    assert {name for name, one in alarms(whole()).items() if len(written(one["AlarmDescription"])) > 1024} == set()
+
+
+def test_alarms_that_are_switched_off_are_not_there() -> None:
+    assert set(alarms(whole())) - set(alarms(translated())) == {"HeartbeatAlarm", "CompletionRuleAlarm"}
+
+
+# Each check can fail.
+
+
+def changed(name: str, **properties: Any) -> Callable[[Body], None]:
+    """Changes an alarm; None takes a property away."""
+
+    def change(body: Body) -> None:
+        alarm = alarms(body)[name]
+        alarm.update(properties)
+        for gone in [one for one, value in properties.items() if value is None]:
+            del alarm[gone]
+
+    return change
+
+
+def stat(name: str, id_: str, **metric: Any) -> Callable[[Body], None]:
+    """Changes a metric of an alarm's expression."""
+
+    def change(body: Body) -> None:
+        (found,) = (one for one in alarms(body)[name]["Metrics"] if one["Id"] == id_)
+        found["MetricStat"]["Metric"].update(metric)
+
+    return change
+
+
+def math(name: str, expression: str) -> Callable[[Body], None]:
+    def change(body: Body) -> None:
+        alarms(body)[name]["Metrics"][0]["Expression"] = expression
+
+    return change
+
+
+def drawn(before: str, after: str) -> Callable[[Body], None]:
+    """Changes the text of the dashboards."""
+
+    def change(body: Body) -> None:
+        boards = [one for one in body["Resources"].values() if one["Type"] == "AWS::CloudWatch::Dashboard"]
+        assert any(before in written(one["Properties"]["DashboardBody"]) for one in boards)
+        for board in boards:
+            text = written(board["Properties"]["DashboardBody"])
+            board["Properties"]["DashboardBody"] = {"Fn::Sub": text.replace(before, after)}
+
+    return change
+
+
+def service(name: str) -> list[dict[str, str]]:
+    return [{"Name": "service", "Value": name}]
+
+
+DEFECTS: dict[str, tuple[str, Callable[[Body], None]]] = {
+    "a name that AWS doesn't know": ("AWS emits no", changed("ExecutionsFailedAlarm", MetricName="ExecutionFailed")),
+    "a name of another service": ("AWS emits no", changed("DeadLetterAlarm", MetricName="Errors")),
+    "an unknown namespace": ("AWS emits no", changed("DeadLetterAlarm", Namespace="AWS/Sqs")),
+    "a name that our code doesn't emit": (
+        "no code of ours",
+        changed("SubmitsUnknownAlarm", MetricName="SubmitUnknown"),
+    ),
+    "a metric of ours under another namespace": ("AWS emits no", changed("SubmitsUnknownAlarm", Namespace="Lumendrop")),
+    "a metric of another function": ("emitted with", changed("ResultsRefusedAlarm", Dimensions=service("submit"))),
+    "no dimension": ("emitted with", changed("ResultsRefusedAlarm", Dimensions=[])),
+    "no dimension of AWS's": ("its dimension is", changed("DeadLetterAlarm", Dimensions=[])),
+    "an ARN for a name": (
+        "its dimension is",
+        changed("DeadLetterAlarm", Dimensions=[{"Name": "QueueName", "Value": {"Ref": "DeadLetterQueue"}}]),
+    ),
+    "a resource of another kind": (
+        "its dimension is",
+        changed("SubmitErrorsAlarm", Dimensions=[{"Name": "FunctionName", "Value": {"Ref": "LedgerTable"}}]),
+    ),
+    "a dimension with another name": (
+        "its dimension is",
+        changed("SubmitErrorsAlarm", Dimensions=[{"Name": "Function", "Value": {"Ref": "SubmitFunction"}}]),
+    ),
+    "a name within an expression": ("AWS emits no", stat("UploadRuleAlarm", "dead", MetricName="InvocationsSentToDLQ")),
+    "a name of ours within an expression": ("no code", stat("AccountBlockedAlarm", "submit", MetricName="Blocked")),
+    "an unknown statistic": ("no statistic", changed("DeadLetterAlarm", Statistic="Max")),
+    "no action": ("no AlarmActions", changed("DailyLimitAlarm", AlarmActions=None)),
+    "an empty action": ("no AlarmActions", changed("DailyLimitAlarm", AlarmActions=[])),
+    "no OK action": ("no OKActions", changed("DailyLimitAlarm", OKActions=None)),
+    "no rule for missing data": ("missing data", changed("DailyLimitAlarm", TreatMissingData=None)),
+    "an unknown rule for missing data": ("missing data", changed("DailyLimitAlarm", TreatMissingData="ok")),
+    "no description": ("names no section", changed("EndedRuleAlarm", AlarmDescription=None)),
+    "no section": ("names no section", changed("EndedRuleAlarm", AlarmDescription="It failed.")),
+    "a section that isn't there": (
+        "names no section",
+        changed("EndedRuleAlarm", AlarmDescription="It failed. See docs/operations.md#elsewhere"),
+    ),
+    "an id that isn't there": ("which is no metric", math("AccountBlockedAlarm", "SUM([submit, check])")),
+    "an id without use": ("has no use", math("AccountBlockedAlarm", "submit")),
+    "longer than CloudWatch looks back": ("does not look back", changed("HeartbeatAlarm", EvaluationPeriods=169)),
+    "too long for short periods": ("does not look back", changed("DeadLetterAlarm", EvaluationPeriods=289)),
+    "a widget with a name that AWS doesn't know": (
+        "AWS emits no",
+        drawn('"ExecutionThrottled"', '"ExecutionsThrottled"'),
+    ),
+    "a widget with a name that our code doesn't emit": (
+        "no code of ours",
+        drawn('"PhotoSeconds"', '"SecondsPerPhoto"'),
+    ),
+    "a widget with a metric of another function": (
+        "emitted with",
+        drawn('"PhotoSeconds", "service", "deliver"', '"PhotoSeconds", "service", "submit"'),
+    ),
+    "a widget with an unknown statistic": ("no statistic", drawn('"p50"', '"median"')),
+    "a widget with an ARN for a name": ("its dimension is", drawn("${UploadQueue.QueueName}", "${UploadQueue}")),
+    "a widget with a broken expression": ("which is no metric", drawn("checks / created", "checks / tasks")),
+    "a widget of another region": ("not of this region", drawn("${AWS::Region}", "us-east-1")),
+    "an alarm that isn't shown": ("is not shown", drawn('"${DeadLetterAlarm.Arn}", ', "")),
+}
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_defect_is_found(name: str) -> None:
+    finding, change = DEFECTS[name]
+    body = whole()
+    change(body)
+    assert any(finding in one for one in problems(body)), problems(body)
+
+
+def test_a_name_that_is_made_up_while_running_is_refused() -> None:
+    with pytest.raises(ValueError, match="written out"):
+        list(metrics._counted('count(f"Photos{state}")'))
+
+
+def test_dashboards_are_json_for_every_parameter() -> None:
+    for one in translated()["Resources"].values():
+        if one["Type"] == "AWS::CloudWatch::Dashboard":
+            text = written(one["Properties"]["DashboardBody"])
+            assert json.loads(re.sub(r"\$\{[^}]+\}", "1", text))["widgets"]
+
+
+def test_the_table_of_aws_has_no_namespace_of_ours() -> None:
+    assert OURS == "Lumendrop/${AWS::StackName}"
+    assert OURS not in AWS
