@@ -26,10 +26,13 @@ def fetch(
     For uploads whose workflow gave up, was stopped or broke: the result of a task lives 24 hours at the enhancer.
     """
     stack, out = find(context), output(context)
-    row = _failed(stack, key, version_id)
+    row = _paid_for(stack, key, version_id)
     states = stack.client("stepfunctions")
+    before = states.describe_execution(executionArn=execution_arn(stack, row))
+    if before["status"] == "RUNNING":
+        raise Trouble(f"Its workflow still runs: {before['executionArn']}. `lumendrop status` tells how it is.")
     with out.working("The workflow runs once more, with the same task …"):
-        start = states.describe_execution(executionArn=execution_arn(stack, row))["input"]
+        start = before["input"]
         execution = states.start_execution(stateMachineArn=stack.output("WorkflowArn"), input=start)["executionArn"]
         ended = until(lambda: _end(stack, execution), timeout)
     if ended is None:
@@ -43,12 +46,13 @@ def fetch(
     )
 
 
-def _failed(stack: Stack, key: str, version_id: str | None) -> Row:
+def _paid_for(stack: Stack, key: str, version_id: str | None) -> Row:
     rows = [row for row in ledger.of_key(stack, key) if version_id in (None, row["version_id"])]
     if not rows:
         raise Trouble(f"The ledger has no such upload of {key!r}. `lumendrop status` says what it has.")
     row = rows[0]
-    if row["status"] != "failed" or not row.get("task_id"):
+    # Submitted it still is if its execution ended and nobody could say so.
+    if row["status"] not in ("failed", "submitted") or not row.get("task_id"):
         raise Trouble(f"The upload is {row['status']}; only one that failed after its task was created has a result.")
     return row
 

@@ -208,7 +208,7 @@ def park(claim: Row, what: str, message: Message) -> Row:
         message=f"Nobody can tell whether a task was created and paid for. {what}",
         advice=(
             "Look at the vendor's account whether a task was charged at that time. "
-            "To send the photo again, and perhaps pay twice, upload it again."
+            "To send the photo again, and perhaps pay twice: lumendrop retry KEY, or upload it again."
         ),
         may_have_cost=True,
     )

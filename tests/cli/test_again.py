@@ -74,7 +74,7 @@ def test_a_stopped_upload_is_reported_and_fetched_without_paying_again(
         pipeline.wait_for_status(uploads[key], "submitted")
     one, other = uploads.values()
     early = lumendrop("fetch", one.key)
-    assert (early.code, "The upload is submitted" in early.err) == (1, True)
+    assert (early.code, "Its workflow still runs" in early.err) == (1, True)
     refused = lumendrop("stop", one.key, stdin="n\n")
     assert (refused.code, "not refunded" in refused.err) == (1, True)
     assert len(lumendrop.ok("stop", one.key, "--yes")["stopped"]) == 1
