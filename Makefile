@@ -8,6 +8,7 @@ OUT ?= out
 PORT ?= 4566
 VENV := .venv
 SAM := .venv-sam
+CHECKOV := .venv-checkov
 CLI := .venv-cli
 BIN := $(VENV)/bin
 export UV_PYTHON_DOWNLOADS := never
@@ -38,6 +39,12 @@ $(SAM)/.ready: requirements-sam.txt
 	@echo "Installing the SAM CLI into an environment of its own (about a minute, once) …"
 	@$(PYTHON) -m venv $(SAM)
 	@$(SAM)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements-sam.txt
+	@touch $@
+
+$(CHECKOV)/.ready: requirements-checkov.txt
+	@echo "Installing checkov into an environment of its own (about a minute, once) …"
+	@$(PYTHON) -m venv $(CHECKOV)
+	@$(CHECKOV)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements-checkov.txt
 	@touch $@
 
 .PHONY: help
@@ -90,12 +97,13 @@ $(BENCHMARKS:%=bench-%): bench-%: $(VENV)/.benchmarks
 	@PYTHONPATH=layers $(BIN)/python -m tests.benchmarks.$(subst -,_,$*)
 
 .PHONY: check
-check: $(VENV)/.tests ## Lint, types, template checks.
+check: $(VENV)/.tests $(CHECKOV)/.ready ## Lint, types, template checks.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@for app in functions/*/app.py; do $(BIN)/mypy "$$app"; done
 	@$(BIN)/cfn-lint template.yaml
+	@$(CHECKOV)/bin/checkov
 	@$(BIN)/python -m pytest -q tests/template
 
 .PHONY: build
@@ -119,7 +127,8 @@ lock: $(SAM)/.ready ## Lock the requirements anew.
 	$(LOCK) -c sandbox/requirements.txt -c cli/requirements.txt tests/requirements.in -o tests/requirements.txt
 	$(LOCK) -c tests/requirements.txt tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
 	$(LOCK) --upgrade requirements-sam.in -o requirements-sam.txt
+	$(LOCK) --upgrade requirements-checkov.in -o requirements-checkov.txt
 
 .PHONY: clean
 clean: ## Remove environments, builds and results.
-	rm -rf $(VENV) $(SAM) $(CLI) .aws-sam out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(SAM) $(CHECKOV) $(CLI) .aws-sam out .pytest_cache .mypy_cache .ruff_cache

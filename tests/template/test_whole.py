@@ -76,7 +76,18 @@ def test_the_sandbox_runs_the_very_packages_that_are_deployed() -> None:
     assert {name: version for name, (version, _) in layer.items()} == {name: sandbox[name][0] for name in layer}
 
 
-@pytest.mark.parametrize("path", ["layers/requirements.txt", "sandbox/requirements.txt", "tests/requirements.txt"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "layers/requirements.txt",
+        "sandbox/requirements.txt",
+        "cli/requirements.txt",
+        "tests/requirements.txt",
+        "tests/benchmarks/requirements.txt",
+        "requirements-sam.txt",
+        "requirements-checkov.txt",
+    ],
+)
 def test_every_requirement_is_hashed(path: str) -> None:
     pins = _pins(path)
     assert pins
