@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from typer.core import TyperGroup
 
+from lumendrop_cli.backfill import backfill
 from lumendrop_cli.doctor import doctor
 from lumendrop_cli.fetch import fetch
 from lumendrop_cli.pause import pause, resume
@@ -83,5 +84,5 @@ def main(
 
 
 # In the order of `lumendrop --help`.
-for command in (doctor, set_key, smoke, status, redrive, retry, fetch, pause, resume, stop):
+for command in (doctor, set_key, smoke, status, backfill, redrive, retry, fetch, pause, resume, stop):
     app.command(epilog=EXIT_CODES)(command)
