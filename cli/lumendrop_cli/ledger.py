@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
+from itertools import takewhile
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
@@ -24,7 +25,18 @@ def of_key(stack: Stack, key: str) -> list[Row]:
     }
     pages = stack.client("dynamodb").get_paginator("query").paginate(**query)
     rows = [_row(item) for page in pages for item in page["Items"]]
-    return sorted(rows, key=lambda row: str(row["sequencer"]).ljust(64, "0"), reverse=True)
+    if all(row["sequencer"] for row in rows):
+        return sorted(rows, key=lambda row: str(row["sequencer"]).ljust(64, "0"), reverse=True)
+    return _as_stored(stack, key, rows)
+
+
+def _as_stored(stack: Stack, key: str, rows: list[Row]) -> list[Row]:
+    """Newest first as S3 lists them, which no event has to tell; rows of deleted versions last."""
+    pages = stack.client("s3").get_paginator("list_object_versions")
+    listed = pages.paginate(Bucket=stack.output("InputBucketName"), Prefix=key)
+    versions = takewhile(lambda one: one["Key"] == key, (one for page in listed for one in page.get("Versions", [])))
+    place = {one["VersionId"]: number for number, one in enumerate(versions)}
+    return sorted(rows, key=lambda row: place.get(row["version_id"], len(place)))
 
 
 def of_version(stack: Stack, key: str, version_id: str) -> Row | None:

@@ -26,11 +26,29 @@ def _put(pipeline: Pipeline, key: str, body: bytes, **more: Any) -> Upload:
     return Upload(key, put(Bucket=pipeline.outputs["InputBucketName"], Key=key, Body=body, **more)["VersionId"])
 
 
+def test_what_lies_outside_the_stacks_prefix_is_no_upload(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    refused = lumendrop("backfill", "--prefix", "elsewhere/", "--dry-run")
+    assert refused.code == 2
+    assert "InputPrefix" in refused.err
+    # Nor does the workflow take it, whoever asks; a shorter prefix means the stack's own.
+    states, which = pipeline.cloud.client("stepfunctions"), pipeline.outputs["BackfillWorkflowArn"]
+    ends = {}
+    for prefix in ("elsewhere/", "i"):
+        start = {"stateMachineArn": which, "input": json.dumps({"prefix": prefix})}
+        execution = states.start_execution(**start)["executionArn"]
+        pipeline.until(
+            lambda execution=execution: states.describe_execution(executionArn=execution)["status"] != "RUNNING", "ends"
+        )
+        ends[prefix] = states.describe_execution(executionArn=execution)
+    assert (ends["elsewhere/"]["status"], ends["elsewhere/"]["error"]) == ("FAILED", "outside_input_prefix")
+    assert json.loads(ends["i"]["output"])["prefix"] == "in/"
+
+
 def test_a_dry_run_says_how_many_what_they_cost_and_sends_nothing(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     place = "in/backfill/survey/"
     done = [_put(pipeline, f"{place}done.jpg", jpeg()), _put(pipeline, f"{place}note.txt", b"Dear diary")]
     pipeline.wait(done)
-    executions = len(pipeline.executions())
+    before = _runs(pipeline)
     with _deaf(pipeline):
         for number in range(110):
             _put(pipeline, f"{place}new/{number}.jpg", b"photo")
@@ -53,18 +71,19 @@ def test_a_dry_run_says_how_many_what_they_cost_and_sends_nothing(lumendrop: Lum
         "days": 1,
     }
     told = lumendrop("backfill", "--prefix", place, "--dry-run")
-    assert (told.code, len(pipeline.executions())) == (0, executions)
+    assert told.code == 0
     assert f"113 photos lie below s3://{pipeline.outputs['InputBucketName']}/{place}:" in told.out
     assert "about 13.32 USD at 0.12 USD a task" in told.out
     refused = lumendrop("backfill", "--prefix", place, stdin="n\n")
     assert refused.code == 1
     assert "at most 111 tasks, about 13.32 USD. Go on?" in refused.err
-    assert (
-        pipeline.cloud.client("stepfunctions").list_executions(stateMachineArn=pipeline.outputs["BackfillWorkflowArn"])[
-            "executions"
-        ]
-        == []
-    )
+    assert _runs(pipeline) == before
+
+
+def _runs(pipeline: Pipeline) -> int:
+    """How often the backfill ran so far."""
+    states, machine = pipeline.cloud.client("stepfunctions"), pipeline.outputs["BackfillWorkflowArn"]
+    return len(states.list_executions(stateMachineArn=machine)["executions"])
 
 
 def test_it_sends_what_no_event_told_of_and_pays_once(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
@@ -81,6 +100,17 @@ def test_it_sends_what_no_event_told_of_and_pays_once(lumendrop: Lumendrop, pipe
     assert [len(pipeline.tasks(upload)) for upload in lost] == [1, 1, 1]
 
 
+def test_the_newest_upload_is_known_among_those_that_no_event_told_of(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    key = "in/backfill/again/note.jpg"
+    first = _put(pipeline, key, b"Dear diary")
+    pipeline.wait([first])
+    with _deaf(pipeline):
+        second = _put(pipeline, key, b"Dear me")
+    lumendrop.ok("backfill", "--prefix", key, "--yes")
+    pipeline.wait([second])
+    assert [row["version_id"] for row in lumendrop.ok("status", key)["rows"]] == [second.version_id, first.version_id]
+
+
 def test_it_need_not_be_waited_for(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     _put(pipeline, "in/backfill/later/note.txt", b"Dear diary")
     started = lumendrop.ok("backfill", "--prefix", "in/backfill/later/", "--yes", "--no-wait")
@@ -92,24 +122,6 @@ def test_it_need_not_be_waited_for(lumendrop: Lumendrop, pipeline: Pipeline) -> 
 
 def test_without_a_prefix_it_takes_the_stacks_own(lumendrop: Lumendrop) -> None:
     assert lumendrop.ok("backfill", "--dry-run")["prefix"] == "in/"
-
-
-def test_what_lies_outside_the_stacks_prefix_is_no_upload(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
-    refused = lumendrop("backfill", "--prefix", "elsewhere/", "--dry-run")
-    assert refused.code == 2
-    assert "InputPrefix" in refused.err
-    # Nor does the workflow take it, whoever asks; a shorter prefix means the stack's own.
-    states, which = pipeline.cloud.client("stepfunctions"), pipeline.outputs["BackfillWorkflowArn"]
-    ends = {}
-    for prefix in ("elsewhere/", "i"):
-        start = {"stateMachineArn": which, "input": json.dumps({"prefix": prefix})}
-        execution = states.start_execution(**start)["executionArn"]
-        pipeline.until(
-            lambda execution=execution: states.describe_execution(executionArn=execution)["status"] != "RUNNING", "ends"
-        )
-        ends[prefix] = states.describe_execution(executionArn=execution)
-    assert (ends["elsewhere/"]["status"], ends["elsewhere/"]["error"]) == ("FAILED", "outside_input_prefix")
-    assert json.loads(ends["i"]["output"])["prefix"] == "in/"
 
 
 def test_nothing_to_send_is_said_and_exits_with_1(lumendrop: Lumendrop) -> None:
