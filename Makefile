@@ -110,6 +110,24 @@ check: $(VENV)/.tests $(CHECKOV)/.ready ## Lint, types, template checks.
 build: $(SAM)/.ready ## Validate the template and build what `sam deploy` uploads; needs no Docker.
 	@PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam validate --lint --region us-east-1
 	@PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam build
+	@$(SAM)/bin/python tests/package.py .aws-sam/build
+
+.PHONY: build-twice
+build-twice: build ## Build again from nothing, elsewhere, and see that it comes out the same.
+	@PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam build --no-cached --build-dir .aws-sam/again
+	@$(SAM)/bin/python tests/package.py .aws-sam/build .aws-sam/again
+
+STAGE ?= dev
+DELETE_PHOTOS ?= no
+STACK = $$($(PYTHON) -c 'import tomllib; print(tomllib.load(open("samconfig.toml", "rb"))["$(STAGE)"]["global"]["parameters"]["stack_name"])')
+
+.PHONY: deploy
+deploy: build ## Deploy to the account of your credentials: make deploy [STAGE=dev|prod]. Stages are in samconfig.toml.
+	@PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam deploy --config-env $(STAGE)
+
+.PHONY: destroy
+destroy: $(CLI)/.ready ## Delete a stack; photos stay unless told: make destroy [STAGE=dev|prod] [DELETE_PHOTOS=yes].
+	@$(CLI)/bin/lumendrop --stack "$(STACK)" destroy $(if $(filter yes,$(DELETE_PHOTOS)),--delete-photos)
 
 .PHONY: format
 format: $(VENV)/.tests ## Format the code.

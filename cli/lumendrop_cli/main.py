@@ -11,6 +11,7 @@ from botocore.parsers import ResponseParserError
 from typer.core import TyperGroup
 
 from lumendrop_cli.backfill import backfill
+from lumendrop_cli.destroy import destroy
 from lumendrop_cli.doctor import doctor
 from lumendrop_cli.fetch import fetch
 from lumendrop_cli.pause import pause, resume
@@ -84,5 +85,5 @@ def main(
 
 
 # In the order of `lumendrop --help`.
-for command in (doctor, set_key, smoke, status, backfill, redrive, retry, fetch, pause, resume, stop):
+for command in (doctor, set_key, smoke, status, backfill, redrive, retry, fetch, pause, resume, stop, destroy):
     app.command(epilog=EXIT_CODES)(command)

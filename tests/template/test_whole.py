@@ -9,6 +9,7 @@ import tomllib
 import pytest
 from cfnlint.api import lint
 from cfnlint.config import ManualArgs
+from samtranslator.yaml_helper import yaml_parse
 
 from sandbox.template import load
 from tests.template.reading import PARAMETERS, REGION, ROOT, SAM, TEMPLATE, TEXT, references, translated, unresolved
@@ -54,12 +55,30 @@ def test_outputs_say_where_to_drop_photos_where_they_come_out_and_how_to_set_the
         assert references(translated()["Outputs"][output]["Value"]) == {resource}
 
 
-@pytest.mark.parametrize("stage", SAMCONFIG.keys() - {"version"})
+@pytest.mark.parametrize("stage", sorted(SAMCONFIG.keys() - {"version", "default"}))
 def test_stages_set_parameters_to_values_they_can_have(stage: str) -> None:
     deploy = SAMCONFIG[stage]["deploy"]["parameters"]
     overrides = dict(one.split("=", 1) for one in deploy.get("parameter_overrides", "").split())
     load(TEMPLATE, overrides, REGION)
     assert deploy["capabilities"] == "CAPABILITY_IAM"
+
+
+def test_the_application_repositorys_metadata_is_the_projects() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    application = SAM["Metadata"]["AWS::ServerlessRepo::Application"]
+    assert application["SemanticVersion"] == project["version"]
+    assert (application["Name"], application["Description"]) == (project["name"], project["description"])
+    assert application["SpdxLicenseId"] == project["license"]
+    for name in ("LicenseUrl", "ReadmeUrl"):
+        assert (ROOT / application[name]).is_file()
+
+
+def test_continuous_integration_runs_what_a_change_has_to_pass() -> None:
+    workflow = yaml_parse((ROOT / ".github/workflows/ci.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    assert workflow["permissions"] == {"contents": "read"}
+    assert job["timeout-minutes"] <= 60
+    assert ".ci/run" in [step.get("run") for step in job["steps"]]
 
 
 def _pins(path: str) -> dict[str, tuple[str, list[str]]]:
