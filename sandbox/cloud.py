@@ -17,6 +17,7 @@ import boto3
 from botocore.config import Config
 from moto.awslambda.exceptions import LambdaClientError
 from moto.cloudformation.models import cloudformation_backends
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.base_backend import BackendDict
 from moto.core.utils import unix_time_millis
 from moto.logs.models import logs_backends
@@ -27,6 +28,7 @@ from sandbox import moto_clock, moto_gaps, resources
 from sandbox.clock import VARIABLE, Clock
 from sandbox.event_source import Poller
 from sandbox.faults import Faults
+from sandbox.metrics import embedded
 from sandbox.permissions import Call, Grant, Permissions
 from sandbox.runtime import Closed, Function, Outcome, Pool, Throttled
 from sandbox.template import Template
@@ -336,6 +338,9 @@ class Cloud:
             logs.create_log_stream(function.log_group, stream)
         now = int(unix_time_millis())
         logs.put_log_events(function.log_group, stream, [{"timestamp": now, "message": line} for line in lines])
+        for line in lines:
+            for namespace, data in embedded(line):
+                cloudwatch_backends[ACCOUNT][self.region].put_metric_data(namespace, data)
 
     def _client(self, service: str, role: str) -> Any:
         make: Any = self._session.client

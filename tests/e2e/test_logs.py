@@ -53,3 +53,11 @@ def test_metrics_come_with_the_names_and_dimensions_that_alarms_expect(pipeline:
     assert {metric["Name"] for one in directives for metric in one["Metrics"]} <= emitted()[service]
     variables = SAM["Resources"][function]["Properties"]["Environment"]["Variables"]
     assert service == variables["POWERTOOLS_SERVICE_NAME"]
+
+
+def test_metrics_can_be_looked_up(pipeline: Pipeline) -> None:
+    pipeline.wait([pipeline.drop("logs/counted.jpg", jpeg())])
+    found = pipeline.aws("cloudwatch", "list-metrics", "--namespace", f"Lumendrop/{STACK}")["Metrics"]
+    known = {(one["MetricName"], dimension["Value"]) for one in found for dimension in one["Dimensions"]}
+    wanted = {("TasksCreated", "submit"), ("StatusChecks", "check_status"), ("PhotosEnhanced", "deliver")}
+    assert wanted <= known <= {(name, service) for service, names in emitted().items() for name in names}
