@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import typer.main
 
+from lumendrop_cli.main import app
 from tests.template import metrics
 from tests.template.metrics import AWS, OURS, emitted, problems
 from tests.template.reading import ROOT, translated, written
@@ -51,6 +53,21 @@ def test_every_alarm_has_a_section_of_its_own_that_says_what_happened_and_what_t
     for name, section in sections.items():
         assert "*What happened:*" in section and "*What to do:*" in section, name
         assert written(alarms(whole())[name]["AlarmDescription"]).strip().endswith(f"#{name.lower()}")
+
+
+def test_the_commands_that_alarms_name_are_there() -> None:
+    text = (ROOT / "docs/operations.md").read_text()
+    texts = [written(one["AlarmDescription"]) for one in alarms(whole()).values()]
+    named = re.findall(
+        r"lumendrop ([a-z][a-z-]*)(?: (--[a-z-]+))?", "\n".join([*re.findall(r"`([^`]+)`", text), *texts])
+    )
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
+    options = {
+        name: {one for parameter in command.params for one in parameter.opts} for name, command in commands.items()
+    }
+    assert {"doctor", "redrive", "fetch", "retry"} <= {name for name, _ in named}
+    assert [(name, option) for name, option in named if option and option not in options[name]] == []
+    assert {name for name, _ in named} - set(commands) == set()
 
 
 def test_descriptions_fit() -> None:
