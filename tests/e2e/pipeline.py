@@ -110,6 +110,17 @@ class Pipeline:
         finally:
             self.aws("lambda", "update-event-source-mapping", *mapping, "--enabled")
 
+    def backfill(self, prefix: str) -> Json:
+        """Runs the backfill to its end and returns its description."""
+        states, machine = self.cloud.client("stepfunctions"), self.outputs["BackfillWorkflowArn"]
+        start = {"stateMachineArn": machine, "input": json.dumps({"prefix": prefix})}
+        execution = states.start_execution(**start)["executionArn"]
+        self.until(
+            lambda: states.describe_execution(executionArn=execution)["status"] != "RUNNING", "the backfill ends"
+        )
+        described: Json = states.describe_execution(executionArn=execution)
+        return described
+
     # ---------------------------------------------------------------- waiting
 
     def wait(self, uploads: Iterable[Upload]) -> None:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
 
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Json, Pipeline
@@ -20,21 +19,6 @@ def _deaf(pipeline: Pipeline) -> Iterator[None]:
         yield
     finally:
         pipeline.aws("events", "enable-rule", *name)
-
-
-def _backfill(pipeline: Pipeline, prefix: str) -> Json:
-    """Runs the backfill to its end and returns its description."""
-    machine = ("--state-machine-arn", pipeline.outputs["BackfillWorkflowArn"])
-    started = pipeline.aws("stepfunctions", "start-execution", *machine, "--input", json.dumps({"prefix": prefix}))
-    return _ended(pipeline, started["executionArn"])
-
-
-def _ended(pipeline: Pipeline, execution: str) -> Json:
-    def look() -> Json | None:
-        described: Json = pipeline.cloud.client("stepfunctions").describe_execution(executionArn=execution)
-        return described if described["status"] != "RUNNING" else None
-
-    return cast(Json, pipeline.until(look, "the backfill ends"))
 
 
 def test_what_no_event_told_of_is_enhanced_once_and_what_is_done_left_alone(pipeline: Pipeline) -> None:
@@ -55,7 +39,7 @@ def test_what_no_event_told_of_is_enhanced_once_and_what_is_done_left_alone(pipe
     _send(pipeline, f"{prefix}gone.jpg", {})
 
     photos = {"prefix": prefix, "sent": len(done) + len(lost) + len(notes)}
-    ended = _backfill(pipeline, prefix)
+    ended = pipeline.backfill(prefix)
     assert (ended["status"], json.loads(ended["output"])) == ("SUCCEEDED", photos)
     pipeline.wait([*lost.values(), *notes.values(), newer])
     for upload in [*list(done.values())[1:], *lost.values(), newer]:
@@ -67,7 +51,7 @@ def test_what_no_event_told_of_is_enhanced_once_and_what_is_done_left_alone(pipe
     }
 
     before = len(pipeline.executions())
-    assert json.loads(_backfill(pipeline, prefix)["output"]) == photos
+    assert json.loads(pipeline.backfill(prefix)["output"]) == photos
     _wait_until_all_is_read(pipeline)
     assert len(pipeline.executions()) == before
     assert {len(pipeline.tasks(upload)) for upload in [*done.values(), *lost.values(), newer]} == {1}
@@ -90,7 +74,7 @@ def _wait_until_all_is_read(pipeline: Pipeline) -> None:
 
 
 def test_nothing_below_the_prefix_is_no_failure(pipeline: Pipeline) -> None:
-    ended = _backfill(pipeline, "backfill-of-nothing/")
+    ended = pipeline.backfill("backfill-of-nothing/")
     assert (ended["status"], json.loads(ended["output"])["sent"]) == ("SUCCEEDED", 0)
 
 
@@ -98,7 +82,7 @@ def test_a_bucket_without_versions_is_refused_before_anything_is_sent(pipeline: 
     s3, bucket = pipeline.cloud.client("s3"), pipeline.outputs["InputBucketName"]
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
     try:
-        ended = _backfill(pipeline, "backfill/")
+        ended = pipeline.backfill("backfill/")
     finally:
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     assert (ended["status"], ended["error"]) == ("FAILED", "not_versioned")

@@ -25,6 +25,7 @@ PARAMETERS = {
     "HeartbeatHours": "24",
     "PhotoNotices": "topic",
     "CompletionTarget": TARGET,
+    "SweepSchedule": "rate(1 day)",
 }
 
 

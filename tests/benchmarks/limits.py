@@ -1,0 +1,66 @@
+"""How far it scales: time and money for many photos, by the template's bounds, AWS's prices and a few assumptions."""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from pathlib import Path
+
+from samtranslator.yaml_helper import yaml_parse
+
+from tests.benchmarks.results import REPO
+
+PRICES = tomllib.loads(Path(__file__).with_name("prices.toml").read_text())
+PARAMETERS = yaml_parse((REPO / "template.yaml").read_text())["Parameters"]
+DAY = 86_400
+
+
+def scale(photos: int, concurrency: int, daily_limit: int, submit_seconds: float) -> str:
+    """A row of the table in docs/limits.md."""
+    at_once, in_turn = concurrency / submit_seconds, daily_limit / DAY
+    seconds = photos / (at_once if photos <= daily_limit else min(at_once, in_turn))
+    vendor = photos * PRICES["vendor"]["photo"]
+    return f"| {photos:,} | {daily_limit:,} | {concurrency} | {spoken(seconds)} | {vendor:,.0f} USD |"
+
+
+def spoken(seconds: float) -> str:
+    for name, length in (("days", DAY), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {name}"
+    return f"{seconds:,.0f} seconds"
+
+
+def waiting_usd_per_day(concurrency: int, look_seconds: float) -> tuple[float, float]:
+    """(looks a day, their price): what a queue full of uploads costs that wait for the daily limit."""
+    looks = concurrency / look_seconds * DAY
+    invocation = PRICES["lambda"]["request"] + look_seconds * 0.5 * PRICES["lambda"]["gb_second"]
+    return looks, looks * (3 * PRICES["sqs"]["request"] + invocation + PRICES["s3"]["get"])
+
+
+def main() -> None:
+    """Prints the tables of docs/limits.md."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.limits", description=__doc__)
+    parser.add_argument("--submit-seconds", type=float, default=1.0, help="what a submit takes")
+    parser.add_argument("--look-seconds", type=float, default=0.05, help="what a look takes that ends in waiting")
+    parser.add_argument("--photo-seconds", type=float, default=60.0, help="from the submit to the delivery")
+    arguments = parser.parse_args()
+    most = int(PARAMETERS["DailyTaskLimit"]["MaxValue"])
+    usual, pace = int(PARAMETERS["DailyTaskLimit"]["Default"]), int(PARAMETERS["MaxConcurrentSubmits"]["Default"])
+    print("| photos | `DailyTaskLimit` | `MaxConcurrentSubmits` | time | vendor |\n|---|---|---|---|---|")
+    for photos, limit, concurrency in (
+        (10_000, usual, pace),
+        (10_000, 10_000, pace),
+        (1_000_000, most, pace),
+        (1_000_000, most, 50),
+        (100_000_000, most, 50),
+    ):
+        print(scale(photos, concurrency, limit, arguments.submit_seconds))
+    rate = most / DAY
+    print(f"\nAt {most:,} tasks a day: {rate:.1f} claims, starts and deliveries a second;")
+    print(f"{rate * arguments.photo_seconds:,.0f} executions open, and as many watched by check_status at the most.")
+    looks, usd = waiting_usd_per_day(pace, arguments.look_seconds)
+    print(f"A full queue that waits: {looks:,.0f} looks a day with {pace} at a time, {usd:,.2f} USD.")
+
+
+if __name__ == "__main__":
+    main()
