@@ -7,6 +7,7 @@ import copy
 import json
 import re
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -474,7 +475,13 @@ def _move_messages(replace: Replace) -> None:
                 self.sqs_backend.send_message(target_name, message.body, message.message_attributes)
                 self.sqs_backend.delete_message(source_name, str(message.receipt_handle))
             moved += len(messages)
-        tasks[source] = {"SourceArn": source, "DestinationArn": target, "Status": "COMPLETED"}
+        started = time.time_ns() // 1_000_000
+        tasks[source] = {
+            "SourceArn": source,
+            "DestinationArn": target,
+            "Status": "COMPLETED",
+            "StartedTimestamp": started,
+        }
         tasks[source] |= {"ApproximateNumberOfMessagesMoved": moved, "ApproximateNumberOfMessagesToMove": moved}
         return ActionResult({"TaskHandle": str(uuid.uuid4())})
 

@@ -88,7 +88,7 @@ def _stack(stack: Stack) -> Iterator[Finding]:
 
 def _key(stack: Stack) -> Iterator[Finding]:
     """The key, and the balance of its account; the key itself stays in here."""
-    secrets, base_url = stack.client("secretsmanager"), stack.parameters["ApiBaseUrl"]
+    secrets, base_url = stack.client("secretsmanager"), stack.parameter("ApiBaseUrl")
     try:
         key = str(secrets.get_secret_value(SecretId=stack.output("KeySecretArn")).get("SecretString", "")).strip()
     except secrets.exceptions.ResourceNotFoundException:
@@ -122,7 +122,7 @@ def _balance(stack: Stack, balance: float | None) -> Finding:
     if tasks < 1:
         return Finding("balance", "problem", text, "Top it up; uploads go on by themselves within fifteen minutes.")
     if tasks < waiting:
-        return Finding("balance", "warning", f"{text} {waiting:,} uploads wait.", "Top it up before it runs out.")
+        return Finding("balance", "warning", f"{text} {waiting:,} wait.", "Top it up before it runs out.")
     return Finding("balance", "ok", text)
 
 
@@ -174,13 +174,13 @@ def _buckets(stack: Stack) -> Iterator[Finding]:
 def _queues(stack: Stack) -> Iterator[Finding]:
     dead = upload_queue.length(stack, stack.output("DeadLetterQueueUrl"))
     if dead:
-        what = f"{dead:,} uploads made submit crash five times, or could not be brought to the queue."
+        what = f"It holds {dead:,}: what made submit crash five times, or could not be brought to the queue."
         to_do = "submit's log says why; mend that, then send them back: `lumendrop redrive`."
         yield Finding("dead-letter queue", "problem", what, to_do)
     else:
         yield Finding("dead-letter queue", "ok", "It is empty.")
     waiting = upload_queue.length(stack, stack.output("UploadQueueUrl"))
-    yield Finding("upload queue", "ok", f"{waiting:,} uploads wait or are being submitted.")
+    yield Finding("upload queue", "ok", f"It holds {waiting:,} that wait or are being submitted.")
     age = _oldest_seconds(stack)
     if age is None:
         yield Finding("oldest upload", "ok", "Its age is not known here: CloudWatch has no figure of the last minutes.")
@@ -207,7 +207,7 @@ def _oldest_seconds(stack: Stack) -> float | None:
 
 
 def _today(stack: Stack) -> Iterator[Finding]:
-    limit, used = int(stack.parameters["DailyTaskLimit"]), ledger.tasks_of(stack, datetime.now(UTC).date())
+    limit, used = int(stack.parameter("DailyTaskLimit")), ledger.tasks_of(stack, datetime.now(UTC).date())
     text = f"{used:,} of {limit:,} tasks today (UTC)."
     if used < limit:
         yield Finding("daily limit", "ok", text)

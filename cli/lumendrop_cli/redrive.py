@@ -25,22 +25,24 @@ def redrive(context: typer.Context) -> None:
     if not dead:
         out.result({"moved": 0}, ["The dead-letter queue is empty; there is nothing to do."])
         return
-    with out.working(f"Sending {dead:,} uploads back to the upload queue …") as say:
+    with out.working(f"Sending {dead:,} back to the upload queue …") as say:
         moved = _move(stack, dead, say)
-    out.result({"moved": moved}, [f"{moved:,} uploads are in the upload queue again."])
+    out.result({"moved": moved}, [f"{moved:,} in the upload queue again."])
 
 
 def _move(stack: Stack, dead: int, say: Callable[[str], None]) -> int:
     sqs = stack.client("sqs")
     source = upload_queue.arn(stack, stack.output("DeadLetterQueueUrl"))
+    target = upload_queue.arn(stack, stack.output("UploadQueueUrl"))
+    earlier = _latest(sqs, source)
     # The destination is named: what EventBridge put there itself has no queue that it came from.
-    sqs.start_message_move_task(
-        SourceArn=source, DestinationArn=upload_queue.arn(stack, stack.output("UploadQueueUrl"))
-    )
+    sqs.start_message_move_task(SourceArn=source, DestinationArn=target)
 
     def ended() -> dict[str, Any] | None:
-        task: dict[str, Any] = sqs.list_message_move_tasks(SourceArn=source, MaxResults=1)["Results"][0]
-        say(f"{task.get('ApproximateNumberOfMessagesMoved', 0):,} of {dead:,} uploads are sent back …")
+        task = _latest(sqs, source)
+        if task is None or (earlier and task["StartedTimestamp"] == earlier["StartedTimestamp"]):
+            return None
+        say(f"{task.get('ApproximateNumberOfMessagesMoved', 0):,} of {dead:,} sent back …")
         return None if task["Status"] in ("RUNNING", "CANCELLING") else task
 
     task = until(ended, _MOVE_SECONDS)
@@ -51,3 +53,8 @@ def _move(stack: Stack, dead: int, say: Callable[[str], None]) -> int:
             f"AWS ended it as {task['Status']}: {task.get('FailureReason', 'no reason given')}. Run it again."
         )
     return int(task["ApproximateNumberOfMessagesMoved"])
+
+
+def _latest(sqs: Any, source: str) -> dict[str, Any] | None:
+    tasks: list[dict[str, Any]] = sqs.list_message_move_tasks(SourceArn=source, MaxResults=1).get("Results", [])
+    return tasks[0] if tasks else None

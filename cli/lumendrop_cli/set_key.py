@@ -20,7 +20,7 @@ def set_key(
     Asks the enhancer first whether the key may use the model; exit code 1, and nothing stored, if not.
     """
     stack, out = find(context), output(context)
-    secret, base_url = stack.output("KeySecretArn"), stack.parameters["ApiBaseUrl"]
+    secret, base_url = stack.output("KeySecretArn"), stack.parameter("ApiBaseUrl")
     # Never an argument: those show in the list of processes and in the shell's history.
     typed = typer.prompt("API key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     key = typed.strip()

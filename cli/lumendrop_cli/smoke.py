@@ -42,7 +42,7 @@ def smoke(
     stack, out = find(context), output(context)
     body = photo.read_bytes() if photo else built_in()
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}{photo.suffix if photo else '.png'}"
-    key = f"{stack.parameters.get('InputPrefix', '')}lumendrop-smoke/{name}"
+    key = f"{stack.parameter('InputPrefix')}lumendrop-smoke/{name}"
     if not yes:
         out.confirm("This pays for one task. Go on?")
     began = time.monotonic()

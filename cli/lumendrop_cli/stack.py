@@ -51,6 +51,12 @@ class Stack:
             )
         return self.outputs[name]
 
+    def parameter(self, name: str) -> str:
+        """A parameter's value. Raises Trouble if the stack has no such parameter."""
+        if name not in self.parameters:
+            raise Trouble(f"The stack {self.name} has no parameter {name}. Deploy this version.", NO_AWS)
+        return self.parameters[name]
+
     def resource(self, logical_id: str) -> str:
         """A resource's physical id. Raises Trouble if the stack has no such resource."""
         if logical_id not in self.resources:
@@ -79,7 +85,7 @@ def output(context: typer.Context) -> Output:
 
 
 def find(context: typer.Context) -> Stack:
-    """The stack that the options name. Raises Trouble if there is none, and what boto3 raises."""
+    """The stack that the options name. Raises Trouble if there is none or it is no Lumendrop, and what boto3 raises."""
     options: Options = context.obj
     session = boto3.Session(profile_name=options.profile, region_name=options.region)
     make: Any = session.client
@@ -92,7 +98,7 @@ def find(context: typer.Context) -> Stack:
         raise
     pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=options.stack)
     resources = [one for page in pages for one in page["StackResourceSummaries"]]
-    return Stack(
+    found = Stack(
         name=options.stack,
         status=described["StackStatus"],
         outputs={one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", [])},
@@ -104,6 +110,8 @@ def find(context: typer.Context) -> Stack:
         _endpoint_url=options.endpoint_url,
         _clients={"cloudformation": cloudformation},
     )
+    found.output("LedgerTableName")
+    return found
 
 
 def _no_such_stack(options: Options, meta: Any) -> str:

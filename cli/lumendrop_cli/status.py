@@ -78,7 +78,7 @@ def _time(seconds: Any) -> str | None:
 
 def _why_unknown(stack: Stack, key: str) -> str:
     """Where an upload without a row is; its place in the queue can't be known."""
-    bucket, prefix = stack.output("InputBucketName"), stack.parameters.get("InputPrefix", "")
+    bucket, prefix = stack.output("InputBucketName"), stack.parameter("InputPrefix")
     if not key.startswith(prefix):
         return f"Only keys that begin with {prefix!r} (InputPrefix) are enhanced; {key!r} doesn't."
     try:
@@ -91,9 +91,9 @@ def _why_unknown(stack: Stack, key: str) -> str:
         return f"{key!r} is empty, or a folder marker; such objects are skipped."
     waiting = upload_queue.length(stack, stack.output("UploadQueueUrl"))
     if (state := upload_queue.event_source_state(stack)) != "Enabled":
-        return f"{key!r} waits with {waiting} uploads: the event source is {state.lower()}. `lumendrop resume` goes on."
+        return f"{key!r} waits, one of {waiting}: the event source is {state.lower()}. `lumendrop resume` goes on."
     if waiting:
-        return f"{key!r} waits in the upload queue, with {waiting} uploads in all. `lumendrop doctor` says for what."
+        return f"{key!r} waits in the upload queue, one of {waiting}. `lumendrop doctor` says for what."
     return (
         f"{key!r} is in the input bucket, but no upload waits. It was dropped before this stack was deployed, "
         "or its event was lost, or is in the dead-letter queue: see `lumendrop doctor`, or `lumendrop backfill`."

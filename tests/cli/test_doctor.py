@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -112,7 +113,7 @@ def test_all_is_well(
         (_rule_off, "rules", "UploadRule is disabled", "aws events enable-rule"),
         (_no_events, "buckets", "tells EventBridge nothing", "Switch Amazon EventBridge on"),
         (_no_versions, "buckets", "keeps no versions", "aws s3api put-bucket-versioning"),
-        (_dead_letter, "dead-letter queue", "1 uploads made submit crash", "lumendrop redrive"),
+        (_dead_letter, "dead-letter queue", "It holds 1: what made submit crash", "lumendrop redrive"),
         (_alarm, "alarms", "is in ALARM", "docs/operations.md#deadletteralarm"),
     ],
 )
@@ -126,6 +127,40 @@ def test_a_problem_is_found_and_says_what_to_do(
     assert found["check"] == check
     assert finding in found["finding"]
     assert to_do in found["to_do"]
+
+
+@contextmanager
+def _limit_reached(pipeline: Pipeline) -> Iterator[None]:
+    dynamodb, table = pipeline.cloud.client("dynamodb"), pipeline.outputs["LedgerTableName"]
+    today = {"pk": {"S": f"day#{datetime.now(UTC).date()}"}, "sk": {"S": "tasks"}}
+    before = dynamodb.get_item(TableName=table, Key=today).get("Item", today | {"tasks": {"N": "0"}})
+    dynamodb.put_item(TableName=table, Item=today | {"tasks": {"N": "1000000"}})
+    yield
+    dynamodb.put_item(TableName=table, Item=before)
+
+
+@contextmanager
+def _old_upload(pipeline: Pipeline) -> Iterator[None]:
+    queue = {"Name": "QueueName", "Value": pipeline.outputs["UploadQueueUrl"].rpartition("/")[2]}
+    age: Any = {"MetricName": "ApproximateAgeOfOldestMessage", "Dimensions": [queue], "Value": 7200}
+    pipeline.cloud.client("cloudwatch").put_metric_data(Namespace="AWS/SQS", MetricData=[age])
+    yield
+
+
+@pytest.mark.parametrize(
+    ("warning", "check", "finding"),
+    [
+        (_limit_reached, "daily limit", "1,000,000 of 1,000,000 tasks today"),
+        (_old_upload, "oldest upload", "It waits for 2:00:00."),
+    ],
+)
+def test_a_warning_is_no_problem(
+    lumendrop: Lumendrop, pipeline: Pipeline, warning: Trouble, check: str, finding: str
+) -> None:
+    with warning(pipeline):
+        findings = lumendrop.ok("doctor")["findings"]
+    (found,) = [one for one in findings if one["check"] == check]
+    assert (found["level"], finding in found["finding"], bool(found["to_do"])) == ("warning", True, True)
 
 
 def test_what_it_may_not_look_at_is_a_warning_and_the_rest_goes_on(lumendrop: Lumendrop, pipeline: Pipeline) -> None:

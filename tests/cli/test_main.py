@@ -49,9 +49,10 @@ def test_a_stack_that_is_not_there(lumendrop: Lumendrop) -> None:
 def test_a_stack_that_is_no_lumendrop(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     template = '{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}'
     pipeline.cloud.client("cloudformation").create_stack(StackName="else", TemplateBody=template)
-    done = lumendrop("--stack", "else", "status", "a.jpg")
-    assert done.code == 3
-    assert "has no output LedgerTableName" in done.err
+    for command in (("status", "a.jpg"), ("doctor",)):
+        done = lumendrop("--stack", "else", *command)
+        assert done.code == 3
+        assert "has no output LedgerTableName: either it is no Lumendrop" in done.err
 
 
 def test_no_credentials(lumendrop: Lumendrop) -> None:

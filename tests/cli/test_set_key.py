@@ -101,7 +101,7 @@ def elsewhere(pipeline: Pipeline) -> Iterator[type[_Answers]]:
     template = {
         "Parameters": {"ApiBaseUrl": {"Type": "String"}},
         "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
-        "Outputs": {"KeySecretArn": {"Value": "not-reached"}},
+        "Outputs": {name: {"Value": "not-reached"} for name in ("KeySecretArn", "LedgerTableName")},
     }
     url = {"ParameterKey": "ApiBaseUrl", "ParameterValue": _Answers.url}
     pipeline.cloud.client("cloudformation").create_stack(
