@@ -42,7 +42,9 @@ def test_the_report_says_what_happened_and_what_to_do(pipeline: Pipeline, upload
     report = pipeline.report(TEXT)
     told = report.pop("upload")
     assert (told["key"], told["version_id"], told["size"]) == (TEXT, upload.version_id, len(b"Dear diary"))
-    assert report.pop("execution") == pipeline.executions()[upload][0]["executionArn"]
+    execution = report.pop("execution")
+    assert execution == pipeline.executions()[upload][0]["executionArn"]
+    assert report.pop("correlation_id") in execution
     assert report.pop("reported_at").startswith("20")
     assert report == {
         "status": "rejected",

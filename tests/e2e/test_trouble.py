@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Json, Listener, Pipeline, Upload
+from tests.event_schemas import problems
 
 POLICY = "trouble/failed.jpg"
 RETRIED = "trouble/second task.jpg"
@@ -130,7 +131,9 @@ def test_other_programs_hear_of_a_photo_that_was_not_enhanced(
     row, report = pipeline.rows()[upload], pipeline.report(key)
     (event,) = events.about(upload, "Photo Not Enhanced")
     assert event["source"] == "lumendrop"
+    assert problems(event) == []
     assert event["detail"] == {
+        "correlation_id": report["correlation_id"],
         "upload": _named(row),
         "attempt": 1,
         "task_id": report["task_id"],
@@ -183,7 +186,9 @@ def test_other_programs_hear_of_an_enhanced_photo(pipeline: Pipeline, ended: End
     row = pipeline.rows()[upload]
     (event,) = events.about(upload, "Photo Enhanced")
     assert event["source"] == "lumendrop"
+    assert problems(event) == []
     assert event["detail"] == {
+        "correlation_id": pipeline.result(upload.key).metadata["correlation-id"],
         "upload": _named(row),
         "attempt": 1,
         "task_id": row["task_id"],
@@ -207,5 +212,5 @@ def test_only_what_did_not_work_out_is_reported(pipeline: Pipeline, uploads: dic
 
 def _named(row: Json) -> Json:
     """An upload as events name it."""
-    names = ("bucket", "key", "version_id", "sequencer", "etag")
+    names = ("bucket", "key", "version_id", "sequencer", "etag", "time")
     return {name: row[name] for name in names} | {"size": int(row["size"])}
