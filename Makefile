@@ -122,11 +122,11 @@ DELETE_PHOTOS ?= no
 STACK = $$($(PYTHON) -c 'import tomllib; print(tomllib.load(open("samconfig.toml", "rb"))["$(STAGE)"]["global"]["parameters"]["stack_name"])')
 
 .PHONY: deploy
-deploy: build ## Deploy to the account of your credentials: make deploy [STAGE=dev|prod]. Stages are in samconfig.toml.
+deploy: build ## Deploy to the account of your credentials: make deploy [STAGE=prod]. Stages are in samconfig.toml.
 	@PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam deploy --config-env $(STAGE)
 
 .PHONY: destroy
-destroy: $(CLI)/.ready ## Delete a stack; photos stay unless told: make destroy [STAGE=dev|prod] [DELETE_PHOTOS=yes].
+destroy: $(CLI)/.ready ## Delete a stack; photos stay unless told: make destroy [STAGE=prod] [DELETE_PHOTOS=yes].
 	@$(CLI)/bin/lumendrop --stack "$(STACK)" destroy $(if $(filter yes,$(DELETE_PHOTOS)),--delete-photos)
 
 .PHONY: format
