@@ -87,7 +87,7 @@ chaos: $(VENV)/.tests ## Hold the promises while everything goes wrong, five min
 chaos-mutations: $(VENV)/.tests ## Break each promise by one line, in a copy, and see the chaos suite fail.
 	@$(BIN)/python -m tests.chaos.mutations
 
-BENCHMARKS := backfill cold-start delivery enhancer polling
+BENCHMARKS := backfill cold-start delivery enhancer polling cost burst
 
 .PHONY: bench
 bench: $(BENCHMARKS:%=bench-%) ## Run all benchmarks: each prints a table and writes docs/benchmarks/.

@@ -97,7 +97,7 @@ def unreachable(task: Task, poll: Poll, error: Unavailable, now: float) -> Poll:
     wait = polling.wait_for_enhancer(task, failures, error.retry_after, now)
     logger.warning("the enhancer gave no usable answer", extra={"code": error.code, "said": error.message})
     count("AccountBlocked" if error.account else "EnhancerUnreachable")
-    throttled = poll.throttled + (error.code == "http_429")
+    throttled = poll.throttled + error.too_fast
     return msgspec.structs.replace(poll, state="waiting", unreachable=failures, throttled=throttled, wait_seconds=wait)
 
 

@@ -16,6 +16,7 @@ from lumendrop.enhancer import Ambiguous, Enhancer, Refused, SubmittedTask, Unav
 from lumendrop.ledger import DailyLimitReached, Ledger, Row
 from lumendrop.options import Options
 from lumendrop.outcomes import Outcome, Rejected
+from lumendrop.pace import LedgerRow, Pace
 from lumendrop.telemetry import count, follow, following, logger, metrics
 from lumendrop.upload_queue import Message
 from lumendrop.uploads import Listed, Upload
@@ -31,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True):
     resemblance: str
     profile_ids: str
     max_upload_bytes: Annotated[int, Meta(gt=0)]
+    max_concurrent_submits: Annotated[int, Meta(gt=0)]
     daily_task_limit: Annotated[int, Meta(gt=0)]
     max_wait_minutes: Annotated[int, Meta(gt=0)]
     ambiguous_submit: Literal["park", "retry"]
@@ -51,10 +53,14 @@ DEFAULTS = options.read(
 S3 = clients.s3()
 SQS = clients.sqs()
 STEPFUNCTIONS = clients.stepfunctions()
-LEDGER = Ledger(clients.dynamodb(), SETTINGS.ledger_table, SETTINGS.daily_task_limit)
+DYNAMODB = clients.dynamodb()
+LEDGER = Ledger(DYNAMODB, SETTINGS.ledger_table, SETTINGS.daily_task_limit)
 BREAKER = Breaker()
+PACE = Pace(LedgerRow(DYNAMODB, SETTINGS.ledger_table), SETTINGS.max_concurrent_submits)
 ENHANCER = Enhancer(SETTINGS.api_base_url, ApiKey(clients.secretsmanager(), SETTINGS.key_secret_arn))
 
+_LONGEST_SUBMIT_SECONDS = 40  # claiming, the POST, recording, starting the workflow
+_REFUSED_SECONDS = 1  # nothing is sent for so long after a 429 that does not say how long
 CLOSED = ("enhanced", "failed", "superseded")
 
 
@@ -129,8 +135,7 @@ def submit(upload: Upload, message: Message, context: LambdaContext) -> Row:
     except Rejected as rejected:
         count("UploadsRejected")
         return LEDGER.reject(upload, rejected.outcome)
-    if trouble := BREAKER.trouble():
-        raise NotNow(*trouble)
+    wait_for_turn(time.time() + context.get_remaining_time_in_millis() / 1000 - _LONGEST_SUBMIT_SECONDS)
     url = storage.presign(S3, source)
     seconds = context.get_remaining_time_in_millis() / 1000
     over = None
@@ -146,8 +151,22 @@ def submit(upload: Upload, message: Message, context: LambdaContext) -> Row:
     return pay(row, over, url, wanted, message) if ours else settle(row, message)
 
 
+def wait_for_turn(until: float) -> None:
+    """Waits here, while the vendor is too busy: for a moment that is cheaper than a round through the queue."""
+    time.sleep(max(0, min(BREAKER.seconds(), until - time.time())))
+    if trouble := BREAKER.trouble():
+        raise NotNow(*trouble)
+    while (wait := PACE.turn(until - time.time())) is not None:
+        time.sleep(wait)
+        if PACE.holds():
+            return
+    time.sleep(max(0, until - time.time()))
+    raise NotNow("pace", "the enhancer takes tasks more slowly than uploads come")
+
+
 def pay(claim: Row, over: Row | None, url: str, wanted: Options, message: Message) -> Row:
     """Sends the task of a claim, and writes down what came of it."""
+    PACE.sent()
     try:
         task, sent = post(url, wanted)
     except Refused as error:
@@ -156,12 +175,17 @@ def pay(claim: Row, over: Row | None, url: str, wanted: Options, message: Messag
         return LEDGER.close_claim(claim, refused(error))
     except Unavailable as error:
         count("AccountBlocked" if error.account else "EnhancerUnavailable")
-        BREAKER.open(error.code, error.message, error.retry_after)
+        seconds = error.retry_after
+        if error.too_fast:
+            seconds = max(seconds or 0, _REFUSED_SECONDS)
+            PACE.refused(seconds)
+        BREAKER.open(error.code, error.message, seconds, passing=not error.account)
         LEDGER.release(claim, over)
         raise NotNow(error.code, error.message, error.retry_after) from None
     except Ambiguous as error:
         return park(claim, error.message, message)
     BREAKER.close()
+    PACE.taken()
     count("TasksCreated")
     if task.credits:
         count("CreditsReserved", task.credits)

@@ -71,12 +71,21 @@ class Unavailable(EnhancerError):
     """No task was created, for a reason that has nothing to do with the photo.
 
     `account` tells trouble with the owner's account (key, balance, rights) from trouble with the vendor or the
-    network; `retry_after` is in seconds, if the enhancer said so.
+    network; `too_fast` is what 429 says; `retry_after` is in seconds, if the enhancer said so.
     """
 
-    def __init__(self, code: str, message: str, *, account: bool = False, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        account: bool = False,
+        too_fast: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(code, message)
         self.account = account
+        self.too_fast = too_fast
         self.retry_after = retry_after
 
 
@@ -172,6 +181,7 @@ class Enhancer:
                 f"http_{answer.status}",
                 self._words(answer),
                 account=answer.status in (401, 402, 403),
+                too_fast=answer.status == 429,
                 retry_after=_retry_after(answer),
             )
         status = parse_status(answer.body)
@@ -203,7 +213,8 @@ class Enhancer:
         if status in (401, 402, 403) or code == "model_not_found":
             return Unavailable(code or f"http_{status}", words, account=True, retry_after=retry_after)
         if status == 429 or code in ("no_compatible_channel", "service_unavailable_error"):
-            return Unavailable(code or f"http_{status}", words, retry_after=retry_after)
+            too_fast = status == 429
+            return Unavailable(code or f"http_{status}", words, too_fast=too_fast, retry_after=retry_after)
         if status in (400, 422):
             return Refused(code or f"http_{status}", words)
         if status == 503 and answer.error is not None:

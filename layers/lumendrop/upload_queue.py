@@ -50,20 +50,25 @@ def messages(event: object) -> list[Message]:
     return msgspec.convert(event, _Event).records
 
 
+def delay(waits: int, seconds: float | None = None) -> int:
+    """Seconds at the back of the queue: as many as wanted, else a time that grows with the waits so far."""
+    if seconds is None:
+        seconds = random.uniform(0.5, 1) * _FIRST_SECONDS * 2 ** min(waits, 10)  # noqa: S311  # jitter, no secret
+    return int(min(max(seconds, 1), _LONGEST_SECONDS))
+
+
 def send_to_back(client: SQSClient, queue_url: str, message: Message, reason: str, seconds: float | None = None) -> int:
     """Sends a copy that arrives after `seconds`, or after a time that grows with each wait; returns that time.
 
     A copy, not a receive that fails: waiting must neither count towards the dead-letter queue nor run out of retention.
     Jittered, so that uploads that were turned away together don't come back together.
     """
-    if seconds is None:
-        seconds = random.uniform(0.5, 1) * _FIRST_SECONDS * 2 ** min(message.waits, 10)  # noqa: S311  # jitter, no secret
-    delay = int(min(max(seconds, 1), _LONGEST_SECONDS))
+    wait = delay(message.waits, seconds)
     attributes: dict[str, MessageAttributeValueTypeDef] = {
         "waits": {"DataType": "Number", "StringValue": str(message.waits + 1)},
         "reason": {"DataType": "String", "StringValue": reason},
     }
     if message.send_again:
         attributes["send-again"] = {"DataType": "Number", "StringValue": str(message.send_again)}
-    client.send_message(QueueUrl=queue_url, MessageBody=message.body, DelaySeconds=delay, MessageAttributes=attributes)
-    return delay
+    client.send_message(QueueUrl=queue_url, MessageBody=message.body, DelaySeconds=wait, MessageAttributes=attributes)
+    return wait

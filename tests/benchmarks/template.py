@@ -14,3 +14,9 @@ def function(logical_id: str) -> dict[str, Any]:
         "Properties"
     ]
     return properties
+
+
+def alarms() -> int:
+    """How many alarms the template makes."""
+    resources = load(REPO / "template.yaml", {}, "us-east-1").body["Resources"].values()
+    return sum(one["Type"] == "AWS::CloudWatch::Alarm" for one in resources)

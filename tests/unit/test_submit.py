@@ -7,6 +7,8 @@ import io
 import json
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from decimal import Decimal
 from types import ModuleType
 from typing import Any
@@ -17,6 +19,7 @@ import requests
 
 from lumendrop.breaker import Breaker
 from lumendrop.ledger import Ledger
+from lumendrop.pace import LedgerRow, Pace
 from lumendrop.upload_queue import messages
 from lumendrop.uploads import NotAnUploadEvent, Upload, parse_event
 from tests.unit.conftest import LoadFunction
@@ -43,9 +46,27 @@ NEVER_SENT = Broken(requests.ConnectTimeout("no connection"), sent=False)
 NO_ANSWER = Broken(requests.ReadTimeout("no answer"), sent=True)
 
 
+@dataclass
+class Clock:
+    """Real time, in which nobody sleeps."""
+
+    slept: list[float] = field(default_factory=list)
+    time: Callable[[], float] = time.time
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
 @pytest.fixture
-def submit(function: LoadFunction) -> ModuleType:
-    return function("submit")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def submit(function: LoadFunction, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = function("submit")
+    monkeypatch.setattr(module, "time", clock)
+    return module
 
 
 def earlier_claim(world: World, event: Any, *, seconds: float) -> None:
@@ -682,6 +703,7 @@ def test_rejections_are_told_in_an_outage_too(world: World, submit: ModuleType) 
 def test_after_a_time_one_upload_probes(world: World, submit: Any) -> None:
     now = 0.0
     submit.BREAKER = Breaker(lambda: now)
+    submit.PACE = Pace(LedgerRow(world.dynamodb, "ledger"), 5, lambda: now)
     world.enhancer.on_submit.extend([error(429, "rate_limit_error", Retry_After="30"), created("task-9")])
     submit.handler(world.upload("1.jpg"), Context())
     now = 29
@@ -692,6 +714,48 @@ def test_after_a_time_one_upload_probes(world: World, submit: Any) -> None:
     submit.handler(world.upload("4.jpg"), Context())
 
     assert len(world.enhancer.submits) == 3
+
+
+def test_passing_trouble_is_waited_for_before_the_upload_goes_back(
+    world: World, submit: ModuleType, clock: Clock
+) -> None:
+    world.enhancer.on_submit.append(error(503, "service_unavailable_error", Retry_After="300"))
+    submit.handler(world.upload("1.jpg"), Context())
+    submit.handler(world.upload("2.jpg"), Context())
+
+    assert clock.slept[-1] == pytest.approx(20, abs=1)
+    assert [message["DelaySeconds"] for message in world.messages()] == [300, pytest.approx(11, abs=4)]
+
+
+def test_trouble_with_the_account_is_not_waited_for(world: World, submit: ModuleType, clock: Clock) -> None:
+    world.enhancer.on_submit.append(error(402, "insufficient_quota"))
+    submit.handler(world.upload("1.jpg"), Context())
+    submit.handler(world.upload("2.jpg"), Context())
+
+    assert sum(clock.slept) == 0
+    assert len(world.messages()) == 2
+
+
+def test_after_a_429_the_next_upload_takes_its_turn(world: World, submit: Any, clock: Clock) -> None:
+    world.enhancer.on_submit.append(error(429, "rate_limit_error"))
+    submit.handler(world.upload("1.jpg"), Context())
+    submit.BREAKER = Breaker()
+    submit.handler(world.upload("2.jpg"), Context())
+
+    assert sum(clock.slept) == pytest.approx(1, abs=0.5)
+    assert len(world.enhancer.submits) == 2
+
+
+def test_a_turn_too_far_off_sends_the_upload_back(world: World, submit: Any) -> None:
+    world.enhancer.on_submit.append(error(429, "rate_limit_error", Retry_After="300"))
+    submit.handler(world.upload("1.jpg"), Context())
+    submit.BREAKER = Breaker()
+    submit.handler(world.upload("2.jpg"), Context())
+
+    assert len(world.enhancer.submits) == 1
+    reasons = [message["MessageAttributes"]["reason"]["StringValue"] for message in world.messages()]
+    assert reasons == ["rate_limit_error", "pace"]
+    assert world.tasks_today() == 0
 
 
 # ---------------------------------------------------------------- sending an upload again
