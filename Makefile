@@ -96,6 +96,10 @@ bench: $(BENCHMARKS:%=bench-%) ## Run all benchmarks: each prints a table and wr
 $(BENCHMARKS:%=bench-%): bench-%: $(VENV)/.benchmarks
 	@PYTHONPATH=layers $(BIN)/python -m tests.benchmarks.$(subst -,_,$*)
 
+.PHONY: bench-pages
+bench-pages: $(VENV)/.benchmarks ## Fill README, docs/benchmarks.md and docs/cost.md with the benchmarks' figures.
+	@PYTHONPATH=layers $(BIN)/python -m tests.benchmarks.pages
+
 .PHONY: check
 check: $(VENV)/.tests $(CHECKOV)/.ready ## Lint, types, template checks.
 	@$(BIN)/ruff check .

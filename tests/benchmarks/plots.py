@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,6 @@ from tests.benchmarks.results import FOLDER
 
 PRICES: dict[str, Any] = tomllib.loads((Path(__file__).parent / "prices.toml").read_text())
 GREY, OURS, PEER, LIMIT = "#8a8a8a", "#2a9d5c", "#d9822b", "#5b8def"
-
-
-def load(name: str) -> Any:
-    """What a benchmark wrote last, or None."""
-    path = FOLDER / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
 
 
 def rounded(value: Any) -> Any:

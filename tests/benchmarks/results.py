@@ -44,3 +44,9 @@ def peak_megabytes(process: int | str) -> float:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     raise SystemExit("This system does not tell a process's peak memory.")
+
+
+def load(name: str) -> Any:
+    """The figures that a benchmark wrote last, or None."""
+    path = FOLDER / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
