@@ -196,7 +196,8 @@ def formula() -> str:
         f"USD = photos / 1,000 * ({number(total)} + data transfer + {number(vendor)} for the vendor) "
         f"+ {number(sum(month.values()))} a month ({monthly})\n\n"
         "Data transfer: the photo goes out to the vendor over the internet, "
-        f"{number(transfer['usd_per_1000'])} USD per 1,000 photos of {number(transfer['photo_mb'])} MB; the result comes in for nothing. "
+        f"{number(transfer['usd_per_1000'])} USD per 1,000 photos of {number(transfer['photo_mb'])} MB; "
+        "the result comes in for nothing. "
         f"AWS is {percent((total + transfer['usd_per_1000']) / vendor)} of the vendor's price."
     )
 
