@@ -1,6 +1,7 @@
 """What all commands share: options, exit codes, and words for what stands in the way."""
 
 import importlib
+import re
 import socket
 import tomllib
 from pathlib import Path
@@ -95,3 +96,19 @@ def test_what_is_installed_is_what_is_locked_and_tested() -> None:
     assert [one.partition(">")[0] for one in project["dependencies"]] == wanted
     module, _, name = project["scripts"]["lumendrop"].partition(":")
     assert getattr(importlib.import_module(module), name) is app
+
+
+def test_what_docs_alarms_and_reports_tell_the_owner_to_type_is_there(lumendrop: Lumendrop) -> None:
+    told = [ROOT / "README.md", ROOT / "template.yaml", *ROOT.glob("docs/*.md"), *ROOT.glob("functions/*/app.py")]
+    typed = {
+        tuple(found.split())
+        for path in told
+        for found in re.findall(
+            r"(?<!from )lumendrop ([a-z][a-z-]*(?: [A-Za-z/]+\.jpg| KEY)?(?: --[a-z-]+)*)", path.read_text()
+        )
+    }
+    assert {command for command, *_ in typed} >= {"doctor", "set-key", "status", "retry", "fetch", "redrive", "pause"}
+    for command, *rest in typed:
+        done = lumendrop(command, "--help")
+        assert done.code == 0, f"{command}: {done.err}"
+        assert [one for one in rest if one.startswith("--") and one not in done.out] == [], command
