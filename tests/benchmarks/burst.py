@@ -261,7 +261,6 @@ def simulate(scenario: Scenario, uploads: int) -> dict[str, Any]:
         "refused_429": burst.vendor.answers[429],
         "refused_503": burst.vendor.answers[503],
         "submitted": burst.submitted,
-        "in_the_dead_letter_queue": uploads - burst.submitted,
         "calls_an_upload": calls / uploads,
         "queue_rounds_an_upload": (calls + burst.turned_away) / uploads,
         "most_waits": burst.most_waits,
