@@ -97,8 +97,8 @@ MUTATIONS = (
         "an execution's name is new each time",
         "one end each",
         "layers/lumendrop/workflow.py",
-        "    digest = hashlib.sha256(",
-        "    digest = __import__('uuid').uuid4().hex or hashlib.sha256(",
+        "-{row.upload.correlation_id}-{row.attempt}",
+        "-{__import__('uuid').uuid4().hex}-{row.attempt}",
     ),
     Mutation(
         "uploads to wait are acknowledged without a copy",
@@ -147,8 +147,8 @@ MUTATIONS = (
         "a failure is not reported",
         "one end each",
         TEMPLATE,
-        "            Default: WriteReport\n",
-        "            Default: RecordNotEnhanced\n",
+        "                Assign: *GivenBySubmit\n                Output: {}\n                Next: WriteReport\n",
+        "                Assign: *GivenBySubmit\n                Output: {}\n                Next: RecordNotEnhanced\n",
     ),
     Mutation(
         "results cut short are delivered",
