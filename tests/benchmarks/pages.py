@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from tests.benchmarks.results import REPO, load
 
@@ -185,6 +187,23 @@ def measured() -> str:
     return f"{table(columns, rows)}\n\n{table(['a photo needs', ''], more)}"
 
 
+def sweep() -> str:
+    """Seconds and cost of a function by its memory, from what it was measured to wait and to work."""
+    found, prices = load("cost"), tomllib.loads((Path(__file__).parent / "prices.toml").read_text())["lambda"]
+    sizes = (128, 256, 512, 1024, prices["full_cpu_mb"])
+    waits = {"submit": found["assumed"]["vendor_takes_a_task_seconds"]}
+    rows = []
+    for name, one in found["measured"]["functions"].items():
+        cells = []
+        for size in sizes:
+            stretched = one["cpu_seconds"] * (prices["full_cpu_mb"] / size - 1)
+            seconds = one["seconds"] + stretched + waits.get(name, 0)
+            usd = 1000 * seconds * size / 1024 * prices["gb_second"]
+            cells.append(f"{number(seconds)} s, {number(usd, 2)}")
+        rows.append([f"{name} (has {one['memory_mb']} MB)", *cells])
+    return table(["seconds, USD per 1,000", *(f"{size} MB" for size in sizes)], rows)
+
+
 def formula() -> str:
     """The bill for any number of photos, from the measured one."""
     found = load("cost")
@@ -242,6 +261,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "instead": instead,
     "measured": measured,
     "formula": formula,
+    "sweep": sweep,
     "burst": burst,
     "sandbox": sandbox,
 }
