@@ -20,15 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
 from samtranslator.yaml_helper import yaml_parse
 
-from tests.benchmarks import results
+from tests.benchmarks import plots, results
 
 PEERS = Path(__file__).with_name("cold_start_peers")
 FUNCTIONS = ("submit", "check_status", "deliver")
 START_SECONDS = 60
+GOAL = 1.15
 
 
 @dataclass(frozen=True)
@@ -159,22 +158,29 @@ def measure(rounds: int) -> dict[str, dict[str, Any]]:
     }
 
 
+def plot(figures: dict[str, dict[str, Any]]) -> None:
+    """CPU time of each contender, as a share of the floor's."""
+    made, (axes,) = plots.figure(1, height=3.2)
+    names = list(reversed(figures))
+    shares = [figures[name]["of_floor"] for name in names]
+    errors = [[one["median"] - one["low"] for one in shares], [one["high"] - one["median"] for one in shares]]
+    colours = [plots.LIMIT if name == "floor" else plots.OURS if name in FUNCTIONS else plots.PEER for name in names]
+    axes.barh(names, [one["median"] for one in shares], xerr=errors, color=colours, ecolor=plots.GREY)
+    axes.axvline(GOAL, color=plots.GREY, linestyle=":")
+    axes.set_xlabel(f"CPU time of a cold start, times the floor's (dotted: the goal, {GOAL})")
+    plots.save_plot("cold-start", made)
+
+
 def main() -> None:
     """Prints the table; writes the JSON and the plot."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.cold_start", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15, help="starts of each contender (default 15)")
     rounds = parser.parse_args().rounds
     figures = measure(rounds)
-    table = Table("", "ms to the first next", "ms of CPU", "CPU of the floor's", "peak MB", title="Cold start")
-    for name, one in figures.items():
-        table.add_row(
-            name,
-            f"{one['milliseconds']['median']:.0f}",
-            f"{one['cpu_milliseconds']['median']:.0f}",
-            f"{one['of_floor']['median']:.2f}",
-            f"{one['peak_megabytes']['median']:.0f}",
-        )
-    Console().print(table)
+    columns = ["", "ms to the first next", "ms of CPU", "CPU, times the floor's", "peak MB"]
+    keys = ("milliseconds", "cpu_milliseconds", "of_floor", "peak_megabytes")
+    plots.show("Cold start", columns, [[name, *(one[key]["median"] for key in keys)] for name, one in figures.items()])
+    plot(figures)
     results.write("cold-start", "make bench-cold-start", {"contenders": figures})
 
 

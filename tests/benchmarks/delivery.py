@@ -21,14 +21,13 @@ from typing import Any
 
 import boto3
 from moto.server import ThreadedMotoServer
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from tests.benchmarks import results
+from tests.benchmarks import plots, results
 from tests.benchmarks.delivery_contenders import BUCKET, CONTENDERS
 
 OURS, FLOOR = "deliver", "floor: raw to disk, raw from disk"
+STYLES = dict(zip(CONTENDERS, ("-", "--", ":", "-", "-."), strict=True))
 WARM_BYTES = 1 << 16
 RUN_SECONDS = 120
 
@@ -161,8 +160,25 @@ def measure(megabytes: list[int], rounds: int) -> dict[str, Any]:
     return figures
 
 
+def plot(figures: dict[str, Any]) -> None:
+    """Seconds and peak memory by size, a line for each contender."""
+    made, (seconds, memory) = plots.figure(2)
+    sizes = [int(size.split()[0]) for size in figures]
+    colours = {OURS: plots.OURS, FLOOR: plots.LIMIT}
+    for name in CONTENDERS:
+        style = {"color": colours.get(name, plots.PEER), "marker": "o", "linestyle": STYLES[name], "label": name}
+        seconds.plot(sizes, [one[name]["seconds"]["median"] for one in figures.values()], **style)
+        memory.plot(sizes, [one[name]["peak_megabytes"]["median"] for one in figures.values()], **style)
+    for axes, what in ((seconds, "seconds"), (memory, "peak memory, MB")):
+        axes.set_xlabel("result, MB")
+        axes.set_ylabel(what)
+    seconds.set_yscale("log")
+    seconds.legend(fontsize=7)
+    plots.save_plot("delivery", made)
+
+
 def main() -> None:
-    """Prints the table; writes the JSON."""
+    """Prints the table; writes the JSON and the plot."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.delivery", description=__doc__)
     parser.add_argument("--megabytes", type=int, nargs="+", default=[1, 10, 50, 100])
     parser.add_argument("--rounds", type=int, default=7, help="deliveries of each size by each contender (default 7)")
@@ -171,18 +187,13 @@ def main() -> None:
     if arguments.serve:
         serve(arguments.serve)
     figures = measure(arguments.megabytes, arguments.rounds)
-    table = Table("size", "", "seconds", "of the floor's", "peak MB", title="Delivery")
-    for size, contenders in figures.items():
-        for name, one in contenders.items():
-            table.add_row(
-                size,
-                name,
-                f"{one['seconds']['median']:.3f}",
-                f"{one['of_floor']['median']:.2f}",
-                f"{one['peak_megabytes']['median']:.0f}",
-            )
-        table.add_section()
-    Console().print(table)
+    rows = [
+        [f"{size}: {name}", *(one[key]["median"] for key in ("seconds", "of_floor", "peak_megabytes"))]
+        for size, contenders in figures.items()
+        for name, one in contenders.items()
+    ]
+    plots.show("Delivery", ["", "seconds", "times the floor's", "peak MB"], rows)
+    plot(figures)
     results.write("delivery", "make bench-delivery", {"sizes": figures})
 
 

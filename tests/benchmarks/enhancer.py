@@ -20,13 +20,11 @@ from typing import Any
 import cv2
 import numpy as np
 from PIL import Image
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 from skimage import data, metrics
 
 from sandbox.enhancer import enhance
-from tests.benchmarks import results
+from tests.benchmarks import plots, results
 from tests.enhancer.photographs import PHOTOS, SHRUNK_BY, Pixels, photograph, psnr
 
 RUN_SECONDS = 120
@@ -159,8 +157,21 @@ def _ssim(original: Pixels, result: Pixels) -> float:
     return float(found)
 
 
+def plot(fast: dict[str, Any], good: dict[str, Any]) -> None:
+    """Quality against speed at 4K."""
+    made, (axes,) = plots.figure(1, width=5.5, height=3.2)
+    for name in CONTENDERS:
+        rate, decibels = fast["4K"][name]["megapixels_a_second"]["median"], good[name]["psnr_db"]
+        axes.plot(rate, decibels, "o", color=plots.OURS if CONTENDERS[name] is ours else plots.PEER)
+        axes.annotate(name, (rate, decibels), textcoords="offset points", xytext=(6, 4), color=plots.GREY)
+    axes.margins(x=0.4, y=0.2)
+    axes.set_xlabel("megapixels a second at 4K")
+    axes.set_ylabel("mean PSNR, dB")
+    plots.save_plot("enhancer", made)
+
+
 def main() -> None:
-    """Prints the tables; writes the JSON."""
+    """Prints the tables; writes the JSON and the plot."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.enhancer", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="photos for each contender and resolution (default 7)")
     parser.add_argument("--run", nargs=2, help=argparse.SUPPRESS)
@@ -169,18 +180,15 @@ def main() -> None:
         run(*arguments.run)
         return
     fast, good = speed(arguments.rounds), quality()
-    table = Table("", "", "seconds", "megapixels a second", "peak MB", title="Enhancer: speed")
-    for resolution, contenders in fast.items():
-        for name, one in contenders.items():
-            cells = (one[what]["median"] for what in ("seconds", "megapixels_a_second", "peak_megabytes"))
-            seconds, rate, peak = cells
-            table.add_row(resolution, name, f"{seconds:.2f}", f"{rate:.1f}", f"{peak:.0f}")
-        table.add_section()
-    Console().print(table)
-    table = Table("", "PSNR, dB", "SSIM", "best PSNR", title="Enhancer: quality")
-    for name, one in good.items():
-        table.add_row(name, f"{one['psnr_db']:.2f}", f"{one['ssim']:.4f}", f"{one['best_psnr']} of {one['of']}")
-    Console().print(table)
+    rows = [
+        [f"{resolution}: {name}", *(one[key]["median"] for key in ("seconds", "megapixels_a_second", "peak_megabytes"))]
+        for resolution, contenders in fast.items()
+        for name, one in contenders.items()
+    ]
+    plots.show("Enhancer: speed", ["", "seconds", "megapixels a second", "peak MB"], rows)
+    rows = [[name, one["psnr_db"], one["ssim"], f"{one['best_psnr']} of {one['of']}"] for name, one in good.items()]
+    plots.show("Enhancer: quality", ["", "PSNR, dB", "SSIM", "best PSNR"], rows)
+    plot(fast, good)
     results.write("enhancer", "make bench-enhancer", {"speed": fast, "quality": good})
 
 

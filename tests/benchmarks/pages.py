@@ -65,7 +65,7 @@ def _delivery() -> list[Cells]:
     if size not in sizes:
         return []
     one = {name: contender["of_floor"]["median"] for name, contender in sizes[size].items() if "of_floor" in contender}
-    others = [f"{number(value)} ({name})" for name, value in one.items() if name not in ("deliver", "floor")]
+    others = [f"{number(one[name])} ({name})" for name in list(one)[1:3]]
     return [[f"delivery of {size}, times the floor", "≤ 1.15", number(one["deliver"]), ", ".join(others), "1"]]
 
 
@@ -142,6 +142,38 @@ def _enhancer() -> list[Cells]:
     ours = quality.pop("the sandbox's enhancer")
     others = ", ".join(f"{value:.2f} dB ({name})" for name, value in quality.items())
     return [["the sandbox's enhancer, PSNR", "the best of the three", f"{ours:.2f} dB", others, ""]]
+
+
+def cold_start() -> str:
+    columns = ["", "ms to the first `next`", "ms of CPU", "CPU, times the floor's", "peak MB"]
+    keys = ("milliseconds", "cpu_milliseconds", "of_floor", "peak_megabytes")
+    found = load("cold-start")["contenders"]
+    return table(columns, [[name, *(number(one[key]["median"]) for key in keys)] for name, one in found.items()])
+
+
+def delivery() -> str:
+    rows = [
+        [size, name, *(number(one[key]["median"]) for key in ("seconds", "of_floor", "peak_megabytes"))]
+        for size, contenders in load("delivery")["sizes"].items()
+        for name, one in contenders.items()
+    ]
+    return table(["result", "", "seconds", "times the floor's", "peak MB"], rows)
+
+
+def enhancer() -> str:
+    found = load("enhancer")
+    keys = ("seconds", "megapixels_a_second", "peak_megabytes")
+    rows = [
+        [resolution, name, *(number(one[key]["median"]) for key in keys)]
+        for resolution, contenders in found["speed"].items()
+        for name, one in contenders.items()
+    ]
+    quality = [
+        [name, f"{one['psnr_db']:.2f}", f"{one['ssim']:.4f}", f"{one['best_psnr']} of {one['of']}"]
+        for name, one in found["quality"].items()
+    ]
+    fast = table(["result", "", "seconds", "megapixels a second", "peak MB"], rows)
+    return f"{fast}\n\n{table(['', 'PSNR, dB', 'SSIM', 'best PSNR'], quality)}"
 
 
 def polling() -> str:
@@ -255,6 +287,9 @@ def sandbox() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "top": top,
+    "cold-start": cold_start,
+    "delivery": delivery,
+    "enhancer": enhancer,
     "polling": polling,
     "split": split,
     "cost": cost,
