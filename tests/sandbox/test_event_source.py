@@ -143,8 +143,8 @@ def test_no_more_batches_run_at_a_time_than_the_mapping_allows(
     cloud: Cloud, send: Callable[..., str], eventually: Callable[..., Any]
 ) -> None:
     before = len(cloud.logs("Worker").splitlines())
-    for _ in range(16):
-        send(do="sleep", seconds=0.2)
+    for _ in range(12):
+        send(do="sleep", seconds=0.5)  # long enough to meet, on a busy machine too
     eventually(lambda: is_empty(cloud))
     running, most = 0, 0
     for line in cloud.logs("Worker").splitlines()[before:]:
