@@ -509,7 +509,7 @@ def _tell_of_event_bridge(replace: Replace) -> None:
 
 
 def _send_without_counting(replace: Replace) -> None:
-    # Moto counts all that a queue holds, several times, for every message that is sent: ten thousand took half an hour.
+    # Moto counts all that a queue holds, several times, for every message that is sent.
     send, attributes, sending = SQSBackend.send_message, cast(Any, Queue.attributes), local()
 
     def send_quickly(self: SQSBackend, *args: Any, **kwargs: Any) -> Any:
