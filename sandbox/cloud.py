@@ -218,7 +218,7 @@ class Cloud:
             if properties.get("TracingConfig", {}).get("Mode") == "Active":
                 self._check_permissions(properties["Role"], _TRACING, "*")
         for mapping in deployment.mappings:
-            role = deployment.functions[_name(mapping.function_arn)]["Role"]
+            role = deployment.functions[_function(mapping.function_arn)]["Role"]
             self._check_permissions(role, _POLLING, mapping.event_source_arn)
         for properties in deployment.state_machines.values():
             self._check_trust(properties["RoleArn"], "states.amazonaws.com")
@@ -289,7 +289,7 @@ class Cloud:
 
     def _start_pollers(self, deployment: resources.Deployment) -> None:
         for mapping in deployment.mappings:
-            name = _name(mapping.function_arn)
+            name = _function(mapping.function_arn)
             sqs = self._client("sqs", deployment.functions[name]["Role"])
             queue = self.client("sqs").get_queue_url(QueueName=_name(mapping.event_source_arn))
             working = self._clock.working if self._clock else contextlib.nullcontext
@@ -390,6 +390,11 @@ class _Handler(MotoRequestHandler):
 
 def _name(arn: str) -> str:
     return arn.rpartition(":")[2]
+
+
+def _function(arn: str) -> str:
+    """The name in a function's ARN, which may end in a version or an alias."""
+    return arn.split(":")[6]
 
 
 def _own_settings(region: str) -> dict[str, str]:

@@ -136,6 +136,17 @@ def _state_machine(stack: Deployment, name: str, properties: Properties) -> Made
     return Made(arn, Arn=arn, Name=name)
 
 
+def _version(stack: Deployment, _: str, properties: Properties) -> Made:
+    description = properties.get("Description", "")
+    version = stack.client("lambda").publish_version(FunctionName=properties["FunctionName"], Description=description)
+    return Made(version["FunctionArn"], Version=version["Version"], FunctionArn=version["FunctionArn"])
+
+
+def _alias(stack: Deployment, _: str, properties: Properties) -> Made:
+    alias = stack.client("lambda").create_alias(**properties)
+    return Made(alias["AliasArn"], AliasArn=alias["AliasArn"])
+
+
 def _completed_bucket(stack: Deployment, bucket: FakeBucket, properties: Properties) -> None:
     s3 = stack.client("s3")
     if "VersioningConfiguration" in properties:
@@ -238,6 +249,8 @@ _register("AWS::SNS::TopicPolicy", _lacking(_topic_policy))
 _register("AWS::SNS::Subscription", _lacking(_subscription))
 _register("AWS::Logs::QueryDefinition", _lacking(_saved_query))
 _register("AWS::CloudWatch::Alarm", _lacking(_alarm), "AlarmName")
+_register("AWS::Lambda::Version", _lacking(_version))
+_register("AWS::Lambda::Alias", _lacking(_alias))
 _register("AWS::StepFunctions::StateMachine", _lacking(_state_machine), "StateMachineName")
 _register("AWS::S3::Bucket", _halved(FakeBucket, _completed_bucket), "BucketName")
 _register("AWS::Lambda::Function", _halved(LambdaFunction, _completed_function), "FunctionName")
@@ -253,6 +266,11 @@ def without_unknown(body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The template without the resources that can't be made here, and a sentence for each of those."""
     known = parsing.get_model_map()
     unknown = {name: r["Type"] for name, r in body["Resources"].items() if r["Type"] not in known}
-    made = {name: resource for name, resource in body["Resources"].items() if name not in unknown}
+    # A stack is made here and never updated, so its update policies, which name CodeDeploy's resources, go with those.
+    made = {
+        name: {key: part for key, part in resource.items() if key != "UpdatePolicy"}
+        for name, resource in body["Resources"].items()
+        if name not in unknown
+    }
     skipped = [f"{name}: the sandbox can't make a resource of type {kind}." for name, kind in unknown.items()]
     return {**body, "Resources": made}, skipped

@@ -7,7 +7,19 @@ from typing import Any
 from sandbox.permissions import Call, Grant
 from tests.e2e.pipeline import Pipeline
 from tests.e2e.test_permissions import DENIED_ON_PURPOSE
-from tests.template.reading import as_list, statements, translated
+from tests.template.reading import FUNCTIONS, as_list, statements, translated
+
+# What no run here can use: CodeDeploy moves an alias when a stack is updated, and there is neither here. It is less
+# than AWS's own policy for it, AWSCodeDeployRoleForLambdaLimited, grants; tests/template/test_deployment.py holds it.
+NOT_USED_HERE = {
+    Grant(function.replace("Function", "DeploymentRole"), statement, action)
+    for function in FUNCTIONS
+    for statement, action in (
+        ("MoveTheAlias", "lambda:GetAlias"),
+        ("MoveTheAlias", "lambda:UpdateAlias"),
+        ("WatchTheAlarm", "cloudwatch:DescribeAlarms"),
+    )
+}
 
 
 def granted(body: dict[str, Any]) -> set[Grant]:
@@ -27,7 +39,7 @@ def _statements(body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def never_used(body: dict[str, Any], used: set[Grant]) -> set[Grant]:
-    return granted(body) - used
+    return granted(body) - used - NOT_USED_HERE
 
 
 def missing(body: dict[str, Any], used: set[Grant], calls: Iterable[Call]) -> set[tuple[str, str]]:
@@ -50,6 +62,7 @@ def test_no_role_lacks_a_permission(pipeline: Pipeline) -> None:
 
 def test_no_role_has_a_permission_that_it_never_uses(pipeline: Pipeline) -> None:
     assert never_used(translated(), pipeline.cloud.used) == set()
+    assert granted(translated()) >= NOT_USED_HERE
 
 
 def test_a_permission_too_many_is_found(pipeline: Pipeline) -> None:

@@ -20,7 +20,7 @@ def invoke(cloud: Cloud, **state: Any) -> dict[str, Any]:
     task = {
         "Type": "Task",
         "Resource": "arn:aws:states:::lambda:invoke",
-        "Arguments": {"FunctionName": cloud.resources["Checker"], "Payload": "{% $states.input %}"},
+        "Arguments": {"FunctionName": cloud.resources["CheckerAliaslive"], "Payload": "{% $states.input %}"},
         "Output": "{% $states.result.Payload.said %}",
         "Catch": [{"ErrorEquals": ["States.ALL"], "Output": "{% $states.errorOutput %}", "Next": "Caught"}],
         "End": True,

@@ -79,7 +79,7 @@ def test_nothing_is_reserved(name: str) -> None:
 def test_uploads_reach_submit_one_by_one_and_capped_at_the_source() -> None:
     (source,) = resources("AWS::Lambda::EventSourceMapping").values()
     assert written(source["Properties"]["EventSourceArn"]) == "${UploadQueue.Arn}"
-    assert written(source["Properties"]["FunctionName"]) == "${SubmitFunction}"
+    assert written(source["Properties"]["FunctionName"]) == "${SubmitFunctionAliaslive}"
     assert source["Properties"]["BatchSize"] == 1
     assert source["Properties"]["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "MaxConcurrentSubmits"}}
     assert "FilterCriteria" not in source["Properties"]

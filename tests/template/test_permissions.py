@@ -74,9 +74,9 @@ def policies() -> Iterator[dict[str, Any]]:
             yield policy["PolicyDocument"]
 
 
-def test_there_are_roles_for_the_functions_the_workflow_its_rule_and_the_backfill() -> None:
+def test_there_are_roles_for_the_functions_their_deployments_the_workflow_its_rule_and_the_backfill() -> None:
     assert {role for role in ROLES if role in SAM["Resources"]} == set(ROLES)
-    assert len(ROLES) == len(FUNCTIONS) + 3
+    assert len(ROLES) == 2 * len(FUNCTIONS) + 3
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -117,6 +117,9 @@ def test_the_boundary_reaches_every_role_and_only_if_there_is_one() -> None:
         ("WorkflowRole", "states.amazonaws.com"),
         ("EndedRuleRole", "events.amazonaws.com"),
         ("BackfillRole", "states.amazonaws.com"),
+        ("SubmitDeploymentRole", "codedeploy.amazonaws.com"),
+        ("CheckStatusDeploymentRole", "codedeploy.amazonaws.com"),
+        ("DeliverDeploymentRole", "codedeploy.amazonaws.com"),
     ],
 )
 def test_only_its_service_can_take_a_role(role: str, service: str) -> None:
@@ -210,7 +213,8 @@ def _integrations(name: str) -> Iterator[tuple[str, str]]:
             continue
         action, argument, resource = INTEGRATIONS[called["Resource"]]
         named = written(substitutions[called["Arguments"][argument][2:-1]])[2:-1].removesuffix(".Arn")
-        yield action, resource.format(f"${{{named}.Arn}}")
+        # What an alias's Ref gives is its ARN.
+        yield action, resource.format(f"${{{named}}}" if named.endswith("Aliaslive") else f"${{{named}.Arn}}")
 
 
 def test_reports_go_where_the_workflow_may_write() -> None:

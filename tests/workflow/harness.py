@@ -226,7 +226,7 @@ class _Clients:
         self.scripted.calls.append(model.name)
         if model.name != "Invoke":
             return self.scripted.call(model.name)
-        name = unquote(params["url_path"]).split("/")[-2].rsplit(":", 1)[-1]
+        name = unquote(params["url_path"]).split("/")[-2]
         function = next(one for one in _FUNCTIONS if f"{one}Function" in name)
         return self.scripted.invoke(function, json.loads(params["body"]))
 
@@ -238,7 +238,7 @@ class Workflow:
         self._clients = clients
         self.client = clients.of
         self._numbers = itertools.count(1)
-        template = load(TEMPLATE, {}, REGION)
+        template = load(TEMPLATE, {"Deployment": "all-at-once"}, REGION)  # moto knows no CodeDeploy
         deployment = resources.Deployment(self.client)
         body, unknown = resources.without_unknown(template.body)
         assert not unknown, unknown
