@@ -48,6 +48,7 @@ def short_visibility(cloud: Cloud) -> Iterator[None]:
     cloud.client("sqs").set_queue_attributes(**queue, Attributes={"VisibilityTimeout": "1"})
     yield
     cloud.client("sqs").set_queue_attributes(**queue, Attributes={"VisibilityTimeout": "12"})
+    time.sleep(1.5)  # a receive that began before still goes by what was set then
 
 
 @pytest.fixture
@@ -112,7 +113,8 @@ def test_only_the_failed_message_of_a_batch_comes_back_until_it_is_dead(
     good, bad = send(), send(do="fail")
     (message,) = eventually(dead)
     assert bad in message["Body"]
-    assert [r["attributes"]["ApproximateReceiveCount"] for r in deliveries(bad)] == ["1", "2"]
+    # Two environments' lines need not come in order.
+    assert sorted(r["attributes"]["ApproximateReceiveCount"] for r in deliveries(bad)) == ["1", "2"]
     assert len(deliveries(good)) == 1
 
 
@@ -143,8 +145,8 @@ def test_no_more_batches_run_at_a_time_than_the_mapping_allows(
     cloud: Cloud, send: Callable[..., str], eventually: Callable[..., Any]
 ) -> None:
     before = len(cloud.logs("Worker").splitlines())
-    for _ in range(12):
-        send(do="sleep", seconds=0.5)  # long enough to meet, on a busy machine too
+    for _ in range(20):
+        send(do="sleep", seconds=0.5)  # enough for the third environment to start meanwhile on a busy machine
     eventually(lambda: is_empty(cloud))
     running, most = 0, 0
     for line in cloud.logs("Worker").splitlines()[before:]:
