@@ -16,6 +16,23 @@ from requests.adapters import HTTPAdapter
 
 from tests.unit.world import Call, World, load
 
+NOON = 1_769_860_800.0  # 2026-01-31T12:00:00Z
+
+
+class Clock:
+    """Stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
 
 @pytest.fixture(autouse=True)
 def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,25 +13,12 @@ from lumendrop import ledger as module
 from lumendrop.ledger import DailyLimitReached, EarlierAttempt, Ledger, LedgerBusy, Row
 from lumendrop.outcomes import Outcome
 from lumendrop.uploads import Upload
+from tests.unit.conftest import Clock
 from tests.unit.world import World
 
 UPLOAD = Upload("bucket", "a/photo.jpg", "v1", "01", 10, "etag")
-NOON = 1_769_860_800.0  # 2026-01-31T12:00:00Z
 REJECTED = Outcome(status="rejected", code="c", message="m", advice="a", may_have_cost=False)
 UNKNOWN = Outcome(status="unknown", code="c", message="m", advice="a", may_have_cost=True)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

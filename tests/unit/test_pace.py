@@ -7,23 +7,10 @@ from typing import Any
 import pytest
 
 from lumendrop.pace import LedgerRow, Pace, State
+from tests.unit.conftest import Clock
 from tests.unit.world import World
 
-NOW = 1_000_000.0
 FUNCTIONS = 5
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
