@@ -4,9 +4,12 @@ import http.server
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
+import termios
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +51,14 @@ def test_a_key_that_does_not_work_is_not_stored(
     assert not typed or typed not in done.err
 
 
+def read_until(terminal: int, words: bytes) -> bytes:
+    shown = b""
+    while words not in shown:
+        assert select.select([terminal], [], [], 60)[0], shown
+        shown += os.read(terminal, 1024)
+    return shown
+
+
 def test_a_key_that_is_typed_is_not_shown(pipeline: Pipeline, api_key: str, stored: Any) -> None:
     lumendrop_without = {name: value for name, value in SETTINGS.items() if value is not None}
     settings = {
@@ -60,13 +71,16 @@ def test_a_key_that_is_typed_is_not_shown(pipeline: Pipeline, api_key: str, stor
     command = [sys.executable, "-m", "lumendrop_cli", "set-key", "--no-check"]
     with subprocess.Popen(command, cwd=ROOT, env=settings, stdin=end, stdout=end, stderr=end) as process:
         os.close(end)
-        shown = b""
-        while b"API key" not in shown:
-            shown += os.read(terminal, 1024)
-        os.write(terminal, b"typed-by-hand\n")
-        while b"stored" not in shown:
-            shown += os.read(terminal, 1024)
-        assert process.wait(60) == 0
+        try:
+            shown = read_until(terminal, b"API key")
+            # Switching the echo off forgets what was typed before.
+            while termios.tcgetattr(terminal)[3] & termios.ECHO:
+                time.sleep(0.01)
+            os.write(terminal, b"typed-by-hand\n")
+            shown += read_until(terminal, b"stored")
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
     os.close(terminal)
     assert stored() == "typed-by-hand"
     assert b"typed-by-hand" not in shown
