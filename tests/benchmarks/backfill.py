@@ -9,11 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
-import tomllib
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -25,9 +23,9 @@ from rich.table import Table
 from sandbox.cloud import ACCOUNT
 from sandbox.start import Sandbox, sandbox
 from tests.benchmarks import results
+from tests.benchmarks.prices import PRICES
 from tests.e2e.photos import jpeg
 
-PRICES = tomllib.loads(Path(__file__).with_name("prices.toml").read_text())
 AT_ONCE = 8
 LOOK_SECONDS = 1.0
 

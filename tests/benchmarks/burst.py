@@ -23,7 +23,8 @@ from lumendrop.breaker import Breaker
 from lumendrop.pace import Pace, State
 from lumendrop.polling import Poll, Task
 from sandbox.start import Sandbox, sandbox
-from tests.benchmarks.plots import GREY, LIMIT, OURS, PEER, PRICES, figure, rounded, save_plot, show
+from tests.benchmarks.plots import GREY, LIMIT, OURS, PEER, figure, rounded, save_plot, show
+from tests.benchmarks.prices import PRICES
 from tests.benchmarks.results import write
 from tests.benchmarks.tasks import ESTIMATE_SECONDS
 

@@ -17,8 +17,9 @@ import pyvips
 from sandbox.cloud import Cloud
 from sandbox.start import sandbox
 from tests.benchmarks.looks import cpu_share, usage
-from tests.benchmarks.plots import GREY, OURS, PEER, PRICES, figure, rounded, save_plot, show
+from tests.benchmarks.plots import GREY, OURS, PEER, figure, rounded, save_plot, show
 from tests.benchmarks.polling import PEERS, World
+from tests.benchmarks.prices import PRICES
 from tests.benchmarks.results import load, write
 from tests.benchmarks.tasks import ESTIMATE_SECONDS, SimulatedTask, silent
 from tests.benchmarks.template import alarms, function

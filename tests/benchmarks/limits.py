@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import tomllib
-from pathlib import Path
 
 from samtranslator.yaml_helper import yaml_parse
 
+from tests.benchmarks.prices import PRICES
 from tests.benchmarks.results import REPO
 
-PRICES = tomllib.loads(Path(__file__).with_name("prices.toml").read_text())
 PARAMETERS = yaml_parse((REPO / "template.yaml").read_text())["Parameters"]
 DAY = 86_400
 

@@ -13,7 +13,7 @@ import requests
 
 from sandbox.cloud import Cloud
 from sandbox.start import sandbox
-from tests.benchmarks.plots import PRICES
+from tests.benchmarks.prices import PRICES
 
 _LOOKS = 40
 _TICKS = os.sysconf("SC_CLK_TCK")

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 import sys
-import tomllib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
+from tests.benchmarks.prices import PRICES
 from tests.benchmarks.results import REPO, load
 
 PAGES = ("README.md", "docs/benchmarks.md", "docs/cost.md")
@@ -221,7 +220,7 @@ def measured() -> str:
 
 def sweep() -> str:
     """Seconds and cost of a function by its memory, from what it was measured to wait and to work."""
-    found, prices = load("cost"), tomllib.loads((Path(__file__).parent / "prices.toml").read_text())["lambda"]
+    found, prices = load("cost"), PRICES["lambda"]
     sizes = (128, 256, 512, 1024, prices["full_cpu_mb"])
     waits = {"submit": found["assumed"]["vendor_takes_a_task_seconds"]}
     rows = []

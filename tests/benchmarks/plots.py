@@ -1,9 +1,7 @@
-"""Plots in docs/benchmarks, readable on dark pages and on light ones, and the prices that figures are reckoned with."""
+"""Plots in docs/benchmarks, readable on dark pages and on light ones."""
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -13,7 +11,6 @@ from rich.table import Table
 
 from tests.benchmarks.results import FOLDER
 
-PRICES: dict[str, Any] = tomllib.loads((Path(__file__).parent / "prices.toml").read_text())
 GREY, OURS, PEER, LIMIT = "#8a8a8a", "#2a9d5c", "#d9822b", "#5b8def"
 
 

@@ -15,7 +15,8 @@ import msgspec
 from lumendrop import polling
 from lumendrop.polling import Poll, Task
 from tests.benchmarks.looks import cpu_share, measured_look
-from tests.benchmarks.plots import GREY, LIMIT, OURS, PEER, PRICES, figure, rounded, save_plot, show
+from tests.benchmarks.plots import GREY, LIMIT, OURS, PEER, figure, rounded, save_plot, show
+from tests.benchmarks.prices import PRICES
 from tests.benchmarks.results import write
 from tests.benchmarks.tasks import DISTRIBUTIONS, SimulatedTask, draw
 from tests.benchmarks.template import function

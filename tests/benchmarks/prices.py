@@ -1,0 +1,9 @@
+"""The prices that figures are reckoned with, and the day they were looked up."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+PRICES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("prices.toml").read_text())
