@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -21,6 +22,8 @@ from lumendrop.api_key import ApiKey
 from lumendrop.enhancer import Enhancer
 from tests.enhancer.running import KEY, Photos, gradient
 from tests.enhancer.running import Enhancer as Server
+
+LITTLE_SECONDS = 0.6
 
 
 class Keys(ApiKey):
@@ -40,13 +43,16 @@ def sockets(socket_enabled: None) -> None:
     """These tests are about the wire."""
 
 
-@pytest.fixture(autouse=True)
-def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CONNECT_SECONDS", 2)
-    monkeypatch.setattr(module, "_SUBMIT_SECONDS", 0.6)
-    monkeypatch.setattr(module, "_STATUS_SECONDS", 0.6)
-    monkeypatch.setattr(downloads, "_CONNECT_SECONDS", 2)
-    monkeypatch.setattr(downloads, "_READ_SECONDS", 0.6)
+@contextmanager
+def little_patience() -> Iterator[None]:
+    """For calls that nobody answers; whatever is to be answered keeps its patience, or a busy machine fails it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for where in (module, downloads):
+            patch.setattr(where, "_CONNECT_SECONDS", 2)
+        patch.setattr(module, "_SUBMIT_SECONDS", LITTLE_SECONDS)
+        patch.setattr(module, "_STATUS_SECONDS", LITTLE_SECONDS)
+        patch.setattr(downloads, "_READ_SECONDS", LITTLE_SECONDS)
+        yield
 
 
 @pytest.fixture(scope="session")

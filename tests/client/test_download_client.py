@@ -16,6 +16,7 @@ from lumendrop.downloads import Download, DownloadFailed, DownloadRefused
 from lumendrop.enhancer import Enhancer
 from lumendrop.options import Options
 from tests.client import wire
+from tests.client.conftest import little_patience
 from tests.enhancer.running import Enhancer as Server
 
 MANY = 50_000_000
@@ -77,7 +78,7 @@ def test_what_does_not_come_whole_has_failed_this_time(
     server: Server, result: str, original: bytes, tmp_path: Path, fault: dict[str, Any]
 ) -> None:
     plan(server, **fault)
-    with pytest.raises(DownloadFailed) as caught:
+    with little_patience(), pytest.raises(DownloadFailed) as caught:
         fetch(result, tmp_path)
 
     assert result.rpartition("/")[2] not in str(caught.value)

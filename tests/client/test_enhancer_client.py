@@ -8,7 +8,9 @@ import socket
 import ssl
 import time
 from functools import partial
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from lumendrop import enhancer
 from lumendrop.enhancer import Ambiguous, Enhancer, EnhancerError, Refused, TaskNotFound, TaskStatus, Unavailable
 from lumendrop.options import Options
 from tests.client import wire
-from tests.client.conftest import Keys
+from tests.client.conftest import Keys, little_patience
 from tests.enhancer.running import Enhancer as Server
 
 OPTIONS = Options("1K")
@@ -148,7 +150,7 @@ def test_a_task_that_was_created_in_silence_is_ambiguous(
 ) -> None:
     before = len(server.tasks())
     server.plan(submit={"sequence": [fault]})
-    with pytest.raises(Ambiguous):
+    with little_patience(), pytest.raises(Ambiguous):
         client.submit(photo, OPTIONS)
 
     assert len(server.tasks()) == before + 1
@@ -187,7 +189,7 @@ def test_trouble_at_a_status_is_no_word_about_the_task(
 ) -> None:
     task = client.submit(photo, OPTIONS)
     server.plan(status={"sequence": [fault]})
-    with pytest.raises(Unavailable):
+    with little_patience(), pytest.raises(Unavailable):
         client.status(task.id)
 
     assert ended(client, task.id).state == "completed"
@@ -276,7 +278,7 @@ def garbage(connection: socket.socket) -> None:
 
 @pytest.mark.parametrize("behaviour", [garbage, wire.hang, wire.close_at_once, wire.reset_at_once])
 def test_a_tls_handshake_that_fails_was_never_sent(behaviour: wire.Behaviour) -> None:
-    with wire.listening(behaviour) as listener, pytest.raises(Unavailable):
+    with wire.listening(behaviour) as listener, little_patience(), pytest.raises(Unavailable):
         client_of(listener, "https").submit(URL, OPTIONS)
 
 
@@ -340,11 +342,19 @@ SILENT = [
 
 @pytest.mark.parametrize("behaviour", SILENT, ids=range(len(SILENT)))
 def test_whoever_got_the_request_may_have_created_a_task(behaviour: wire.Behaviour) -> None:
-    with wire.listening(behaviour) as listener, pytest.raises(Ambiguous) as caught:
+    with wire.listening(behaviour) as listener, little_patience(), pytest.raises(Ambiguous) as caught:
         client_of(listener).submit(URL, OPTIONS)
 
     assert "0123456789abcdef" not in str(caught.value)
     assert listener.connections == 1
+
+
+def test_an_answer_that_is_whole_counts_after_a_function_was_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = count()
+    monkeypatch.setattr(enhancer, "time", SimpleNamespace(monotonic=lambda: next(hours) * 3600))
+    task = b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"id": "task-1"}'
+    with wire.listening(wire.answer(task)) as listener:
+        assert client_of(listener).submit(URL, OPTIONS).id == "task-1"
 
 
 @pytest.mark.parametrize("behaviour", [wire.close_at_once, wire.reset_at_once])
@@ -356,7 +366,7 @@ def test_a_connection_that_ends_at_once_is_either(behaviour: wire.Behaviour) -> 
 
 @pytest.mark.parametrize("behaviour", SILENT, ids=range(len(SILENT)))
 def test_at_a_status_none_of_that_is_a_word_about_the_task(behaviour: wire.Behaviour) -> None:
-    with wire.listening(behaviour) as listener, pytest.raises(Unavailable):
+    with wire.listening(behaviour) as listener, little_patience(), pytest.raises(Unavailable):
         client_of(listener).status("task-1")
 
 
