@@ -12,7 +12,7 @@ from lumendrop_cli.ledger import Row
 from lumendrop_cli.stack import Stack, find, output
 from lumendrop_cli.trouble import Trouble
 from lumendrop_cli.waiting import until
-from lumendrop_cli.workflow import execution_arn
+from lumendrop_cli.workflow import execution_arn, running
 
 
 def fetch(
@@ -28,11 +28,10 @@ def fetch(
     stack, out = find(context), output(context)
     row = _paid_for(stack, key, version_id)
     states = stack.client("stepfunctions")
-    before = states.describe_execution(executionArn=execution_arn(stack, row))
-    if before["status"] == "RUNNING":
-        raise Trouble(f"Its workflow still runs: {before['executionArn']}. `lumendrop status` tells how it is.")
+    if runs := next(running(stack, [row]), None):
+        raise Trouble(f"Its workflow still runs: {runs}. `lumendrop status` tells how it is.")
     with out.working("The workflow runs once more, with the same task …"):
-        start = before["input"]
+        start = states.describe_execution(executionArn=execution_arn(stack, row))["input"]
         execution = states.start_execution(stateMachineArn=stack.output("WorkflowArn"), input=start)["executionArn"]
         ended = until(lambda: _end(stack, execution), timeout)
     if ended is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -10,7 +10,7 @@ import typer
 from lumendrop_cli import ledger
 from lumendrop_cli.stack import Stack, find, output
 from lumendrop_cli.trouble import NOT_DONE
-from lumendrop_cli.workflow import execution_arn
+from lumendrop_cli.workflow import running
 
 
 def stop(
@@ -28,36 +28,22 @@ def stop(
         raise typer.BadParameter("name one KEY, or --all")
     stack, out = find(context), output(context)
     with out.working("Looking what runs …"):
-        running = list(_running(stack) if key is None else _running_of(stack, key))
-    if not running:
+        found = list(running(stack, None if key is None else ledger.of_key(stack, key)))
+    if not found:
         out.result({"stopped": []}, ["Nothing runs."])
         raise typer.Exit(NOT_DONE)
     if not yes:
-        what = "1 execution" if len(running) == 1 else f"{len(running):,} executions"
+        what = "1 execution" if len(found) == 1 else f"{len(found):,} executions"
         out.confirm(f"Stop {what}? Their tasks are paid for, and not refunded.")
-    with out.working(f"Stopping {len(running):,} …") as say:
-        _stop(stack, running, say)
-    said = f"{len(running):,} stopped. Their reports come by themselves, below errors/ in the output bucket."
-    out.result({"stopped": running}, [said])
+    with out.working(f"Stopping {len(found):,} …") as say:
+        _stop(stack, found, say)
+    said = f"{len(found):,} stopped. Their reports come by themselves, below errors/ in the output bucket."
+    out.result({"stopped": found}, [said])
 
 
-def _running(stack: Stack) -> Iterator[str]:
-    pages = stack.client("stepfunctions").get_paginator("list_executions")
-    for page in pages.paginate(stateMachineArn=stack.output("WorkflowArn"), statusFilter="RUNNING"):
-        yield from (one["executionArn"] for one in page["executions"])
-
-
-def _running_of(stack: Stack, key: str) -> Iterator[str]:
-    states = stack.client("stepfunctions")
-    for row in ledger.of_key(stack, key):
-        execution = execution_arn(stack, row)
-        if row["status"] == "submitted" and states.describe_execution(executionArn=execution)["status"] == "RUNNING":
-            yield execution
-
-
-def _stop(stack: Stack, running: list[str], say: Callable[[str], None]) -> None:
-    for place, execution in enumerate(running, 1):
+def _stop(stack: Stack, found: list[str], say: Callable[[str], None]) -> None:
+    for place, execution in enumerate(found, 1):
         stack.client("stepfunctions").stop_execution(
             executionArn=execution, error="stopped", cause="The owner stopped it with `lumendrop stop`."
         )
-        say(f"{place:,} of {len(running):,} stopped …")
+        say(f"{place:,} of {len(found):,} stopped …")

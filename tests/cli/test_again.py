@@ -85,6 +85,13 @@ def test_a_stopped_upload_is_reported_and_fetched_without_paying_again(
     pipeline.until(lambda: lumendrop("stop", "--all", "--yes").code == 1, "nothing runs")
     assert lumendrop("stop").code == 2
 
+    waits = lumendrop("fetch", one.key, "--timeout", "1")
+    assert (waits.code, "It still runs after 1 seconds" in waits.err) == (1, True)
+    twice = lumendrop("fetch", one.key, "--timeout", "1")
+    assert (twice.code, "Its workflow still runs" in twice.err) == (1, True)
+    assert lumendrop("stop", other.key, "--yes").code == 1
+    assert len(lumendrop.ok("stop", one.key, "--yes")["stopped"]) == 1
+
     pipeline.plan()
     fetched = lumendrop.ok("fetch", one.key)
     assert fetched["photo"] == f"s3://{pipeline.outputs['OutputBucketName']}/{one.key}"
