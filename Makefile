@@ -63,11 +63,11 @@ sandbox: $(VENV)/.sandbox ## Run the stack on this machine until Ctrl-C, for the
 test: $(VENV)/.tests ## Run all tests.
 	@$(BIN)/python -m pytest
 
-$(CLI)/.ready: cli/requirements.txt pyproject.toml $(wildcard cli/lumendrop_cli/*.py)
+$(CLI)/.ready: cli/requirements.txt cli/build-requirements.txt pyproject.toml $(wildcard cli/lumendrop_cli/*.py)
 	@echo "Installing the command line into an environment of its own (about a quarter of a minute) …"
 	@$(PYTHON) -m venv $(CLI)
-	@$(CLI)/bin/python -m pip install --quiet --no-deps --require-hashes -r cli/requirements.txt
-	@$(CLI)/bin/python -m pip install --quiet --no-deps --force-reinstall .
+	@$(CLI)/bin/python -m pip install --quiet --no-deps --require-hashes -r cli/requirements.txt -r cli/build-requirements.txt
+	@$(CLI)/bin/python -m pip install --quiet --no-deps --no-index --no-build-isolation --force-reinstall .
 	@touch $@
 
 .PHONY: cli
@@ -146,6 +146,7 @@ lock: $(SAM)/.ready ## Lock the requirements anew.
 	$(LOCK) --upgrade sandbox/requirements.in -o sandbox/requirements.txt
 	$(LOCK) -c sandbox/requirements.txt layers/requirements.in -o layers/requirements.txt
 	$(LOCK) -c sandbox/requirements.txt cli/requirements.in -o cli/requirements.txt
+	$(LOCK) -c cli/requirements.txt -c sandbox/requirements.txt cli/build-requirements.in -o cli/build-requirements.txt
 	$(LOCK) -c sandbox/requirements.txt -c cli/requirements.txt tests/requirements.in -o tests/requirements.txt
 	$(LOCK) -c tests/requirements.txt tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
 	$(LOCK) --upgrade requirements-sam.in -o requirements-sam.txt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from itertools import takewhile
@@ -49,8 +49,11 @@ def of_version(stack: Stack, key: str, version_id: str) -> Row | None:
     return _row(answer["Item"]) if "Item" in answer else None
 
 
-def where(stack: Stack, field: str, value: str) -> Iterator[Row]:
-    """All rows whose field (such as `status` or `outcome.code`) has this value. Reads the whole ledger."""
+def where(stack: Stack, field: str, value: str, say: Callable[[str], None]) -> list[Row]:
+    """All rows whose field (such as `status` or `outcome.code`) has this value. Reads the whole ledger; says how far.
+
+    An index would be written, and paid for, with every photo; this is asked for seldom. Its cost is in docs/limits.md.
+    """
     path = field.split(".")
     names = {f"#{place}": name for place, name in enumerate(path)}
     pages = (
@@ -63,7 +66,13 @@ def where(stack: Stack, field: str, value: str) -> Iterator[Row]:
             ExpressionAttributeValues={":value": {"S": value}},
         )
     )
-    yield from (_row(item) for page in pages for item in page["Items"])
+    found: list[Row] = []
+    read = 0
+    for page in pages:
+        found += [_row(item) for item in page["Items"]]
+        read += page["ScannedCount"]
+        say(f"{read:,} rows read, {len(found):,} found …")
+    return found
 
 
 def tasks_of(stack: Stack, day: date) -> int:

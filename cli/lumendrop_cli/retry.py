@@ -30,13 +30,13 @@ def retry(
 ) -> None:
     """Send uploads again that ended without an enhanced photo. Pays for a new task each.
 
-    Reading a whole ledger (--unknown, --code) takes a while when it is large. Exit code 1 if there is nothing to send.
+    --unknown and --code read the whole ledger, some minutes for a million rows. Exit code 1 if nothing is to be sent.
     """
     if [key is not None, unknown, code is not None].count(True) != 1 or (version_id and key is None):
         raise typer.BadParameter("name one KEY (with --version-id, if you like), or --unknown, or --code CODE")
     stack, out = find(context), output(context)
-    with out.working("Reading the ledger …"):
-        rows = _chosen(stack, key, version_id, code)
+    with out.working("Reading the ledger …") as say:
+        rows = _chosen(stack, key, version_id, code, say)
     uploads = [{name: row[name] for name in ("key", "version_id", "status", "attempt")} for row in rows]
     cost = f"{len(rows)} new {'task' if len(rows) == 1 else 'tasks'}"
     listed = [f"  {escape(one['key'])}  {one['status']}, version {escape(one['version_id'])}" for one in uploads]
@@ -56,10 +56,12 @@ def retry(
     )
 
 
-def _chosen(stack: Stack, key: str | None, version_id: str | None, code: str | None) -> list[Row]:
+def _chosen(
+    stack: Stack, key: str | None, version_id: str | None, code: str | None, say: Callable[[str], None]
+) -> list[Row]:
     if key is None:
-        found = ledger.where(stack, "outcome.code", code) if code else ledger.where(stack, "status", "unknown")
-        return [row for row in found if row["status"] in _AGAIN]
+        field, value = ("outcome.code", code) if code else ("status", "unknown")
+        return [row for row in ledger.where(stack, field, value, say) if row["status"] in _AGAIN]
     rows = [row for row in ledger.of_key(stack, key) if version_id in (None, row["version_id"])][:1]
     if not rows:
         raise Trouble(f"The ledger has no such upload of {key!r}. `lumendrop status` says what it has.")

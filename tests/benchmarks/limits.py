@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from samtranslator.yaml_helper import yaml_parse
 
@@ -11,6 +12,7 @@ from tests.benchmarks.results import REPO
 
 PARAMETERS = yaml_parse((REPO / "template.yaml").read_text())["Parameters"]
 DAY = 86_400
+ROW_BYTES, PAGE_BYTES = 1024, 1024**2
 
 
 def scale(photos: int, concurrency: int, daily_limit: int, submit_seconds: float) -> str:
@@ -35,12 +37,20 @@ def waiting_usd_per_day(concurrency: int, look_seconds: float) -> tuple[float, f
     return looks, looks * (3 * PRICES["sqs"]["request"] + invocation + PRICES["s3"]["get"])
 
 
+def ledger_reading(rows: int, page_seconds: float) -> tuple[int, float, float]:
+    """(calls, seconds, USD) of reading a whole ledger, whose rows are at most 1 KB (cost.json's write units)."""
+    calls = math.ceil(rows * ROW_BYTES / PAGE_BYTES)
+    # Half a unit for each 4 KB, since the read need not be strongly consistent.
+    return calls, calls * page_seconds, rows * ROW_BYTES / 4096 / 2 * PRICES["dynamodb"]["read_unit"]
+
+
 def main() -> None:
     """Prints the tables of docs/limits.md."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.limits", description=__doc__)
     parser.add_argument("--submit-seconds", type=float, default=1.0, help="what a submit takes")
     parser.add_argument("--look-seconds", type=float, default=0.05, help="what a look takes that ends in waiting")
     parser.add_argument("--photo-seconds", type=float, default=60.0, help="from the submit to the delivery")
+    parser.add_argument("--page-seconds", type=float, default=0.2, help="what reading 1 MB of the ledger takes")
     arguments = parser.parse_args()
     most = int(PARAMETERS["DailyTaskLimit"]["MaxValue"])
     usual, pace = int(PARAMETERS["DailyTaskLimit"]["Default"]), int(PARAMETERS["MaxConcurrentSubmits"]["Default"])
@@ -58,6 +68,8 @@ def main() -> None:
     print(f"{rate * arguments.photo_seconds:,.0f} executions open, and as many watched by check_status at the most.")
     looks, usd = waiting_usd_per_day(pace, arguments.look_seconds)
     print(f"A full queue that waits: {looks:,.0f} looks a day with {pace} at a time, {usd:,.2f} USD.")
+    calls, seconds, usd = ledger_reading(most, arguments.page_seconds)
+    print(f"Reading a ledger of {most:,} rows: {calls:,} calls, {spoken(seconds)}, {usd:,.3f} USD.")
 
 
 if __name__ == "__main__":

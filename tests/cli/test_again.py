@@ -31,6 +31,7 @@ def test_unknown_uploads_are_sent_again_at_the_owners_word_only(
     assert (dry["sent"], [one["key"] for one in dry["uploads"]]) == (0, [upload.key])
     refused = lumendrop("retry", "--unknown", stdin="n\n")
     assert (refused.code, "This pays for 1 new task. Go on?" in refused.err) == (1, True)
+    assert " rows read, 1 found …" in refused.err
     assert pipeline.rows()[upload]["attempt"] == 1
     assert lumendrop.ok("retry", "--unknown", "--yes")["sent"] == 1
     pipeline.wait_for_status(upload, "enhanced")
