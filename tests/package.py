@@ -9,6 +9,7 @@ from pathlib import Path
 from samcli.lib.package.utils import make_zip_with_lambda_permissions, zip_folder
 
 MOST_LAYER_BYTES = 10_000_000
+CODE_STORAGE_BYTES = 75_000_000_000  # the smaller of the two quotas that AWS names, see docs/limits.md
 
 
 def packages(build: Path) -> dict[str, tuple[str, int]]:
@@ -25,6 +26,8 @@ def main(*builds: str) -> str | None:
     first, *others = (packages(Path(build)) for build in builds)
     for name, (checksum, size) in first.items():
         print(f"{name:24} {size:>10,} bytes zipped  {checksum}")
+    kept = sum(size for _, size in first.values())
+    print(f"Lambda keeps {kept:,} bytes of an update of everything: {CODE_STORAGE_BYTES // kept:,} fit into 75 GB.")
     for other in others:
         if other != first:
             return f"The builds differ: {sorted(set(first.items()) ^ set(other.items()))}"
