@@ -6,13 +6,17 @@ import base64
 import hashlib
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
 import requests
 from requests_hardened import Config, HTTPSession
 from requests_hardened.ip_filter import InvalidIPAddress
+from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from urllib3.exceptions import HTTPError
+
+from lumendrop.tls import Verified
 
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 20
@@ -35,6 +39,19 @@ class Download(msgspec.Struct, frozen=True):
     path: Path
     bytes: int
     sha256: str
+
+
+class _Filtered(Verified, IPFilterAdapter):  # type: ignore[misc]  # requests_hardened ships no types
+    """Connects to public addresses only, whose certificates are for the name in the link."""
+
+    def build_connection_pool_key_attributes(self, *arguments: Any, **more: Any) -> Any:
+        """Leaves the name, which stays in `server_hostname`, to the context as well.
+
+        For `assert_hostname` urllib3 switches a context's own check off, and this one is there for all calls.
+        """
+        found: Any = super().build_connection_pool_key_attributes(*arguments, **more)
+        found[1].pop("assert_hostname", None)
+        return found
 
 
 def fetch(url: str, path: Path, *, most_bytes: int, seconds: float, allow_loopback: bool = False) -> Download:
@@ -67,6 +84,8 @@ def _session(allow_loopback: bool) -> HTTPSession:
             default_timeout=(_CONNECT_SECONDS, _READ_SECONDS),
         )
     )
+    adapter = _Filtered(is_https_proto=True, allow_loopback=allow_loopback)  # type: ignore[call-arg]  # as above
+    session.mount("https://", adapter)
     session.trust_env = False  # a proxy would connect to an address that nobody checked
     return session
 
@@ -101,7 +120,7 @@ def _save(response: requests.Response, path: Path, most_bytes: int, deadline: fl
         raise DownloadFailed(f"The result's link answered {response.status_code}.")
     digest = hashlib.sha256()
     total = 0
-    with path.open("wb") as file:
+    with path.open("wb", _CHUNK_BYTES) as file:  # TLS gives 16 KiB at a time
         while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
             total += len(chunk)
             if total > most_bytes:

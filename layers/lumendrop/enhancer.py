@@ -9,23 +9,20 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import ssl
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
 from typing import Any, Literal, NoReturn
 from urllib.parse import quote
 
-import certifi
 import msgspec
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from lumendrop.api_key import ApiKey, KeyUnavailable
 from lumendrop.options import Options
+from lumendrop.tls import Verified
 
 MODEL = "phota-image-enhance"
 
@@ -313,26 +310,6 @@ def _seconds_until(http_date: str) -> float:
     return (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
 
 
-@cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=certifi.where())
-
-
-class _Verified(HTTPAdapter):
-    """Verifies servers with one TLS context for all calls.
-
-    Requests reads the certificates of all authorities anew for each connection: 15 ms of a whole CPU, and so 0.2 s in a
-    function of 128 MB.
-    """
-
-    def init_poolmanager(self, *arguments: Any, **more: Any) -> None:
-        super().init_poolmanager(*arguments, ssl_context=_tls(), **more)
-
-    def cert_verify(self, conn: Any, *_: Any) -> None:
-        """Leaves the authorities to the context, and lets nobody turn verification off."""
-        conn.cert_reqs = "CERT_REQUIRED"
-
-
 def _call(method: str, url: str, key: str, seconds: float, body: _Body | None = None) -> _Answer:
     """One request on a connection of its own, never redirected: the key would travel along.
 
@@ -344,7 +321,7 @@ def _call(method: str, url: str, key: str, seconds: float, body: _Body | None = 
         headers["Content-Type"] = "application/json"
     with requests.Session() as session:
         session.trust_env = False  # neither a proxy nor a .netrc may see or replace the key
-        session.mount("https://", _Verified())
+        session.mount("https://", Verified())
         response = session.request(
             method,
             url,

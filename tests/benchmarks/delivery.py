@@ -1,7 +1,8 @@
 """Delivery of results over loopback, S3 included, against other ways to do it and against the limit.
 
 The contenders take turns, each delivery in a process of its own, so that a busy machine slows all of them alike, and
-each has its own peak memory. The vendor and S3 (moto) run in two more processes.
+each has its own peak memory. The vendor and S3 (moto) run in one more process, both behind TLS, with a certificate of
+an authority that is made for the run and that everybody trusts beside the usual ones.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -20,42 +23,70 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from moto.server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from rich.progress import track
+from werkzeug.serving import make_server
+from werkzeug.test import run_wsgi_app
 
-from tests.benchmarks import plots, results
-from tests.benchmarks.delivery_contenders import BUCKET, CONTENDERS
+from tests.benchmarks import authority, plots, results
+from tests.benchmarks.delivery_contenders import BLOCK_BYTES, BUCKET, CONTENDERS
 
 OURS, FLOOR = "deliver", "floor: raw to disk, raw from disk"
-STYLES = dict(zip(CONTENDERS, ("-", "--", ":", "-", "-."), strict=True))
+STYLES = dict(zip(CONTENDERS, ("-", "--", "--", ":", "-", "-."), strict=True))
+FIGURES = {
+    "seconds": "seconds",
+    "of_floor": "of floor",
+    "cpu_seconds": "CPU",
+    "servers_cpu_seconds": "servers' CPU",
+    "peak_megabytes": "peak MB",
+}
 WARM_BYTES = 1 << 16
 RUN_SECONDS = 120
 
 
-def vendor(folder: Path) -> ThreadingHTTPServer:
+class Storage(MotoRequestHandler):
+    """moto's requests, on connections that stay open as S3's do; werkzeug would close each after one request."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def run_wsgi(self) -> None:
+        body, status, headers = run_wsgi_app(self.server.app, self.make_environ(), buffered=True)
+        code, _, words = status.partition(" ")
+        self.send_response(int(code), words)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(b"".join(body))
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+def vendor(folder: Path, tls: ssl.SSLContext) -> ThreadingHTTPServer:
     """Serves a result of n bytes at /results/n.jpg, and tells a task named n that it is completed with that link."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             name = self.path.partition("?")[0].rpartition("/")[2]
             if self.path.startswith("/v1/tasks/"):
                 host, port = self.server.server_address[:2]
-                link = f"http://{host!s}:{port}/results/{name}.jpg"
+                link = f"https://{host!s}:{port}/results/{name}.jpg"
                 body = {"id": name, "status": "completed", "progress": 100, "results": [{"url": link}]}
                 self._answer(json.dumps(body).encode())
                 return
             with (folder / name).open("rb") as file:
                 self._head(file.seek(0, os.SEEK_END))
                 file.seek(0)
-                self.connection.sendfile(file)
+                shutil.copyfileobj(file, self.wfile, BLOCK_BYTES)
 
         def _head(self, size: int) -> None:
             self.send_response(200)
             self.send_header("Content-Length", str(size))
             self.end_headers()
-            self.wfile.flush()
 
         def _answer(self, body: bytes) -> None:
             self._head(len(body))
@@ -64,7 +95,9 @@ def vendor(folder: Path) -> ThreadingHTTPServer:
         def log_message(self, *_: object) -> None:
             """Says nothing."""
 
-    return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    return server
 
 
 def photo(folder: Path, size: int) -> None:
@@ -92,18 +125,28 @@ def servers(sizes: list[int]) -> Iterator[dict[str, str]]:
 
 def serve(folder: Path) -> None:
     """Serves until it is ended; prints the environment for contenders."""
-    server = vendor(folder)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    vendor_host, vendor_port = server.server_address[:2]
+    bundle, tls = authority.make(folder)
+    server = vendor(folder, tls)
+    storage = make_server(
+        "127.0.0.1",
+        0,
+        DomainDispatcherApplication(create_backend_app),
+        threaded=True,
+        request_handler=Storage,
+        ssl_context=tls,
+    )
+    for one in (server, storage):
+        threading.Thread(target=one.serve_forever, daemon=True).start()
+    base, endpoint = (f"https://127.0.0.1:{one.server_address[1]}" for one in (server, storage))
     environment = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        **dict.fromkeys(("AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"), str(bundle)),
+        "AWS_ENDPOINT_URL": endpoint,
+        # boto3's own checksums come in trailers, which moto takes apart far more slowly than S3 does.
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
         "AWS_ACCESS_KEY_ID": "none",
         "AWS_SECRET_ACCESS_KEY": "none",
         "AWS_DEFAULT_REGION": "us-east-1",
-        "API_BASE_URL": f"http://{vendor_host!s}:{vendor_port}",
+        "API_BASE_URL": base,
         "OUTPUT_BUCKET": BUCKET,
         "LUMENDROP_ALLOW_LOOPBACK": "true",
         "POWERTOOLS_LOG_LEVEL": "CRITICAL",
@@ -114,12 +157,12 @@ def serve(folder: Path) -> None:
     os.environ.update(environment)
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     secret = boto3.client("secretsmanager").create_secret(Name="key", SecretString="none")
-    print(json.dumps(environment | {"KEY_SECRET_ARN": secret["ARN"]}), flush=True)
+    print(json.dumps(environment | {"KEY_SECRET_ARN": secret["ARN"], "SERVERS_PID": str(os.getpid())}), flush=True)
     threading.Event().wait()
 
 
 def run(contender: str, size: int, key: str, environment: dict[str, str]) -> dict[str, float]:
-    """One delivery: its seconds and peak memory."""
+    """One delivery, as the contender's process prints it."""
     base = environment["API_BASE_URL"]
     job = {
         "url": f"{base}/results/{size}.jpg",
@@ -139,7 +182,7 @@ def run(contender: str, size: int, key: str, environment: dict[str, str]) -> dic
 
 
 def measure(megabytes: list[int], rounds: int) -> dict[str, Any]:
-    """By size and contender: seconds, share of the floor's seconds in the same round, peak memory."""
+    """By size and contender: share of the floor's seconds in the same round, seconds, CPU time, peak memory."""
     figures: dict[str, Any] = {}
     for size in megabytes:
         found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
@@ -151,9 +194,8 @@ def measure(megabytes: list[int], rounds: int) -> dict[str, Any]:
         floors = [one["seconds"] for one in found[FLOOR]]
         figures[f"{size} MB"] = {
             name: {
-                "seconds": results.spread([one["seconds"] for one in runs]),
                 "of_floor": results.spread([one["seconds"] / least for one, least in zip(runs, floors, strict=True)]),
-                "peak_megabytes": results.spread([one["peak_megabytes"] for one in runs]),
+                **{key: results.spread([one[key] for one in runs]) for key in runs[0]},
             }
             for name, runs in found.items()
         }
@@ -188,11 +230,11 @@ def main() -> None:
         serve(arguments.serve)
     figures = measure(arguments.megabytes, arguments.rounds)
     rows = [
-        [f"{size}: {name}", *(one[key]["median"] for key in ("seconds", "of_floor", "peak_megabytes"))]
+        [f"{size}: {name}", *(one[key]["median"] for key in FIGURES)]
         for size, contenders in figures.items()
         for name, one in contenders.items()
     ]
-    plots.show("Delivery", ["", "seconds", "times the floor's", "peak MB"], rows)
+    plots.show("Delivery", ["", *FIGURES.values()], rows)
     plot(figures)
     results.write("delivery", "make bench-delivery", {"sizes": figures})
 

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from lumendrop import downloads
 from lumendrop import enhancer as module
+from lumendrop import tls as verification
 from lumendrop.api_key import ApiKey
 from lumendrop.enhancer import Enhancer
 from tests.enhancer.running import KEY, Photos, gradient
@@ -112,3 +113,12 @@ def tls(tmp_path: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     return context
+
+
+@pytest.fixture
+def trusted(tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSLContext]:
+    """The same, and everybody trusts who signed it."""
+    monkeypatch.setattr(verification.certifi, "where", lambda: str(tmp_path / "server.pem"))
+    verification.context.cache_clear()
+    yield tls
+    verification.context.cache_clear()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+import socket
+import ssl
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import pytest
 import requests
 
 from lumendrop import downloads, images
+from lumendrop import tls as verification
 from lumendrop.downloads import Download, DownloadFailed, DownloadRefused
 from lumendrop.enhancer import Enhancer
 from lumendrop.options import Options
@@ -155,6 +160,38 @@ def test_without_the_sandboxs_word_loopback_is_not_even_connected_to(tmp_path: P
 def test_a_refused_connection_has_failed_this_time(tmp_path: Path) -> None:
     with pytest.raises(DownloadFailed):
         fetch(f"http://127.0.0.1:{wire.refused_port()}/", tmp_path)
+
+
+def test_a_certificate_that_nobody_signed_is_not_trusted(tls: ssl.SSLContext, tmp_path: Path) -> None:
+    asked: list[bytes] = []
+    with wire.listening(partial(answer_secured, tls, asked)) as listener, pytest.raises(DownloadFailed):
+        fetch(f"https://127.0.0.1:{listener.port}/", tmp_path)
+
+    assert asked in ([], [b""])
+
+
+def test_a_certificate_of_an_authority_is_trusted_for_its_own_name(trusted: ssl.SSLContext, tmp_path: Path) -> None:
+    asked: list[bytes] = []
+    with wire.listening(partial(answer_secured, trusted, asked)) as listener:
+        assert fetch(f"https://127.0.0.1:{listener.port}/", tmp_path).bytes == 5
+        asked.clear()
+        with pytest.raises(DownloadFailed):
+            fetch(f"https://localhost:{listener.port}/", tmp_path)
+
+    assert asked in ([], [b""])
+
+
+def test_a_download_leaves_the_check_of_names_to_all_other_calls(trusted: ssl.SSLContext, tmp_path: Path) -> None:
+    with wire.listening(partial(answer_secured, trusted, [])) as listener:
+        fetch(f"https://127.0.0.1:{listener.port}/", tmp_path)
+
+    assert verification.context().check_hostname
+
+
+def answer_secured(tls: ssl.SSLContext, asked: list[bytes], connection: socket.socket) -> None:
+    with contextlib.suppress(OSError), tls.wrap_socket(connection, server_side=True) as secured:
+        asked.append(secured.recv(65536))
+        secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nphoto")
 
 
 def test_the_credentials_of_the_environment_stay_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,6 +119,21 @@ def test_the_photo_is_written_with_type_metadata_and_checksum(world: World, deli
     }
 
 
+def test_the_signature_covers_the_photo(world: World, deliver: ModuleType) -> None:
+    sent: list[str] = []
+
+    def note(request: Any, **_: object) -> None:
+        sent.append(request.headers["X-Amz-Content-SHA256"].decode())
+
+    deliver.S3.meta.events.register_first("before-send.s3.PutObject", note)
+    try:
+        bring(world, deliver)
+    finally:
+        deliver.S3.meta.events.unregister("before-send.s3.PutObject", note)
+
+    assert sent == [hashlib.sha256(JPEG).hexdigest()]
+
+
 @pytest.mark.parametrize(
     ("key", "result", "output"),
     [
