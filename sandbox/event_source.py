@@ -25,8 +25,12 @@ _log = logging.getLogger(__name__)
 
 
 class Mapping(Protocol):
-    """An event source mapping as moto keeps it; read again for every batch, since its API may change it."""
+    """An event source mapping as moto keeps it; read again for every batch, since its API may change it.
 
+    `receiving` is the poller's word for it: whether it may be handed messages right now.
+    """
+
+    receiving: bool
     batch_size: int
     enabled: bool | str
     event_source_arn: str
@@ -69,7 +73,7 @@ class Poller:
 
     def _poll(self) -> None:
         while not self._closed.is_set():
-            if str(self._mapping.enabled).lower() != "true":
+            if not self._enabled:
                 self._closed.wait(_PAUSE)
                 continue
             # A message is received only when there is room to handle it: in a waiting line here its
@@ -79,11 +83,23 @@ class Poller:
             work = ExitStack()
             work.callback(self._slots.release)
             work.enter_context(self._working())
-            messages = self._receive()
+            messages = self._receive_if_enabled()
             if messages and not self._closed.is_set():
                 self._workers.submit(self._handle, messages, work)
             else:
                 work.close()
+
+    def _receive_if_enabled(self) -> list[dict[str, Any]]:
+        # Said before looking once more: who reads Disabled can be sure that nothing is received from then on.
+        self._mapping.receiving = True
+        try:
+            return self._receive() if self._enabled else []
+        finally:
+            self._mapping.receiving = False
+
+    @property
+    def _enabled(self) -> bool:
+        return str(self._mapping.enabled).lower() == "true"
 
     def _receive(self) -> list[dict[str, Any]]:
         try:

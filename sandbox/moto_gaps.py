@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from jsonata.jsonata import Jsonata
 from jsonata.utils import Utils
-from moto.awslambda.models import LambdaFunction
+from moto.awslambda.models import EventSourceMapping, LambdaFunction
 from moto.cloudformation import parsing
 from moto.cloudformation.models import Stack
 from moto.core.config import default_user_config
@@ -102,6 +102,7 @@ def bridged(
         _reach_every_target(replace, service_client, may)
         _serialise_queues(replace)
         _send_without_counting(replace)
+        _disable_once_nothing_is_received(replace)
         _move_messages(replace)
         _tell_of_event_bridge(replace)
         _keep_tables_whole(replace)
@@ -522,6 +523,18 @@ def _send_without_counting(replace: Replace) -> None:
     # What sending asks for is about FIFO queues, and there is none here.
     replace(SQSBackend, "send_message", send_quickly)
     replace(Queue, "attributes", property(lambda self: {} if getattr(sending, "now", False) else attributes.fget(self)))
+
+
+def _disable_once_nothing_is_received(replace: Replace) -> None:
+    # In AWS a mapping that is switched off is Disabling as long as its poller may still receive.
+    configuration = EventSourceMapping.get_configuration
+
+    def tell(self: EventSourceMapping) -> dict[str, Any]:
+        told = configuration(self)
+        return told | {"State": "Disabling"} if told["State"] == "Disabled" and self.receiving else told  # type: ignore[attr-defined]  # set below
+
+    replace(EventSourceMapping, "receiving", False)
+    replace(EventSourceMapping, "get_configuration", tell)
 
 
 def _keep_tables_whole(replace: Replace) -> None:

@@ -37,9 +37,10 @@ class Waiter:
 
 
 def test_it_shows_the_time_until_something_is_skipped(clock: Clock) -> None:
-    assert clock.now() == pytest.approx(time.time(), abs=1)
+    before = time.time()
+    assert before <= clock.now() <= time.time()
     assert clock.move(HOUR)
-    assert clock.now() == pytest.approx(time.time() + HOUR, abs=1)
+    assert before + HOUR <= clock.now() <= time.time() + HOUR
 
 
 def test_it_goes_on_to_the_first_of_those_who_wait(clock: Clock) -> None:
@@ -81,7 +82,7 @@ def test_a_wait_ends_when_it_is_wanted_no_more(clock: Clock) -> None:
 def test_others_may_wait_by_it(clock: Clock) -> None:
     rung = []
     clock.follow(lambda: clock.now() + 90, lambda: rung.append(True))
-    assert clock.skip() == pytest.approx(90, abs=1)
+    assert clock.skip() == pytest.approx(90, abs=5)
     assert rung
 
 
@@ -92,21 +93,25 @@ def test_it_says_when_nobody_waits_for_anything(clock: Clock) -> None:
 
 
 def test_waiting_for_a_turn_is_rest_and_having_got_it_is_work(clock: Clock) -> None:
-    turns, got = Turns(1, clock), Event()
+    turns, got, over = Turns(1, clock), Event(), Event()
     with clock.working():
         turns.acquire()
 
         def take_turn() -> None:
             with clock.working(), turns:
                 got.set()
-                time.sleep(0.2)
+                over.wait(60)
 
         second = Thread(target=take_turn, daemon=True)
         second.start()
-        time.sleep(0.05)
-    assert not clock.busy
+        while not turns._waiting:
+            time.sleep(0.001)
+    while clock.busy:
+        time.sleep(0.001)
+    assert not got.is_set()
     turns.release()
     assert clock.busy
-    second.join(5)
+    over.set()
+    second.join(60)
     assert got.is_set()
     assert not clock.busy

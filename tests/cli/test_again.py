@@ -1,7 +1,6 @@
 """`lumendrop retry`, `stop`, `fetch`, `redrive`, `pause` and `resume`: what an owner does about an upload."""
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from tests.cli.owner import Lumendrop
 from tests.e2e.photos import jpeg
-from tests.e2e.pipeline import LONG_POLL_SECONDS, Pipeline, Upload
+from tests.e2e.pipeline import Pipeline, Upload
 
 Drop = Callable[[str, bytes], Upload]
 FAILS = {"end": "failed", "code": "unknown_error", "seconds": 0}
@@ -115,7 +114,6 @@ def test_dead_letters_go_back_to_the_upload_queue(lumendrop: Lumendrop, pipeline
 
 def test_paused_uploads_wait_until_it_goes_on(lumendrop: Lumendrop, pipeline: Pipeline, drop: Drop) -> None:
     assert lumendrop.ok("pause")["event_source"] == "Disabled"
-    time.sleep(LONG_POLL_SECONDS)
     upload = drop("in/pause/waits.jpg", jpeg())
     pipeline.until(lambda: lumendrop.ok("pause")["waiting"], "it waits")
     waits = lumendrop("status", upload.key)

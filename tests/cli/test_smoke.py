@@ -1,12 +1,11 @@
 """`lumendrop smoke` pays for one task and looks at everything on the way."""
 
-import time
 from pathlib import Path
 
 from lumendrop_cli.smoke import built_in
 from tests.cli.owner import Lumendrop
 from tests.e2e.photos import opened
-from tests.e2e.pipeline import LONG_POLL_SECONDS, Pipeline
+from tests.e2e.pipeline import Pipeline
 
 
 def test_a_photo_goes_all_the_way_and_is_cleaned_up(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
@@ -39,7 +38,6 @@ def test_a_photo_of_the_owners_that_is_none(lumendrop: Lumendrop, tmp_path: Path
 
 def test_it_waits_as_long_as_it_is_told(lumendrop: Lumendrop) -> None:
     lumendrop.ok("pause")
-    time.sleep(LONG_POLL_SECONDS)
     done = lumendrop("smoke", "--yes", "--timeout", "1")
     lumendrop.ok("resume")
     assert done.code == 1

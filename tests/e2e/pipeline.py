@@ -24,7 +24,6 @@ Json = dict[str, Any]
 WAIT_SECONDS = 120.0
 LOOK_SECONDS = 0.3
 AT_ONCE = 4
-LONG_POLL_SECONDS = 1.5  # the poller may still be out for messages when it is switched off
 LOG_LINES = 12
 FUNCTIONS = ("SubmitFunction", "CheckStatusFunction", "DeliverFunction")
 
@@ -102,13 +101,15 @@ class Pipeline:
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """The event source switched off for a while, so that messages gather in the upload queue."""
-        mapping = ("--uuid", self.cloud.resources["SubmitFunctionUploads"])
-        self.aws("lambda", "update-event-source-mapping", *mapping, "--no-enabled")
-        time.sleep(LONG_POLL_SECONDS)
+        mapping, functions = self.cloud.resources["SubmitFunctionUploads"], self.cloud.client("lambda")
+        self.aws("lambda", "update-event-source-mapping", "--uuid", mapping, "--no-enabled")
         try:
+            self.until(
+                lambda: functions.get_event_source_mapping(UUID=mapping)["State"] == "Disabled", "it is switched off"
+            )
             yield
         finally:
-            self.aws("lambda", "update-event-source-mapping", *mapping, "--enabled")
+            self.aws("lambda", "update-event-source-mapping", "--uuid", mapping, "--enabled")
 
     def backfill(self, prefix: str) -> Json:
         """Runs the backfill to its end and returns its description."""

@@ -38,15 +38,15 @@ def test_a_task_runs_to_a_result_that_can_be_downloaded(enhancer: Enhancer, smal
 
 
 def test_progress_grows_while_a_task_is_processed(enhancer: Enhancer, small_url: str) -> None:
-    enhancer.plan(task={"sequence": [{"seconds": 1.5}]})
+    enhancer.plan(task={"sequence": [{"seconds": 30}]})
     task_id = enhancer.submit(small_url).json()["id"]
-    seen = []
-    for _ in range(4):
-        time.sleep(0.3)
-        seen.append(enhancer.poll(task_id).json())
-    assert [task["status"] for task in seen] == ["processing"] * 4
-    progress = [task["progress"] for task in seen]
-    assert progress == sorted(set(progress))
+    progress: list[int] = []
+    while len(set(progress)) < 4:
+        task = enhancer.poll(task_id).json()
+        assert task["status"] == "processing"
+        progress.append(task["progress"])
+        time.sleep(0.1)
+    assert progress == sorted(progress)
     assert 0 < progress[-1] < 100
 
 
@@ -211,9 +211,12 @@ def test_what_was_charged_is_listed_without_signatures(enhancer: Enhancer, small
 def test_a_result_link_expires(small_url: str) -> None:
     brief = Enhancer("--task-seconds", "0", "--result-seconds", "1")
     try:
+        begun = time.monotonic()
         task = brief.finished(brief.submit(small_url).json()["id"])
         url = task["results"][0]["url"]
-        assert requests.get(url, timeout=WAIT_SECONDS).status_code == 200
+        early = requests.get(url, timeout=WAIT_SECONDS)
+        # A machine that stalls asks too late.
+        assert early.status_code == 200 or time.monotonic() - begun > 1
         time.sleep(1.2)
         expired = requests.get(url, timeout=WAIT_SECONDS)
         assert expired.status_code == 410

@@ -1,7 +1,6 @@
 """A key of the account's own encrypts everything, and every role may use it as far as it has to."""
 
 import json
-import time
 
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline
@@ -25,9 +24,9 @@ def test_without_the_key_nothing_is_read(versioned: Pipeline) -> None:
     iam = versioned.cloud.client("iam")
     which = {"RoleName": versioned.cloud.resources["SubmitRole"], "PolicyName": "denial"}
     denial = {"Effect": "Deny", "Action": "kms:Decrypt", "Resource": "*"}
-    iam.put_role_policy(**which, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [denial]}))
     try:
-        time.sleep(1.5)  # what the poller began to receive before, it still may read
+        with versioned.stopped():  # what the poller began to receive before, it still may read
+            iam.put_role_policy(**which, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [denial]}))
         upload = versioned.drop("key/unread.jpg", jpeg())
         versioned.until(lambda: any(call.action == "kms:Decrypt" for call in versioned.denied()), "it is denied")
     finally:

@@ -23,7 +23,7 @@ def cloud() -> Iterator[Cloud]:
 def eventually() -> Callable[[Callable[[], Any]], Any]:
     """Waits until a call returns something true, and returns it."""
 
-    def wait(look: Callable[[], Any], seconds: float = 20) -> Any:
+    def wait(look: Callable[[], Any], seconds: float = 60) -> Any:
         deadline = time.monotonic() + seconds
         while not (found := look()):
             assert time.monotonic() < deadline, "it did not happen in time"

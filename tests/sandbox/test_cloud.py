@@ -38,7 +38,7 @@ def test_resources_have_the_templates_properties(cloud: Cloud) -> None:
     assert s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]["BlockPublicAcls"]
     assert "TlsOnly" in s3.get_bucket_policy(Bucket=bucket)["Policy"]
     attributes = cloud.client("sqs").get_queue_attributes(QueueUrl=cloud.resources["Queue"], AttributeNames=["All"])
-    assert attributes["Attributes"]["VisibilityTimeout"] == "12"
+    assert attributes["Attributes"]["VisibilityTimeout"] == "60"
     assert "events.amazonaws.com" in attributes["Attributes"]["Policy"]
     alarm = cloud.client("cloudwatch").describe_alarms()["MetricAlarms"][0]
     assert alarm["Dimensions"][0]["Value"] == cloud.resources["DeadLetters"].rpartition("/")[2]

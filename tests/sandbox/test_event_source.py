@@ -4,7 +4,8 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,12 +44,19 @@ def deliveries(cloud: Cloud) -> Callable[[str], list[dict[str, Any]]]:
 
 
 @pytest.fixture
-def short_visibility(cloud: Cloud) -> Iterator[None]:
-    queue = {"QueueUrl": cloud.resources["Queue"]}
-    cloud.client("sqs").set_queue_attributes(**queue, Attributes={"VisibilityTimeout": "1"})
-    yield
-    cloud.client("sqs").set_queue_attributes(**queue, Attributes={"VisibilityTimeout": "12"})
-    time.sleep(1.5)  # a receive that began before still goes by what was set then
+def come_back(
+    cloud: Cloud, deliveries: Callable[[str], list[dict[str, Any]]], eventually: Callable[..., Any]
+) -> Callable[[str, int], None]:
+    """Once a message was delivered so many times: has its visibility run out at once, if it is in the queue still."""
+
+    def hasten(mark: str, times: int) -> None:
+        eventually(lambda: len(deliveries(mark)) == times)
+        newest = max(deliveries(mark), key=lambda one: int(one["attributes"]["ApproximateReceiveCount"]))
+        cloud.client("sqs").change_message_visibility(
+            QueueUrl=cloud.resources["Queue"], ReceiptHandle=newest["receiptHandle"], VisibilityTimeout=0
+        )
+
+    return hasten
 
 
 @pytest.fixture
@@ -107,10 +115,12 @@ def test_only_the_failed_message_of_a_batch_comes_back_until_it_is_dead(
     send: Callable[..., str],
     deliveries: Callable[..., Any],
     dead: Callable[..., Any],
-    short_visibility: None,
+    come_back: Callable[[str, int], None],
     eventually: Callable[..., Any],
 ) -> None:
     good, bad = send(), send(do="fail")
+    come_back(bad, 1)
+    come_back(bad, 2)
     (message,) = eventually(dead)
     assert bad in message["Body"]
     # Two environments' lines need not come in order.
@@ -122,21 +132,29 @@ def test_an_exception_returns_the_whole_batch(
     send: Callable[..., str],
     deliveries: Callable[..., Any],
     dead: Callable[..., Any],
-    short_visibility: None,
+    come_back: Callable[[str, int], None],
     eventually: Callable[..., Any],
 ) -> None:
     mark = send(do="raise")
+    come_back(mark, 1)
+    come_back(mark, 2)
     (message,) = eventually(dead)
     assert mark in message["Body"]
     assert len(deliveries(mark)) == 2
 
 
 def test_a_message_that_is_being_handled_is_invisible_for_as_long_as_the_queue_says(
-    cloud: Cloud, send: Callable[..., str], deliveries: Callable[..., Any], eventually: Callable[..., Any]
+    cloud: Cloud,
+    send: Callable[..., str],
+    deliveries: Callable[..., Any],
+    tmp_path: Path,
+    eventually: Callable[..., Any],
 ) -> None:
-    mark = send(do="sleep", seconds=1)
+    go_on = tmp_path / "go on"
+    mark = send(do="wait", until=str(go_on))
     eventually(lambda: deliveries(mark))
     assert counts(cloud)["ApproximateNumberOfMessagesNotVisible"] == "1"
+    go_on.touch()
     eventually(lambda: is_empty(cloud))
     assert len(deliveries(mark)) == 1
 
@@ -169,8 +187,8 @@ def test_a_disabled_mapping_delivers_nothing(
 ) -> None:
     awslambda, mapping = cloud.client("lambda"), cloud.resources["WorkerQueue"]
     awslambda.update_event_source_mapping(UUID=mapping, Enabled=False)
-    # A receive that waits already may still deliver.
-    time.sleep(1.5)
+    # Until then, a receive that waits already may still deliver.
+    eventually(lambda: awslambda.get_event_source_mapping(UUID=mapping)["State"] == "Disabled")
     mark = send()
     time.sleep(1.5)
     assert not deliveries(mark)

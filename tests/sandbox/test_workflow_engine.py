@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +16,12 @@ pytestmark = pytest.mark.enable_socket
 Execute = Callable[..., dict[str, Any]]
 
 
-def invoke(cloud: Cloud, **state: Any) -> dict[str, Any]:
-    """A machine of one task that invokes the checker with the input and catches what it ends in."""
+def invoke(cloud: Cloud, function: str = "Checker", **state: Any) -> dict[str, Any]:
+    """A machine of one task that invokes a function with the input and catches what it ends in."""
     task = {
         "Type": "Task",
         "Resource": "arn:aws:states:::lambda:invoke",
-        "Arguments": {"FunctionName": cloud.resources["CheckerAliaslive"], "Payload": "{% $states.input %}"},
+        "Arguments": {"FunctionName": cloud.resources[f"{function}Aliaslive"], "Payload": "{% $states.input %}"},
         "Output": "{% $states.result.Payload.said %}",
         "Catch": [{"ErrorEquals": ["States.ALL"], "Output": "{% $states.errorOutput %}", "Next": "Caught"}],
         "End": True,
@@ -55,17 +56,17 @@ def test_an_exception_is_caught_by_its_type(cloud: Cloud, execute: Execute) -> N
 
 
 @pytest.mark.parametrize(
-    ("event", "error", "cause"),
+    ("function", "event", "error", "cause"),
     [
-        ({"do": "refuse"}, "Refused", '"errorMessage":"no"'),
-        ({"do": "exit", "code": 3}, "Runtime.ExitError", "exit status 3"),
-        ({"do": "sleep", "seconds": 30}, "Sandbox.Timedout", "timed out after 2.00 seconds"),
+        ("Checker", {"do": "refuse"}, "Refused", '"errorMessage":"no"'),
+        ("Checker", {"do": "exit", "code": 3}, "Runtime.ExitError", "exit status 3"),
+        ("Brief", {"do": "sleep", "seconds": 30}, "Sandbox.Timedout", "timed out after 1.00 seconds"),
     ],
 )
 def test_catch_sees_lambdas_name_for_what_happened(
-    cloud: Cloud, execute: Execute, event: dict[str, Any], error: str, cause: str
+    cloud: Cloud, execute: Execute, function: str, event: dict[str, Any], error: str, cause: str
 ) -> None:
-    caught = json.loads(execute(event, invoke(cloud))["output"])
+    caught = json.loads(execute(event, invoke(cloud, function))["output"])
     assert caught["Error"] == error
     assert cause in caught["Cause"]
 
@@ -90,8 +91,10 @@ def test_task_failed_matches_a_functions_error(cloud: Cloud, execute: Execute, m
     assert execute({"do": "refuse"}, invoke(cloud, Catch=catch))["output"] == '"caught"'
 
 
-def test_a_task_that_takes_too_long_is_a_timeout(cloud: Cloud, execute: Execute) -> None:
-    caught = json.loads(execute({"do": "sleep", "seconds": 1.5}, invoke(cloud, TimeoutSeconds=1))["output"])
+def test_a_task_that_takes_too_long_is_a_timeout(cloud: Cloud, execute: Execute, tmp_path: Path) -> None:
+    go_on = tmp_path / "go on"
+    caught = json.loads(execute({"do": "wait", "until": str(go_on)}, invoke(cloud, TimeoutSeconds=1))["output"])
+    go_on.touch()
     assert caught["Error"] == "States.Timeout"
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from shared_by_both import WORD
@@ -24,6 +25,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     match event.get("do"):
         case "sleep":
             time.sleep(event["seconds"])
+        case "wait":
+            while not Path(event["until"]).exists():
+                time.sleep(0.01)
         case "exit":
             if event["code"] < 0:
                 os.kill(os.getpid(), -event["code"])

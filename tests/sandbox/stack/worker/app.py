@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -21,6 +22,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             raise ValueError("no")
         if body.get("do") == "sleep":
             time.sleep(body["seconds"])
+        while body.get("do") == "wait" and not Path(body["until"]).exists():
+            time.sleep(0.01)
         if body.get("do") == "fail":
             failed.append({"itemIdentifier": record["messageId"]})
         if body.get("source") == "aws.s3":
