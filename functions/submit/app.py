@@ -60,17 +60,18 @@ PACE = Pace(LedgerRow(DYNAMODB, SETTINGS.ledger_table), SETTINGS.max_concurrent_
 ENHANCER = Enhancer(SETTINGS.api_base_url, ApiKey(clients.secretsmanager(), SETTINGS.key_secret_arn))
 
 _LONGEST_SUBMIT_SECONDS = 40  # claiming, the POST, recording, starting the workflow
-_REFUSED_SECONDS = 1  # nothing is sent for so long after a 429 that does not say how long
+_REFUSED_SECONDS = 1  # nothing is sent for so long after a refusal that does not say how long
 CLOSED = ("enhanced", "failed", "superseded")
 
 
 class NotNow(Exception):
-    """The upload has to wait, for `seconds` if that is known."""
+    """The upload has to wait, for `seconds` if that is known; what is `passing` may have passed in a moment."""
 
-    def __init__(self, reason: str, message: str, seconds: float | None = None) -> None:
+    def __init__(self, reason: str, message: str, seconds: float | None = None, *, passing: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
         self.seconds = seconds
+        self.passing = passing
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -114,7 +115,7 @@ def bring(upload: Upload, message: Message, context: LambdaContext) -> None:
         logger.info("skipped", extra={"reason": reason})
         return
     try:
-        row = submit(upload, message, context)
+        row = submit_in_time(upload, message, context)
     except NotNow as error:
         count("UploadsWaiting")
         delay = upload_queue.send_to_back(SQS, SETTINGS.upload_queue_url, message, error.reason, error.seconds)
@@ -126,7 +127,20 @@ def bring(upload: Upload, message: Message, context: LambdaContext) -> None:
         workflow.start(STEPFUNCTIONS, SETTINGS.workflow_arn, row)
 
 
-def submit(upload: Upload, message: Message, context: LambdaContext) -> Row:
+def submit_in_time(upload: Upload, message: Message, context: LambdaContext) -> Row:
+    """Submits, again and again while the vendor is too busy or away: a moment is cheaper than a round of the queue."""
+    until = time.time() + context.get_remaining_time_in_millis() / 1000 - _LONGEST_SUBMIT_SECONDS
+    while True:
+        try:
+            return submit(upload, message, context, until)
+        except NotNow as error:
+            wait = max(error.seconds or 0, _REFUSED_SECONDS)
+            if not error.passing or time.time() + wait > until:
+                raise
+            time.sleep(wait)
+
+
+def submit(upload: Upload, message: Message, context: LambdaContext, until: float) -> Row:
     """Everything that can fail harmlessly comes before the claim, and the claim right before the POST."""
     try:
         source = storage.look(S3, upload, SETTINGS.max_upload_bytes)
@@ -135,7 +149,7 @@ def submit(upload: Upload, message: Message, context: LambdaContext) -> Row:
     except Rejected as rejected:
         count("UploadsRejected")
         return LEDGER.reject(upload, rejected.outcome)
-    wait_for_turn(time.time() + context.get_remaining_time_in_millis() / 1000 - _LONGEST_SUBMIT_SECONDS)
+    wait_for_turn(until)
     url = storage.presign(S3, source)
     seconds = context.get_remaining_time_in_millis() / 1000
     over = None
@@ -152,16 +166,15 @@ def submit(upload: Upload, message: Message, context: LambdaContext) -> Row:
 
 
 def wait_for_turn(until: float) -> None:
-    """Waits here, while the vendor is too busy: for a moment that is cheaper than a round through the queue."""
-    time.sleep(max(0, min(BREAKER.seconds(), until - time.time())))
+    """Returns when this function may send. Raises NotNow while there is trouble, or when `until` is too early."""
     if trouble := BREAKER.trouble():
         raise NotNow(*trouble)
     while (wait := PACE.turn(until - time.time())) is not None:
         time.sleep(wait)
-        if PACE.holds():
+        if not wait or PACE.holds():
             return
     time.sleep(max(0, until - time.time()))
-    raise NotNow("pace", "the enhancer takes tasks more slowly than uploads come")
+    raise NotNow("pace", "the enhancer takes tasks more slowly than uploads come, or is away")
 
 
 def pay(claim: Row, over: Row | None, url: str, wanted: Options, message: Message) -> Row:
@@ -174,14 +187,9 @@ def pay(claim: Row, over: Row | None, url: str, wanted: Options, message: Messag
         count("UploadsRejected")
         return LEDGER.close_claim(claim, refused(error))
     except Unavailable as error:
-        count("AccountBlocked" if error.account else "EnhancerUnavailable")
-        seconds = error.retry_after
-        if error.too_fast:
-            seconds = max(seconds or 0, _REFUSED_SECONDS)
-            PACE.refused(seconds)
-        BREAKER.open(error.code, error.message, seconds, passing=not error.account)
+        trouble = not_now(error)
         LEDGER.release(claim, over)
-        raise NotNow(error.code, error.message, error.retry_after) from None
+        raise trouble from None
     except Ambiguous as error:
         return park(claim, error.message, message)
     BREAKER.close()
@@ -199,6 +207,17 @@ def pay(claim: Row, over: Row | None, url: str, wanted: Options, message: Messag
         estimated_seconds=task.estimated_seconds,
         credits=task.credits,
     )
+
+
+def not_now(error: Unavailable) -> NotNow:
+    """What trouble with the account or the vendor means for all that is sent next."""
+    if error.account:
+        count("AccountBlocked")
+        BREAKER.open(error.code, error.message, error.retry_after)
+    else:
+        count("EnhancerUnavailable")
+        PACE.refused(error.retry_after or (_REFUSED_SECONDS if error.too_fast else 0), too_fast=error.too_fast)
+    return NotNow(error.code, error.message, error.retry_after, passing=not error.account)
 
 
 def post(url: str, wanted: Options) -> tuple[SubmittedTask, Options]:

@@ -1,4 +1,4 @@
-"""A breaker: while the vendor or the account is in trouble, a warm function doesn't ask again and again."""
+"""A breaker: while the account is in trouble, a warm function doesn't ask again and again."""
 
 from __future__ import annotations
 
@@ -21,19 +21,13 @@ class Breaker:
         self._until = 0.0
         self._failures = 0
         self._trouble = ("", "")
-        self._passing = False
 
     def trouble(self) -> tuple[str, str] | None:
         """A code and a sentence about the trouble while the breaker is open, else None."""
         return self._trouble if self._now() < self._until else None
 
-    def seconds(self) -> float:
-        """How long it stays open for passing trouble: worth waiting for, where trouble with the account is not."""
-        return max(0.0, self._until - self._now()) if self._passing else 0.0
-
-    def open(self, code: str, message: str, seconds: float | None = None, *, passing: bool = False) -> None:
+    def open(self, code: str, message: str, seconds: float | None = None) -> None:
         """Opens for `seconds`, or for a time that grows with each failed probe: 2 seconds to a minute, jittered."""
-        self._passing = passing
         self._failures += 1
         if seconds is None:
             grown = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2 ** min(self._failures - 1, 10))

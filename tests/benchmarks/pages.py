@@ -258,8 +258,11 @@ def burst() -> str:
     columns = [
         "vendor",
         "uploads",
+        "runs",
         "time, of its limit",
+        "the worst",
         "calls wasted",
+        "the worst",
         "429",
         "503",
         "calls an upload",
@@ -270,8 +273,11 @@ def burst() -> str:
             [
                 one["scenario"],
                 f"{one['uploads']:,}",
+                str(one["runs"]),
                 number(one["drain_of_limit"]),
+                number(one["worst_drain_of_limit"]),
                 percent(one["wasted_share"]),
+                percent(one["worst_wasted_share"]),
                 f"{one['refused_429']:,}",
                 f"{one['refused_503']:,}",
                 number(one["calls_an_upload"]),

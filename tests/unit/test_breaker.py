@@ -52,11 +52,3 @@ def test_success_closes_it_and_begins_anew(breaker: Breaker, clock: Clock) -> No
     breaker.open("unreachable", "no connection")
 
     assert seconds_open(breaker, clock) <= 2
-
-
-def test_only_passing_trouble_is_worth_waiting_for(breaker: Breaker) -> None:
-    breaker.open("service_unavailable_error", "away", 30, passing=True)
-    assert breaker.seconds() == 30
-    breaker.open("insufficient_quota", "The balance is too low.", 30)
-    assert breaker.seconds() == 0
-    assert breaker.trouble()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -28,102 +29,143 @@ def known(row: LedgerRow) -> State:
     return state
 
 
-def send(sender: Pace, clock: Clock, seconds: float = 0.5) -> None:
-    """A send that was taken, the next due whenever."""
-    sender.turn(60)
+def send(sender: Pace, clock: Clock) -> None:
+    """A send that was taken, in its turn."""
+    wait = sender.turn(60)
+    assert wait is not None
+    clock.now += wait
     sender.sent()
-    clock.now += seconds
+    clock.now += 0.1
     sender.taken()
 
 
-def test_costs_nothing_as_long_as_nothing_was_refused(world: World, row: LedgerRow, clock: Clock) -> None:
+def refuse(sender: Pace, clock: Clock, seconds: float = 0, *, too_fast: bool = True) -> None:
+    """A send that was refused, in its turn."""
+    wait = sender.turn(60)
+    assert wait is not None
+    clock.now += wait
+    sender.sent()
+    sender.refused(seconds, too_fast=too_fast)
+
+
+def test_writes_nothing_as_long_as_nothing_was_refused(row: LedgerRow, clock: Clock) -> None:
     sender = pace(row, clock)
     for _ in range(3):
         assert sender.turn(20) == 0
         assert sender.holds()
         send(sender, clock)
 
-    assert world.calls == []
+    assert row.read() is None
 
 
-def test_after_a_refusal_everybody_who_knows_of_it_keeps_a_gap(row: LedgerRow, clock: Clock) -> None:
+def test_after_a_refusal_everybody_keeps_a_gap(row: LedgerRow, clock: Clock) -> None:
     one, other = pace(row, clock), pace(row, clock)
     for sender in (one, other, one, other):
         send(sender, clock)
-    one.refused(1)
-    other.refused(1)
+    refuse(one, clock, 1)
+    turns = [other.turn(20), one.turn(20), other.turn(20)]
 
-    assert known(row).refusals == 1
-    first, second = one.turn(20), other.turn(20)
-    assert first == pytest.approx(1, abs=0.1)
-    assert second is not None
-    assert second > first
+    assert turns[0] == pytest.approx(1, abs=0.1)
+    assert turns == sorted(turns)
+    assert len(set(turns)) == 3
+
+
+def test_refusals_of_what_was_under_way_count_once(row: LedgerRow, clock: Clock) -> None:
+    one, other = pace(row, clock), pace(row, clock)
+    assert one.turn(20) == other.turn(20) == 0
+    one.refused(1, too_fast=True)
+    before = known(row)
+    other.refused(1, too_fast=True)
+
+    assert known(row) == before
 
 
 def test_a_turn_no_longer_holds_when_somebody_was_refused_meanwhile(row: LedgerRow, clock: Clock) -> None:
     one, other = pace(row, clock), pace(row, clock)
-    one.refused(1)
-    other.refused(1)
+    refuse(one, clock)
     assert one.turn(20) is not None
     assert one.holds()
-    clock.now += 10
-    other.refused(1)
+    refuse(other, clock)
 
     assert not one.holds()
 
 
 def test_a_turn_too_far_off_is_none(row: LedgerRow, clock: Clock) -> None:
     sender = pace(row, clock)
-    sender.refused(30)
+    refuse(sender, clock, 30)
 
     assert sender.turn(20) is None
     assert sender.turn(40) is not None
 
 
-def test_tasks_that_are_taken_bring_the_pace_back_and_beyond(row: LedgerRow, clock: Clock) -> None:
+def test_the_first_send_after_a_refusal_goes_alone(row: LedgerRow, clock: Clock) -> None:
+    senders = [pace(row, clock) for _ in range(FUNCTIONS)]
+    for sender in senders * 3:
+        send(sender, clock)
+    refuse(senders[0], clock, 1)
+    turns = [sender.turn(20) or 0 for sender in senders]
+    gaps = [after - before for before, after in itertools.pairwise(turns)]
+
+    assert gaps[0] == pytest.approx(1)
+    assert max(gaps[1:]) < 0.5
+
+
+def test_the_pace_comes_back_by_and_by(row: LedgerRow, clock: Clock) -> None:
     sender = pace(row, clock)
-    sender.refused(1)
+    refuse(sender, clock)
     gaps = []
-    for _ in range(700):
+    for _ in range(500):
         gaps.append(known(row).present_gap(clock.now))
-        send(sender, clock, seconds=0.1)
+        send(sender, clock)
 
-    assert gaps[0] == pytest.approx(2 * known(row).gap, rel=0.1)
     assert gaps == sorted(gaps, reverse=True)
-    assert gaps[-1] < known(row).gap / 2
+    assert gaps[-1] < 0.9 * gaps[0]
 
 
-def test_a_slow_pace_is_forgotten_with_time(row: LedgerRow, clock: Clock) -> None:
+def test_refusals_for_being_too_fast_slow_down_step_by_step(row: LedgerRow, clock: Clock) -> None:
+    sender = pace(row, clock)
+    gaps = []
+    for _ in range(10):
+        refuse(sender, clock)
+        gaps.append(known(row).gap)
+        send(sender, clock)
+
+    assert gaps == sorted(gaps)
+    assert gaps[-1] > 2 * gaps[0]
+    assert max(after / before for before, after in itertools.pairwise(gaps)) < 1.2
+
+
+def test_an_outage_makes_all_pause_longer_each_time_and_slows_nobody_down(row: LedgerRow, clock: Clock) -> None:
+    sender = pace(row, clock)
+    pauses = []
+    for _ in range(10):
+        refuse(sender, clock, too_fast=False)
+        pauses.append(known(row).next_at - clock.now)
+    gap = known(row).gap
+    send(sender, clock)
+    refuse(sender, clock, too_fast=False)
+
+    assert pauses == pytest.approx([0, 2, 6, 14, 30, 60, 60, 60, 60, 60])
+    assert known(row).gap == pytest.approx(gap, rel=0.5)
+    assert known(row).next_at == clock.now
+
+
+def test_a_pace_is_forgotten_when_nothing_is_refused_for_long(row: LedgerRow, clock: Clock) -> None:
     sender = pace(row, clock)
     for _ in range(50):
-        clock.now += 60
-        sender.refused(1)
+        refuse(sender, clock)
+        send(sender, clock)
     assert known(row).present_gap(clock.now) <= 20
     clock.now += 3600
 
-    assert known(row).present_gap(clock.now) < 1
-
-
-def test_after_a_quiet_time_the_next_turn_is_now(row: LedgerRow, clock: Clock) -> None:
-    sender = pace(row, clock)
-    sender.refused(1)
-    clock.now += 1000
-
-    assert sender.turn(20) == 0
-
-
-def test_an_old_word_is_not_taken_for_the_present_one(row: LedgerRow, clock: Clock) -> None:
-    pace(row, clock).refused(1)
-    clock.now += 3600
-    cold = pace(row, clock)
-    cold.refused(1)
-
-    assert known(row).since == pytest.approx(clock.now + 1)
+    assert sender.turn(20) == sender.turn(20) == 0
+    refuse(sender, clock)
+    assert known(row).gap < 1
 
 
 def test_where_the_row_cannot_be_had_nothing_waits(clock: Clock, world: World) -> None:
     sender = pace(LedgerRow(world.dynamodb, "no-such-table"), clock)
-    sender.refused(1)
+    refuse(sender, clock, 1)
 
     assert sender.turn(20) == 0
     assert sender.holds()
@@ -133,8 +175,7 @@ def test_two_who_book_at_once_get_different_turns(
     row: LedgerRow, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = pace(row, clock), pace(row, clock)
-    one.refused(1)
-    other.refused(1)
+    refuse(one, clock, 1)
     turns: list[float | None] = []
     put: Any = row._client.put_item
 

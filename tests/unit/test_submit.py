@@ -7,7 +7,6 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import ModuleType
@@ -48,10 +47,13 @@ NO_ANSWER = Broken(requests.ReadTimeout("no answer"), sent=True)
 
 @dataclass
 class Clock:
-    """Real time, in which nobody sleeps."""
+    """Time that passes when somebody sleeps."""
 
     slept: list[float] = field(default_factory=list)
-    time: Callable[[], float] = time.time
+    later: float = 0
+
+    def time(self) -> float:
+        return time.time() + self.later + sum(self.slept)
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -66,6 +68,8 @@ def clock() -> Clock:
 def submit(function: LoadFunction, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = function("submit")
     monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "BREAKER", Breaker(clock.time))
+    monkeypatch.setattr(module, "PACE", Pace(module.PACE._row, 5, clock.time))
     return module
 
 
@@ -76,9 +80,14 @@ def earlier_claim(world: World, event: Any, *, seconds: float) -> None:
     Ledger(world.dynamodb, "ledger", 1000, lambda: time.time() - 60).claim(upload, "{}", 60 + seconds - 5)
 
 
-def close_breaker(submit: Any) -> None:
-    """As after a time, or in a function that starts cold."""
-    submit.BREAKER = Breaker()
+def in_trouble(world: World, submit: Any, event: Any, reply: Reply) -> Any:
+    """Has a message handled while the enhancer answers nothing else; returns it as it comes back later."""
+    world.enhancer.on_submit.extend([reply] * 20)
+    submit.handler(event, Context())
+    world.enhancer.on_submit.clear()
+    message = world.messages()[-1]
+    submit.time.later += message["DelaySeconds"]
+    return redelivered(message)
 
 
 # ---------------------------------------------------------------- an upload becomes a task
@@ -432,7 +441,7 @@ def test_two_runs_at_the_same_time_pay_once(world: World, submit: ModuleType, on
     def run() -> None:
         together.wait(10)
         try:
-            ends.append(submit.submit(upload, message, Context()).status)
+            ends.append(submit.submit_in_time(upload, message, Context()).status)
         except submit.NotNow as error:
             ends.append(error.reason)
 
@@ -515,16 +524,14 @@ def test_trouble_with_account_or_vendor_waits_and_leaves_no_claim(
     world: World, submit: ModuleType, reply: Reply
 ) -> None:
     event = world.upload()
-    world.enhancer.on_submit.append(reply)
-    submit.handler(event, Context())
+    later = in_trouble(world, submit, event, reply)
 
     assert world.rows() == []
     assert world.tasks_today() == 0
     assert world.executions() == []
     (message,) = world.messages()
     assert message["MessageBody"] == event["Records"][0]["body"]
-    close_breaker(submit)
-    submit.handler(redelivered(message), Context())
+    submit.handler(later, Context())
     assert world.row()["status"] == "submitted"
     assert world.row()["attempt"] == 1
 
@@ -567,18 +574,18 @@ def test_ambiguous_with_retry_is_sent_exactly_once_more(world: World, function: 
     assert world.tasks_today() == 2
 
 
-def test_a_second_try_that_was_certainly_not_sent_stays_owed(world: World, function: LoadFunction) -> None:
+def test_a_second_try_that_certainly_created_nothing_stays_owed(world: World, function: LoadFunction) -> None:
     submit = function("submit", AMBIGUOUS_SUBMIT="retry")
-    world.enhancer.on_submit.extend([NO_ANSWER, NEVER_SENT])
+    world.enhancer.on_submit.extend([NO_ANSWER, error(402, "insufficient_quota")])
     submit.handler(world.upload(), Context())
     submit.handler(redelivered(world.messages()[-1]), Context())
     assert (world.row()["status"], world.row()["attempt"]) == ("unknown", 1)
     assert world.tasks_today() == 1
-    close_breaker(submit)
+    submit.BREAKER = Breaker()
     submit.handler(redelivered(world.messages()[-1]), Context())
 
     assert (world.row()["status"], world.row()["attempt"]) == ("submitted", 2)
-    assert len(world.enhancer.submits) == 2
+    assert len(world.enhancer.submits) == 3
 
 
 def test_the_submit_may_answer_with_an_ended_task(world: World, submit: ModuleType) -> None:
@@ -610,23 +617,33 @@ def test_strange_hints_never_lose_a_paid_task(world: World, submit: ModuleType, 
 
 @pytest.mark.parametrize(
     ("header", "lowest", "highest"),
-    [("30", 30, 30), ("0", 1, 1), ("86400", 900, 900), ("Fri, 01 Jan 2100 00:00:00 GMT", 900, 900), ("soon", 7, 15)],
+    [("30", 30, 30), ("86400", 900, 900), ("Fri, 01 Jan 2100 00:00:00 GMT", 900, 900), ("soon", 7, 15)],
 )
 def test_retry_after_is_honoured_within_limits(
     world: World, submit: ModuleType, header: str, lowest: int, highest: int
 ) -> None:
+    in_trouble(world, submit, world.upload(), error(429, "rate_limit_error", Retry_After=header))
+
+    assert lowest <= world.messages()[0]["DelaySeconds"] <= highest
+
+
+@pytest.mark.parametrize(("header", "lowest", "highest"), [("0", 1, 2), ("7", 7, 8), ("soon", 1, 2)])
+def test_a_short_retry_after_is_waited_for_in_place(
+    world: World, submit: ModuleType, clock: Clock, header: str, lowest: float, highest: float
+) -> None:
     world.enhancer.on_submit.append(error(429, "rate_limit_error", Retry_After=header))
     submit.handler(world.upload(), Context())
 
-    assert lowest <= world.messages()[0]["DelaySeconds"] <= highest
+    assert lowest <= sum(clock.slept) <= highest
+    assert world.messages() == []
+    assert world.row()["status"] == "submitted"
+    assert world.tasks_today() == 1
 
 
 def test_waits_are_counted_and_grow_up_to_what_the_queue_allows(world: World, submit: ModuleType) -> None:
     event = world.upload()
     for _ in range(12):
-        world.enhancer.on_submit.append(error(429, "rate_limit_error"))
-        submit.handler(event, Context())
-        event = redelivered(world.messages()[-1])
+        event = in_trouble(world, submit, event, error(429, "rate_limit_error"))
 
     waits = [int(message["MessageAttributes"]["waits"]["StringValue"]) for message in world.messages()]
     assert waits == list(range(1, 13))
@@ -634,16 +651,14 @@ def test_waits_are_counted_and_grow_up_to_what_the_queue_allows(world: World, su
         longest = min(15 * 2 ** (wait - 1), 900)
         assert min(longest / 2, 900) - 1 <= message["DelaySeconds"] <= longest
     assert world.messages()[-1]["DelaySeconds"] == 900
-    assert {message["MessageAttributes"]["reason"]["StringValue"] for message in world.messages()} == {
-        "rate_limit_error"
-    }
+    reasons = {message["MessageAttributes"]["reason"]["StringValue"] for message in world.messages()}
+    assert reasons <= {"rate_limit_error", "pace"}
 
 
 def test_a_code_that_no_queue_would_take_is_made_one(world: World, submit: ModuleType) -> None:
-    world.enhancer.on_submit.append(error(429, "rate\x00limit\n"))
-    submit.handler(world.upload(), Context())
+    in_trouble(world, submit, world.upload(), error(402, "no\x00money\n"))
 
-    assert world.messages()[0]["MessageAttributes"]["reason"]["StringValue"] == "rate limit "
+    assert world.messages()[0]["MessageAttributes"]["reason"]["StringValue"] == "no money "
 
 
 def test_over_the_daily_limit_uploads_wait(world: World, function: LoadFunction) -> None:
@@ -662,12 +677,11 @@ def test_over_the_daily_limit_uploads_wait(world: World, function: LoadFunction)
 
 def test_released_claims_make_room_under_the_daily_limit(world: World, function: LoadFunction) -> None:
     submit = function("submit", DAILY_TASK_LIMIT="1")
-    world.enhancer.on_submit.extend([NEVER_SENT, error(400, "invalid_request_error")])
-    for key in ("never-sent.jpg", "refused.jpg", "fine.jpg"):
+    world.enhancer.on_submit.extend([error(400, "invalid_request_error"), NEVER_SENT])
+    for key in ("refused.jpg", "never-sent-at-first.jpg"):
         submit.handler(world.upload(key), Context())
-        close_breaker(submit)
 
-    assert [row["key"] for row in world.rows() if row["status"] == "submitted"] == ["fine.jpg"]
+    assert [row["key"] for row in world.rows() if row["status"] == "submitted"] == ["never-sent-at-first.jpg"]
     assert world.tasks_today() == 1
 
 
@@ -680,83 +694,109 @@ def test_at_the_limit_a_claimed_upload_is_still_recognised(world: World, functio
     assert world.messages() == []
 
 
-# ---------------------------------------------------------------- the breaker
+# ---------------------------------------------------------------- the vendor is busy or away
 
 
-def test_in_an_outage_only_the_first_upload_asks(world: World, submit: ModuleType) -> None:
-    world.enhancer.on_submit.extend([error(503, "service_unavailable_error")] * 5)
-    for n in range(5):
-        submit.handler(world.upload(f"{n}.jpg"), Context())
+AWAY = error(503, "service_unavailable_error")
 
-    assert len(world.enhancer.submits) == 1
-    assert len(world.messages()) == 5
+
+def test_an_outage_of_minutes_costs_few_calls(world: World, submit: ModuleType, clock: Clock) -> None:
+    for n in range(30):
+        in_trouble(world, submit, world.upload(f"{n}.jpg"), AWAY)
+
+    assert clock.time() > time.time() + 600
+    assert len(world.enhancer.submits) <= 30
+    assert len(world.messages()) == 30
     assert world.tasks_today() == 0
 
 
+def test_after_an_outage_the_uploads_go_through(world: World, submit: ModuleType, clock: Clock) -> None:
+    events = [in_trouble(world, submit, world.upload(f"{n}.jpg"), AWAY) for n in range(5)]
+    before = len(world.enhancer.submits)
+    clock.later += 60
+    for event in events:
+        submit.handler(event, Context())
+
+    assert len(world.enhancer.submits) == before + 5
+    assert {row["status"] for row in world.rows()} == {"submitted"}
+
+
+def test_all_functions_learn_from_one_that_an_outage_is_on(world: World, submit: Any, clock: Clock) -> None:
+    in_trouble(world, submit, world.upload("1.jpg"), AWAY)
+    clock.later = 0
+    before = len(world.enhancer.submits)
+    submit.PACE = Pace(LedgerRow(world.dynamodb, "ledger"), 5, clock.time)
+    submit.handler(world.upload("2.jpg"), Context())
+
+    assert len(world.enhancer.submits) <= before + 1
+
+
 def test_rejections_are_told_in_an_outage_too(world: World, submit: ModuleType) -> None:
-    world.enhancer.on_submit.append(NEVER_SENT)
-    submit.handler(world.upload("photo.jpg"), Context())
+    in_trouble(world, submit, world.upload("photo.jpg"), NEVER_SENT)
     submit.handler(world.upload("text.jpg", b"text"), Context())
 
     assert world.row()["status"] == "rejected"
 
 
-def test_after_a_time_one_upload_probes(world: World, submit: Any) -> None:
-    now = 0.0
-    submit.BREAKER = Breaker(lambda: now)
-    submit.PACE = Pace(LedgerRow(world.dynamodb, "ledger"), 5, lambda: now)
-    world.enhancer.on_submit.extend([error(429, "rate_limit_error", Retry_After="30"), created("task-9")])
-    submit.handler(world.upload("1.jpg"), Context())
-    now = 29
-    submit.handler(world.upload("2.jpg"), Context())
-    assert len(world.enhancer.submits) == 1
-    now = 31
-    submit.handler(world.upload("3.jpg"), Context())
-    submit.handler(world.upload("4.jpg"), Context())
+def test_a_moment_of_trouble_is_waited_for_in_place(world: World, submit: ModuleType, clock: Clock) -> None:
+    world.enhancer.on_submit.extend([NEVER_SENT, AWAY])
+    submit.handler(world.upload(), Context())
 
-    assert len(world.enhancer.submits) == 3
+    assert 1 <= sum(clock.slept) <= 5
+    assert world.messages() == []
+    assert (world.row()["status"], world.row()["attempt"]) == ("submitted", 1)
+    assert world.tasks_today() == 1
 
 
-def test_passing_trouble_is_waited_for_before_the_upload_goes_back(
-    world: World, submit: ModuleType, clock: Clock
-) -> None:
+def test_what_lasts_longer_is_waited_for_in_the_queue(world: World, submit: ModuleType, clock: Clock) -> None:
     world.enhancer.on_submit.append(error(503, "service_unavailable_error", Retry_After="300"))
     submit.handler(world.upload("1.jpg"), Context())
+    assert sum(clock.slept) == 0
     submit.handler(world.upload("2.jpg"), Context())
 
-    assert clock.slept[-1] == pytest.approx(20, abs=1)
+    assert sum(clock.slept) == pytest.approx(20, abs=1)
+    assert len(world.enhancer.submits) == 1
     assert [message["DelaySeconds"] for message in world.messages()] == [300, pytest.approx(11, abs=4)]
+    reasons = [message["MessageAttributes"]["reason"]["StringValue"] for message in world.messages()]
+    assert reasons == ["service_unavailable_error", "pace"]
+    assert world.tasks_today() == 0
+
+
+def test_after_a_429_the_uploads_that_follow_keep_a_gap(world: World, submit: Any, clock: Clock) -> None:
+    world.enhancer.on_submit.append(error(429, "rate_limit_error"))
+    for n in range(6):
+        submit.handler(world.upload(f"{n}.jpg"), Context())
+
+    assert sum(clock.slept) > 3
+    assert world.messages() == []
+    assert len(world.enhancer.submits) == 7
+
+
+# ---------------------------------------------------------------- the account is in trouble
 
 
 def test_trouble_with_the_account_is_not_waited_for(world: World, submit: ModuleType, clock: Clock) -> None:
     world.enhancer.on_submit.append(error(402, "insufficient_quota"))
-    submit.handler(world.upload("1.jpg"), Context())
-    submit.handler(world.upload("2.jpg"), Context())
+    for n in range(5):
+        submit.handler(world.upload(f"{n}.jpg"), Context())
 
     assert sum(clock.slept) == 0
-    assert len(world.messages()) == 2
-
-
-def test_after_a_429_the_next_upload_takes_its_turn(world: World, submit: Any, clock: Clock) -> None:
-    world.enhancer.on_submit.append(error(429, "rate_limit_error"))
-    submit.handler(world.upload("1.jpg"), Context())
-    submit.BREAKER = Breaker()
-    submit.handler(world.upload("2.jpg"), Context())
-
-    assert sum(clock.slept) == pytest.approx(1, abs=0.5)
-    assert len(world.enhancer.submits) == 2
-
-
-def test_a_turn_too_far_off_sends_the_upload_back(world: World, submit: Any) -> None:
-    world.enhancer.on_submit.append(error(429, "rate_limit_error", Retry_After="300"))
-    submit.handler(world.upload("1.jpg"), Context())
-    submit.BREAKER = Breaker()
-    submit.handler(world.upload("2.jpg"), Context())
-
     assert len(world.enhancer.submits) == 1
-    reasons = [message["MessageAttributes"]["reason"]["StringValue"] for message in world.messages()]
-    assert reasons == ["rate_limit_error", "pace"]
+    assert len(world.messages()) == 5
     assert world.tasks_today() == 0
+
+
+def test_after_a_time_one_upload_probes(world: World, submit: Any, clock: Clock) -> None:
+    world.enhancer.on_submit.extend([error(402, "insufficient_quota", Retry_After="30"), created("task-9")])
+    submit.handler(world.upload("1.jpg"), Context())
+    clock.later = 29
+    submit.handler(world.upload("2.jpg"), Context())
+    assert len(world.enhancer.submits) == 1
+    clock.later = 31
+    submit.handler(world.upload("3.jpg"), Context())
+    submit.handler(world.upload("4.jpg"), Context())
+
+    assert len(world.enhancer.submits) == 3
 
 
 # ---------------------------------------------------------------- sending an upload again
@@ -790,8 +830,7 @@ def test_a_retry_that_was_certainly_not_sent_stays_to_be_done(world: World, subm
     submit.handler(event, Context())
     world.set_status("retrying")
     before = world.row()
-    world.enhancer.on_submit.append(NEVER_SENT)
-    submit.handler(event, Context())
+    in_trouble(world, submit, event, NEVER_SENT)
 
     assert world.row() == before
     assert world.tasks_today() == 1
@@ -833,10 +872,7 @@ def test_the_owners_word_survives_waiting(world: World, submit: ModuleType) -> N
     event = world.upload()
     submit.handler(event, Context())
     world.set_status("failed")
-    world.enhancer.on_submit.append(NEVER_SENT)
-    submit.handler(owners_word(event, 1), Context())
-    close_breaker(submit)
-    submit.handler(redelivered(world.messages()[-1]), Context())
+    submit.handler(in_trouble(world, submit, owners_word(event, 1), NEVER_SENT), Context())
 
     assert world.row()["status"] == "submitted"
 
