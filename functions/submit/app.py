@@ -137,6 +137,7 @@ def submit_in_time(upload: Upload, message: Message, context: LambdaContext) -> 
             wait = max(error.seconds or 0, _REFUSED_SECONDS)
             if not error.passing or time.time() + wait > until:
                 raise
+            logger.warning("trying again soon", extra={"reason": error.reason, "said": str(error), "seconds": wait})
             time.sleep(wait)
 
 

@@ -59,8 +59,8 @@ def _drop_without_balance(pipeline: Pipeline) -> Upload:
     return upload
 
 
-def _reasons(pipeline: Pipeline, upload: Upload) -> list[str]:
-    return [line["reason"] for line in pipeline.submit_log(upload, BACK)]
+def _reasons(pipeline: Pipeline, upload: Upload, said: str = BACK) -> list[str]:
+    return [line["reason"] for line in pipeline.submit_log(upload, said)]
 
 
 def _execution(pipeline: Pipeline, upload: Upload) -> Json:
@@ -162,7 +162,8 @@ def test_a_task_that_failed_for_a_passing_reason_is_followed_by_another(
 def test_an_upload_waits_for_a_vendor_in_trouble(pipeline: Pipeline, ended: Ended) -> None:
     upload = ended(BUSY)
     pipeline.enhanced(upload)
-    assert _reasons(pipeline, upload) == ["rate_limit_error", "service_unavailable_error", "no_compatible_channel"]
+    reasons = ["rate_limit_error", "service_unavailable_error", "no_compatible_channel"]
+    assert _reasons(pipeline, upload, "trying again soon") == reasons
 
 
 def test_a_task_completed_without_results_is_asked_for_again(pipeline: Pipeline, ended: Ended) -> None:

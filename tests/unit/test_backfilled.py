@@ -93,10 +93,10 @@ def test_an_upload_that_has_ended_costs_one_read(
     assert "has ended before" in logs.getvalue()
 
 
-def test_an_upload_that_has_ended_does_not_wait_for_the_vendor(world: World, submit: ModuleType) -> None:
+def test_an_upload_that_has_ended_does_not_wait_for_the_balance(world: World, submit: ModuleType) -> None:
     submit.handler(world.upload("done.jpg"), Context())
     finish(world)
-    world.enhancer.on_submit.append(refusal(503, "service_unavailable_error"))
+    world.enhancer.on_submit.append(refusal(402, "insufficient_quota"))
     submit.handler(world.upload("waits.jpg"), Context())
     assert len(world.messages()) == 1
     submit.handler(listed("done.jpg"), Context())
