@@ -238,7 +238,7 @@ def simulate(scenario: Scenario, uploads: int) -> dict[str, Any]:
     """The median run, and the worst of all."""
     runs = [simulate_once(scenario, uploads, run) for run in track(range(BURSTS[uploads]), scenario.name)]
     median: dict[str, Any] = {"scenario": scenario.name}
-    for name in runs[0].keys() - median.keys():
+    for name in list(runs[0])[1:]:
         values = [run[name] for run in runs if run[name] is not None]
         median[name] = statistics.median_low(values) if values else None
     worst = {f"worst_{name}": max(run[name] for run in runs) for name in ("drain_of_limit", "wasted_share")}

@@ -32,7 +32,9 @@ def show(title: str, columns: list[str], rows: list[list[Any]]) -> None:
         table.add_column(column, justify="right" if index else "left", no_wrap=not index)
     for row in rows:
         table.add_row(*(f"{cell:,.4g}" if isinstance(cell, float) else str(cell) for cell in row))
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, 140)  # a row that wraps can be read, one that is cut off can't
+    console.print(table)
 
 
 def figure(panels: int, width: float = 9.0, height: float = 4.2) -> tuple[Figure, list[Any]]:
