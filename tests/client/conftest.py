@@ -5,16 +5,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+import trustme
 
 from lumendrop import downloads
 from lumendrop import enhancer as module
@@ -90,35 +84,27 @@ def client(server: Server, keys: Keys) -> Enhancer:
     return Enhancer(server.url, keys)
 
 
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
 @pytest.fixture
-def tls(tmp_path: Path) -> ssl.SSLContext:
-    """A server's side of TLS, with a certificate for 127.0.0.1 that it signed itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .sign(key, SHA256())
-    )
-    file = tmp_path / "server.pem"
-    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file.write_bytes(secret + certificate.public_bytes(Encoding.PEM))
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    """A server's side of TLS, with a certificate for 127.0.0.1 of an authority that nobody trusts."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
     return context
 
 
 @pytest.fixture
-def trusted(tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSLContext]:
+def trusted(
+    tls: ssl.SSLContext, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ssl.SSLContext]:
     """The same, and everybody trusts who signed it."""
-    monkeypatch.setattr(verification.certifi, "where", lambda: str(tmp_path / "server.pem"))
+    bundle = tmp_path / "authorities.pem"
+    authority.cert_pem.write_to_path(bundle)
+    monkeypatch.setattr(verification.certifi, "where", lambda: str(bundle))
     verification.context.cache_clear()
     yield tls
     verification.context.cache_clear()
