@@ -11,7 +11,7 @@ from tests.template.reading import translated
 def test_a_run_uses_every_right_to_the_key_and_lacks_none(versioned: Pipeline) -> None:
     rejected = versioned.drop("key/text.jpg", b"Dear diary")
     versioned.wait([rejected])
-    versioned.plan(submit=[{"kind": "http", "status": 429, "retry_after": 1}])
+    versioned.plan(submit=[{"kind": "http", "status": 402, "retry_after": 1}])
     waited = versioned.drop("key/waited.jpg", jpeg())
     versioned.wait([waited])
     assert versioned.backfill("key/waited.jpg")["status"] == "SUCCEEDED"
