@@ -66,7 +66,7 @@ class State(msgspec.Struct, frozen=True):
         """The state after one more refusal, nothing to be sent for so many `seconds` at least."""
         before = 0 if taken else self.in_a_row
         pause = min(_FIRST_PAUSE_SECONDS * (2.0**before - 1), _LONGEST_PAUSE_SECONDS)
-        gap = self.present_gap(now) * (_SLOWER if too_fast and not before else 1)
+        gap = self.present_gap(now) * (_SLOWER if too_fast else 1)
         at = now + max(seconds, pause)
         return State(self.refusals + 1, before + 1, min(max(gap, _GAP_SECONDS[0]), _GAP_SECONDS[1]), at, at)
 

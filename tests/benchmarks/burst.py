@@ -44,10 +44,13 @@ _GOALS = {"drain": 1.1, "wasted": 0.02}
 
 @dataclass(frozen=True)
 class Scenario:
-    """A vendor: tasks a second, tasks at a time, and when it is away, as shares of the time that draining takes."""
+    """A vendor: tasks a second, or so many seconds' worth of them at the start of each `window`; tasks at a time; and
+    when it is away, as shares of the time that draining takes.
+    """
 
     name: str
     rate: float | None = None
+    window: float | None = None
     at_once: int | None = None
     away: tuple[float, float] | None = None
     functions: int = 5
@@ -56,6 +59,7 @@ class Scenario:
 SCENARIOS = [
     Scenario("2 tasks a second", rate=2),
     Scenario("10 tasks a second, 20 functions", rate=10, functions=20),
+    Scenario("60 tasks in each minute", rate=1, window=60),
     Scenario("50 tasks at a time", at_once=50),
     Scenario("500 tasks at a time, 20 functions", at_once=500, functions=20),
     Scenario("2 tasks a second, away for a fifth of the time", rate=2, away=(0.2, 0.4)),
@@ -110,12 +114,21 @@ class Vendor:
         if self.scenario.at_once and len(self.running) >= self.scenario.at_once:
             return 429
         if self.scenario.rate:
-            filled = self.tokens + (now - self.filled_at) * self.scenario.rate
-            self.tokens, self.filled_at = min(max(1.0, self.scenario.rate), filled), now
+            self._fill(self.scenario.rate, now)
             if self.tokens < 1:
                 return 429
             self.tokens -= 1
         return 200
+
+    def _fill(self, rate: float, now: float) -> None:
+        """A bucket that fills all the time, or once a window."""
+        if window := self.scenario.window:
+            begins = now // window * window
+            if begins >= self.filled_at:
+                self.tokens, self.filled_at = rate * window, begins + window
+        else:
+            filled = self.tokens + (now - self.filled_at) * rate
+            self.tokens, self.filled_at = min(max(1.0, rate), filled), now
 
 
 class Burst:
@@ -345,7 +358,7 @@ def main() -> None:
 
 def _plot(found: list[dict[str, Any]]) -> None:
     made, (left, right) = figure(2)
-    for scenario, colour in zip(SCENARIOS, (OURS, LIMIT, PEER, "#b05cc6", "#c65c6e"), strict=True):
+    for scenario, colour in zip(SCENARIOS, (OURS, LIMIT, PEER, "#b05cc6", "#c65c6e", "#4fb3bf"), strict=True):
         rows = [one for one in found if one["scenario"] == scenario.name]
         uploads = [one["uploads"] for one in rows]
         left.plot(uploads, [one["drain_of_limit"] for one in rows], color=colour, marker="o", markersize=4)
