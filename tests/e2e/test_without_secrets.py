@@ -57,7 +57,7 @@ def _drop_to_wait(pipeline: Pipeline, folder: Path) -> tuple[Upload, list[Json]]
         upload = pipeline.drop(WAITING, jpeg())
         body = next(one["Body"] for one in _messages(pipeline) if upload.key in one["Body"])
         event.write_text(json.dumps({"Records": [{"messageId": "by hand", "body": body}]}))
-        pipeline.plan(submit=[{"kind": "http", "status": 429, "retry_after": 1, "quotes": True}])
+        pipeline.plan(submit=[{"kind": "http", "status": 402, "retry_after": 1, "quotes": True}])
         function = ("--function-name", pipeline.cloud.resources["SubmitFunction"])
         pipeline.aws("lambda", "invoke", *function, "--payload", f"file://{event}", str(answer))
 
