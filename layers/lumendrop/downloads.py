@@ -118,10 +118,11 @@ def _check(url: str, allow_loopback: bool) -> None:
 def _save(response: requests.Response, path: Path, most_bytes: int, deadline: float) -> Download:
     if response.status_code != 200:
         raise DownloadFailed(f"The result's link answered {response.status_code}.")
+    encoded = "Content-Encoding" in response.headers  # where nothing is, urllib3 would copy each chunk for nothing
     digest = hashlib.sha256()
     total = 0
     with path.open("wb", _CHUNK_BYTES) as file:  # TLS gives 16 KiB at a time
-        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=encoded):
             total += len(chunk)
             if total > most_bytes:
                 raise DownloadRefused(f"The result is larger than {most_bytes} bytes.")
