@@ -252,7 +252,7 @@ def main() -> None:
     ]
     plots.show("Delivery", ["", *FIGURES.values()], rows)
     plot(figures)
-    results.write("delivery", "make bench-delivery", {"sizes": figures})
+    results.write("delivery", "make bench-delivery", {"seed": SEED, "sizes": figures})
 
 
 if __name__ == "__main__":
