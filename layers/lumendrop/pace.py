@@ -65,7 +65,7 @@ class State(msgspec.Struct, frozen=True):
     def refused(self, now: float, seconds: float, *, too_fast: bool, taken: bool) -> State:
         """The state after one more refusal, nothing to be sent for so many `seconds` at least."""
         before = 0 if taken else self.in_a_row
-        pause = min(_FIRST_PAUSE_SECONDS * (2.0**before - 1), _LONGEST_PAUSE_SECONDS)
+        pause = min(_FIRST_PAUSE_SECONDS * (2 ** min(before, 10) - 1), _LONGEST_PAUSE_SECONDS)
         gap = self.present_gap(now) * (_SLOWER if too_fast else 1)
         at = now + max(seconds, pause)
         return State(self.refusals + 1, before + 1, min(max(gap, _GAP_SECONDS[0]), _GAP_SECONDS[1]), at, at)
@@ -98,8 +98,10 @@ class Pace:
     def turn(self, room: float) -> float | None:
         """Seconds until this function may send, 0 as long as nothing was refused; None if that is not within `room`."""
         for _ in range(_BOOKINGS):
-            now = self._now()
-            self._seen = found = self._row.read()
+            now, found = self._now(), self._row.read()
+            if _refusals(found) != _refusals(self._seen):
+                self._taken = False  # that was before the refusal
+            self._seen = found
             if found is None or found.is_forgotten(now):
                 return 0.0
             if found.next_at > now + room:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import msgspec
 import pytest
 
 from lumendrop.pace import LedgerRow, Pace, State
@@ -148,6 +149,27 @@ def test_an_outage_makes_all_pause_longer_each_time_and_slows_nobody_down(row: L
     assert pauses == pytest.approx([0, 2, 6, 14, 30, 60, 60, 60, 60, 60])
     assert known(row).gap == pytest.approx(gap, rel=0.5)
     assert known(row).next_at == clock.now
+
+
+def test_an_outage_may_last_for_days(row: LedgerRow, clock: Clock) -> None:
+    sender = pace(row, clock)
+    refuse(sender, clock, too_fast=False)
+    before = known(row)
+    row.write(msgspec.structs.replace(before, in_a_row=3000), before)
+    refuse(sender, clock, too_fast=False)
+
+    assert known(row).next_at - clock.now == pytest.approx(60)
+
+
+def test_what_was_taken_before_an_outage_is_no_end_of_it(row: LedgerRow, clock: Clock) -> None:
+    one, other = pace(row, clock), pace(row, clock)
+    for sender in (one, other):
+        send(sender, clock)
+    for _ in range(4):
+        refuse(one, clock, too_fast=False)
+    refuse(other, clock, too_fast=False)
+
+    assert known(row).next_at - clock.now == pytest.approx(30)
 
 
 def test_a_pace_is_forgotten_when_nothing_is_refused_for_long(row: LedgerRow, clock: Clock) -> None:
