@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -81,6 +81,7 @@ def _alarm(pipeline: Pipeline) -> Iterator[None]:
 def _paused(pipeline: Pipeline) -> Iterator[None]:
     mapping, functions = pipeline.cloud.resources["SubmitFunctionUploads"], pipeline.cloud.client("lambda")
     functions.update_event_source_mapping(UUID=mapping, Enabled=False)
+    pipeline.until(lambda: functions.get_event_source_mapping(UUID=mapping)["State"] == "Disabled", "it is disabled")
     yield
     functions.update_event_source_mapping(UUID=mapping, Enabled=True)
 
@@ -142,7 +143,12 @@ def _limit_reached(pipeline: Pipeline) -> Iterator[None]:
 @contextmanager
 def _old_upload(pipeline: Pipeline) -> Iterator[None]:
     queue = {"Name": "QueueName", "Value": pipeline.outputs["UploadQueueUrl"].rpartition("/")[2]}
-    age: Any = {"MetricName": "ApproximateAgeOfOldestMessage", "Dimensions": [queue], "Value": 7200}
+    age: Any = {
+        "MetricName": "ApproximateAgeOfOldestMessage",
+        "Dimensions": [queue],
+        "Value": 7200,
+        "Timestamp": datetime.now(UTC) - timedelta(minutes=1),  # moto leaves out the present second
+    }
     pipeline.cloud.client("cloudwatch").put_metric_data(Namespace="AWS/SQS", MetricData=[age])
     yield
 
