@@ -172,13 +172,14 @@ def ours(measured: Measured) -> dict[str, float]:
 def _around(measured: Measured) -> dict[str, float]:
     """What every way of polling pays too."""
     count = measured.requests
-    s3 = PRICES["s3"]
+    s3, dynamodb = PRICES["s3"], PRICES["dynamodb"]
+    looks = count.get("dynamodb:GetItem", 0)  # of rows below 4 KB, at the shared pace
     reads = sum(n for action, n in count.items() if action in ("s3:GetObject", "s3:GetObjectVersion"))
     writes = count.get("s3:PutObject", 0)  # s3:ListBucket is what a HEAD that finds nothing needs, no call of its own
     events = count.get("events:PutEvents", 0) * PRICES["eventbridge"]["event"] + PRICES["eventbridge"]["s3_event"]
     return {
         "S3": reads * s3["get"] + writes * s3["put"],
-        "DynamoDB": measured.write_units * PRICES["dynamodb"]["write_unit"],
+        "DynamoDB": measured.write_units * dynamodb["write_unit"] + looks * dynamodb["read_unit"],
         "SQS": _MESSAGE_REQUESTS * PRICES["sqs"]["request"],
         "EventBridge": events,
         "Secrets Manager": count.get("secretsmanager:GetSecretValue", 0) * PRICES["secrets_manager"]["call"],
