@@ -236,6 +236,20 @@ def test_where_the_row_cannot_be_had_nothing_waits(clock: Clock, world: World) -
     assert sender.holds()
 
 
+def test_functions_of_another_version_keep_a_row_of_their_own(
+    world: World, row: LedgerRow, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """During an update both are at work, and neither may crash of what the other wrote."""
+    refuse(pace(row, clock), clock, 10)
+    after = msgspec.defstruct("State", [("learned", float, 0.5)], bases=(State,), frozen=True)
+    monkeypatch.setattr("lumendrop.pace.State", after)
+    updated = pace(LedgerRow(world.dynamodb, "ledger"), clock)
+
+    assert updated.turn(20) == 0
+    refuse(updated, clock, 10)
+    assert updated.turn(20) == pytest.approx(10)
+
+
 def test_two_who_book_at_once_get_different_turns(
     row: LedgerRow, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
