@@ -80,7 +80,7 @@ UPLOADS ?= 500
 KEYS ?= 400
 
 .PHONY: chaos
-chaos: $(VENV)/.tests ## Hold the promises while everything goes wrong, five minutes a seed: make chaos [SEED=1] [SEEDS=20] [UPLOADS=500] [KEYS=400].
+chaos: $(VENV)/.tests ## Hold the promises while everything goes wrong, a quarter of an hour a seed: make chaos [SEED=1] [SEEDS=20] [UPLOADS=500] [KEYS=400].
 	@$(BIN)/python -m tests.chaos --seed $(SEED) --seeds $(SEEDS) --uploads $(UPLOADS) --keys $(KEYS)
 
 .PHONY: chaos-mutations

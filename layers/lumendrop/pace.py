@@ -122,7 +122,11 @@ class Pace:
         self._interval = 1.0
 
     def turn(self, room: float) -> float | None:
-        """Seconds until this function may send, 0 as long as nothing was refused; None if that is not within `room`."""
+        """Seconds until this function may send, 0 as long as nothing was refused; None if that is not within `room`.
+
+        Where the turn can't be booked, as the ledger is throttled or many want it, it is taken beside somebody else.
+        """
+        wait = 0.0
         for _ in range(_BOOKINGS):
             now, found = self._now(), self._row.read()
             if _refusals(found) != _refusals(self._seen):
@@ -133,10 +137,11 @@ class Pace:
             if found.next_at > now + room:
                 return None
             booked, turn = found.booked(now, taken=self._taken)
+            wait = turn - now
             if self._row.write(booked, found):
                 self._taken = False
-                return turn - now
-        return None
+                break
+        return wait
 
     def holds(self) -> bool:
         """Whether nothing was refused since the turn was taken, so that it still is one."""

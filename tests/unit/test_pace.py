@@ -236,6 +236,15 @@ def test_where_the_row_cannot_be_had_nothing_waits(clock: Clock, world: World) -
     assert sender.holds()
 
 
+def test_a_turn_that_cannot_be_booked_is_kept_all_the_same(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Memory()
+    sender = Pace(row, FUNCTIONS, clock)
+    refuse(sender, clock, 7)
+    monkeypatch.setattr(row, "write", lambda *_: False)
+
+    assert sender.turn(20) == pytest.approx(7)
+
+
 def test_functions_of_another_version_keep_a_row_of_their_own(
     world: World, row: LedgerRow, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
