@@ -37,8 +37,8 @@ class State(msgspec.Struct, frozen=True):
     """The shared pace after so many `refusals`. Times in seconds since the epoch; `next_at` is the next free turn.
 
     `gap` is the seconds between two sends at `since`, when the vendor had refused some; `in_a_row` says how many times,
-    with nothing taken in between or since. `taken` were sent since `counted_from` and not refused; `best` is the most
-    in a second that was taken so over two minutes, the older the less.
+    with nothing taken in between or since. `accepted` were sent since `counted_from` and not refused; `best` is the
+    most in a second that was accepted over two minutes, the older the less.
     """
 
     refusals: int
@@ -47,7 +47,7 @@ class State(msgspec.Struct, frozen=True):
     since: float
     next_at: float
     counted_from: float
-    taken: int = 0
+    accepted: int = 0
     best: float = 0
 
     def present_gap(self, now: float) -> float:
@@ -68,16 +68,16 @@ class State(msgspec.Struct, frozen=True):
         if self.next_at <= self.since:
             gap = max(gap, _PROBE_SECONDS)
         in_a_row = 0 if taken else self.in_a_row
-        counted = self._counted(now)
-        booked = {"in_a_row": in_a_row, "next_at": turn + gap, "taken": counted.taken + 1}
-        return msgspec.structs.replace(counted, **booked), turn
+        state = self._counted(now)
+        booked = {"in_a_row": in_a_row, "next_at": turn + gap, "accepted": state.accepted + 1}
+        return msgspec.structs.replace(state, **booked), turn
 
     def _counted(self, now: float) -> State:
         seconds = now - self.counted_from
         if seconds < _WINDOW_SECONDS:
             return self
-        best = max(_KEPT * self.best, self.taken / seconds)
-        return msgspec.structs.replace(self, counted_from=now, taken=0, best=best)
+        best = max(_KEPT * self.best, self.accepted / seconds)
+        return msgspec.structs.replace(self, counted_from=now, accepted=0, best=best)
 
     def refused(self, now: float, seconds: float, *, too_fast: bool, taken: bool) -> State:
         """The state after one more refusal, nothing to be sent for so many `seconds` at least."""
@@ -93,7 +93,7 @@ class State(msgspec.Struct, frozen=True):
             gap=max(min(gap, longest, _GAP_SECONDS[1]), _GAP_SECONDS[0]),
             since=at,
             next_at=at,
-            taken=self.taken - 1,
+            accepted=self.accepted - 1,
         )
 
 

@@ -83,8 +83,10 @@ class Row:
 
     def write(self, new: State, over: State | None) -> bool:
         self.writes += 1
-        same, self.state = self.state == over, new if self.state == over else self.state
-        return same
+        if self.state != over:
+            return False
+        self.state = new
+        return True
 
 
 @dataclass
@@ -363,7 +365,8 @@ def main() -> None:
 
 def _plot(found: list[dict[str, Any]]) -> None:
     made, (left, right) = figure(2)
-    for scenario, colour in zip(SCENARIOS, (OURS, LIMIT, PEER, "#b05cc6", "#c65c6e", "#4fb3bf"), strict=False):
+    limited = [scenario for scenario in SCENARIOS if not scenario.at_random]
+    for scenario, colour in zip(limited, (OURS, LIMIT, PEER, "#b05cc6", "#c65c6e", "#4fb3bf"), strict=True):
         rows = [one for one in found if one["scenario"] == scenario.name]
         uploads = [one["uploads"] for one in rows]
         left.plot(uploads, [one["drain_of_limit"] for one in rows], color=colour, marker="o", markersize=4)

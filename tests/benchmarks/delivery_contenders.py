@@ -40,9 +40,8 @@ Bring = Callable[[str, str, str], None]
 def ours() -> Bring:
     """deliver, through its handler: asks for the link, checks everything, writes conditionally."""
     sys.path[:0] = [str(REPO / "functions" / "deliver"), str(REPO / "layers")]
-    certifi.where = lambda: os.environ[
-        "AWS_CA_BUNDLE"
-    ]  # deliver trusts certifi's authorities, whatever the environment
+    bundle = os.environ["AWS_CA_BUNDLE"]
+    certifi.where = lambda: bundle  # deliver trusts certifi's authorities, whatever the environment
     app = importlib.import_module("app")
     event = json.loads((REPO / "events" / "deliver.json").read_text())
 
