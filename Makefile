@@ -76,12 +76,13 @@ cli: $(CLI)/.ready ## Install `lumendrop`, which looks after a deployed stack, a
 
 SEED ?= 1
 SEEDS ?= 1
+JOBS ?= 1
 UPLOADS ?= 500
 KEYS ?= 400
 
 .PHONY: chaos
-chaos: $(VENV)/.tests ## Hold the promises while everything goes wrong, a quarter of an hour a seed: make chaos [SEED=1] [SEEDS=20] [UPLOADS=500] [KEYS=400].
-	@$(BIN)/python -m tests.chaos --seed $(SEED) --seeds $(SEEDS) --uploads $(UPLOADS) --keys $(KEYS)
+chaos: $(VENV)/.tests ## Hold the promises while everything goes wrong, a quarter of an hour a seed: make chaos [SEED=1] [SEEDS=20] [JOBS=4] [UPLOADS=500] [KEYS=400].
+	@$(BIN)/python -m tests.chaos --seed $(SEED) --seeds $(SEEDS) --jobs $(JOBS) --uploads $(UPLOADS) --keys $(KEYS)
 
 .PHONY: chaos-mutations
 chaos-mutations: $(VENV)/.tests ## Break each promise by one line, in a copy, and see the chaos suite fail.

@@ -244,7 +244,7 @@ def caught(mutation: Mutation) -> list[str]:
         _mutated(mutation, Path(folder))
         command = [sys.executable, "-m", "tests.chaos", *mutation.arguments, "--patience", str(PATIENCE)]
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=MOST_SECONDS, check=False)
-    broken = [line.split("  ", 2)[-1].strip() for line in run.stdout.splitlines() if line.startswith("  BROKEN")]
+    broken = [line.split(" BROKEN: ")[1] for line in run.stdout.splitlines() if " BROKEN: " in line]
     if run.returncode and not broken:
         return [run.stderr.strip().splitlines()[-1]]
     return broken

@@ -32,11 +32,16 @@ _SECRET = re.compile(r"(?:X-Amz-Signature|X-Amz-Security-Token|X-Amz-Credential)
 
 @dataclass
 class Finding:
-    """A promise, the figures found, and what breaks it."""
+    """A promise, what was counted of what, and what breaks it."""
 
     promise: str
-    figures: list[str] = field(default_factory=list)
+    figures: dict[str, Counter[str]] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The figures and what breaks the promise, for whoever reads them."""
+        counted = (f"{of_what}: {_counted(counts)}" for of_what, counts in self.figures.items() if counts)
+        return [*counted, *(f"! {problem}" for problem in self.broken)]
 
 
 def judged(run: Run, evidence: Evidence, key: str) -> list[Finding]:
@@ -62,12 +67,11 @@ def every_upload_ends_once(run: Run, evidence: Evidence) -> Finding:
         finding.broken += [f"{upload}: {problem}" for problem in _ends_badly(upload, row, evidence)]
     strangers = set(evidence.rows) - {upload.version_id for upload in run.uploads}
     finding.broken += [f"{evidence.rows[version_id]['pk']}: a row for no upload" for version_id in strangers]
-    codes = Counter(str(row["outcome"]["code"]) for row in evidence.rows.values() if "outcome" in row)
-    finding.figures = [
-        f"{len(run.uploads)} uploads of {len({u.key for u in run.uploads})} keys: {_counted(states)}",
-        f"why not enhanced: {_counted(codes)}",
-        f"executions stopped by the owner: {run.aborted}, of them while they delivered: {_delivered_too(evidence)}",
-    ]
+    finding.figures = {
+        "uploads": states,
+        "why not enhanced": Counter(str(row["outcome"]["code"]) for row in evidence.rows.values() if "outcome" in row),
+        "stopped by the owner": Counter({"executions": run.aborted, "in their delivery": _delivered_too(evidence)}),
+    }
     return finding
 
 
@@ -108,11 +112,11 @@ def _delivered_too(evidence: Evidence) -> int:
 def nothing_is_paid_for_twice(run: Run, evidence: Evidence) -> Finding:
     """One task, or one more for each that failed for a passing reason; none after an ambiguous submit."""
     finding = Finding("2. one task for each upload, one more only for each failed and retryable one")
-    counts: Counter[int] = Counter()
+    counts: Counter[str] = Counter()
     ambiguous = 0
     for upload in run.uploads:
         tasks = evidence.tasks.get(upload.version_id, [])
-        counts[len(tasks)] += 1
+        counts[f"{len(tasks)} tasks"] += 1
         if any(not _failed_for_a_passing_reason(task) for task in tasks[:-1]):
             finding.broken.append(f"{upload}: {len(tasks)} tasks, though {tasks[0]['status']} with {tasks[0]['error']}")
         if len(tasks) > MOST_TASKS:
@@ -122,13 +126,12 @@ def nothing_is_paid_for_twice(run: Run, evidence: Evidence) -> Finding:
         finding.broken += [f"{upload}: {problem}" for problem in problems]
         finding.broken += [f"{upload}: {problem}" for problem in _given_up(upload, evidence)]
     submits = sum(len(calls) for calls in evidence.submits.values())
-    finding.figures = [
-        (
-            f"{submits} submits, {sum(len(tasks) for tasks in evidence.tasks.values())} tasks; "
-            f"uploads by number of tasks: {_counted(counts)}"
-        ),
-        f"ambiguous submits: {ambiguous}; sent again: {len([b for b in finding.broken if 'sent again' in b])}",
-    ]
+    again = sum("sent again" in problem for problem in finding.broken)
+    finding.figures = {
+        "at the enhancer": Counter({"submits": submits, "tasks": sum(map(len, evidence.tasks.values()))}),
+        "uploads by their tasks": counts,
+        "ambiguous submits": Counter({"all": ambiguous, "sent again": again}),
+    }
     return finding
 
 
@@ -142,7 +145,7 @@ def the_days_are_counted(evidence: Evidence) -> Finding:
     counted = sum(evidence.days.values())
     if paid != counted:
         finding.broken.append(f"{paid} attempts may have been paid for, {counted} are counted")
-    finding.figures = [f"{paid} attempts may have been paid for, {counted} are counted, by day: {evidence.days}"]
+    finding.figures = {"attempts": Counter({"perhaps paid for": paid, "counted": counted})}
     return finding
 
 
@@ -206,12 +209,9 @@ def the_books_balance(run: Run, evidence: Evidence) -> Finding:
     known, unknown = sum(map(int, booked.values())), sum(task["credits"] for task in unbooked)
     if known + unknown != evidence.used:
         finding.broken.append(f"{known} booked and {unknown} unknown, but {evidence.used} charged")
-    finding.figures = [
-        (
-            f"credits: {known} in the ledger + {unknown} of unknown uploads = {known + unknown}; "
-            f"charged by the enhancer: {evidence.used}"
-        )
-    ]
+    finding.figures = {
+        "credits": Counter({"in the ledger": known, "of unknown uploads": unknown, "charged": evidence.used})
+    }
     return finding
 
 
@@ -234,12 +234,16 @@ def the_newest_wins(run: Run, evidence: Evidence) -> Finding:
         if any(row.get("status") == "superseded" for row in rows[last + 1 :]):
             finding.broken.append(f"{key}: superseded by no newer photo")
     superseded = sum(row["status"] == "superseded" for row in evidence.rows.values())
-    finding.figures = [
-        (
-            f"{sum(len(rows) > 1 for rows in keys.values())} keys uploaded more than once; "
-            f"{several} enhanced more than once; {superseded} results superseded"
-        )
-    ]
+    finding.figures = {
+        "keys": Counter(
+            {
+                "all": len(keys),
+                "uploaded more than once": sum(len(rows) > 1 for rows in keys.values()),
+                "enhanced more than once": several,
+            }
+        ),
+        "results": Counter({"superseded": superseded}),
+    }
     return finding
 
 
@@ -251,12 +255,11 @@ def only_crashes_are_dead(run: Run, evidence: Evidence) -> Finding:
     for version_id, count in copies.items():
         if crashes[version_id] < count * MOST_RECEIVES:
             finding.broken.append(f"{version_id}: {count} messages, but made to crash {crashes[version_id]} times")
-    finding.figures = [
-        (
-            f"{len(evidence.dead)} messages of {len(copies)} uploads; crashes: {sum(crashes.values())} of "
-            f"{len(+crashes)} uploads; after their redrive all of them ended as in 1"
-        )
-    ]
+    # They were sent again since; how they ended then is in 1.
+    finding.figures = {
+        "in the dead-letter queue": Counter({"messages": len(evidence.dead), "uploads": len(copies)}),
+        "crashes": Counter({"all": sum(crashes.values()), "uploads that had one": len(+crashes)}),
+    }
     return finding
 
 
@@ -270,14 +273,13 @@ def no_secret_is_told(run: Run, evidence: Evidence, key: str) -> Finding:
             if found:
                 start = max(0, found.start() - 60)
                 finding.broken.append(f"{place}: …{text[start : found.end()]}…")
-    lengths = {place: len(texts) for place, texts in evidence.texts.items()}
-    megabytes = sum(len(text) for texts in evidence.texts.values() for text in texts) / 1e6
-    finding.figures = [
-        f"searched {megabytes:.1f} MB for the key and {len(run.faults.signatures)} signatures that were in use: "
-        + ", ".join(f"{count} of {place}" for place, count in sorted(lengths.items()))
-    ]
+    finding.figures = {
+        "searched for": Counter({"keys": 1, "signatures that were in use": len(run.faults.signatures)}),
+        "texts": Counter({place: len(texts) for place, texts in evidence.texts.items()}),
+        "their characters": Counter({place: sum(map(len, texts)) for place, texts in evidence.texts.items()}),
+    }
     return finding
 
 
-def _counted(counts: Counter[Any]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=str))
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -51,7 +52,7 @@ def rivals(seed: int, count: int, seconds: float) -> list[Finding]:
         evidence = gathered(run, dead_letters(run))
     for judged in (promises.the_newest_wins(run, evidence), promises.every_upload_ends_once(run, evidence)):
         finding.broken += judged.broken
-        finding.figures += judged.figures[:1]
+        finding.figures |= judged.figures
     return [finding]
 
 
@@ -83,12 +84,19 @@ def balance(seed: int, count: int, seconds: float) -> list[Finding]:
         enhanced = sum(row["status"] == "enhanced" for row in after.rows.values())
         if enhanced != count or after.dead or after.reports:
             finding.broken.append(f"after the top-up: {enhanced} of {count} enhanced, {len(after.reports)} reports")
-        finding.figures.append(
-            f"{count} uploads, credits for {paid}; {len(blocked)} calls in {BLOCKED_SECONDS / 60:.0f} min without "
-            f"balance, at most {peak} in a second from {SUBMITS_AT_ONCE} warm functions; "
-            f"{len(meanwhile.reports)} reports; {enhanced} enhanced within "
-            f"{(run.clock.now() - topped_up_at) / 60:.0f} min after the top-up"
-        )
+        finding.figures = {
+            "uploads": Counter({"all": count, "enough credits for": paid}),
+            f"in {BLOCKED_SECONDS // 60} minutes without balance": Counter(
+                {
+                    "calls": len(blocked),
+                    f"in a second from {SUBMITS_AT_ONCE} warm functions": peak,
+                    "reports": len(meanwhile.reports),
+                }
+            ),
+            "after the top-up": Counter(
+                {"enhanced": enhanced, "minutes": math.ceil((run.clock.now() - topped_up_at) / 60)}
+            ),
+        }
     return [finding]
 
 
@@ -118,7 +126,10 @@ def daily_limit(seed: int, count: int, limit: int, seconds: float) -> list[Findi
     finding.broken += promises.nothing_is_paid_for_twice(run, evidence).broken
     finding.broken += promises.the_books_balance(run, evidence).broken
     finding.broken += promises.the_days_are_counted(evidence).broken
-    finding.figures = [f"{count} uploads, {limit} tasks a day allowed; created on each day: {tasks}"]
+    finding.figures = {
+        "uploads": Counter({"all": count, "allowed a day": limit}),
+        "tasks": Counter({f"on day {day}": created for day, created in enumerate(tasks, 1)}),
+    }
     return [finding]
 
 
@@ -132,7 +143,7 @@ def relapses(seed: int, count: int, seconds: float) -> list[Finding]:
         evidence = gathered(run, dead_letters(run))
     for judged in (promises.every_upload_ends_once(run, evidence), promises.nothing_is_paid_for_twice(run, evidence)):
         finding.broken += judged.broken
-        finding.figures += judged.figures[:1]
+        finding.figures |= judged.figures
     return [finding]
 
 
@@ -149,16 +160,19 @@ def second_chances(seed: int, count: int, seconds: float) -> list[Finding]:
     finding.broken += [f"submits went {answer}" for answer in answers if answer not in ("+", "?+", "??")]
     for judged in (promises.every_upload_ends_once(run, evidence), promises.the_days_are_counted(evidence)):
         finding.broken += judged.broken
-    finding.figures = [f"uploads by their submits (+ answered, ? ambiguous): {dict(sorted(answers.items()))}"]
+    finding.figures = {"uploads by their submits (+ answered, ? ambiguous)": answers}
     return [finding]
 
 
 def _faults(run: Run) -> Finding:
     played = run.enhancer("faults")
-    hits = ", ".join(f"{hit} of {played['calls'][route]} {route}" for route, hit in played["hits"].items())
-    around = ", ".join(f"{name} {count}" for name, count in sorted(run.faults.counts.items()))
-    down = f"down {run.gate.outages} times, for {SHUT_SECONDS} s each"
-    return Finding("what went wrong", [f"at the enhancer: {hits}; {down}", f"around the functions: {around}"])
+    figures = {
+        "asked of the enhancer": Counter(played["calls"]),
+        "of these faulty": Counter(played["hits"]),
+        f"the enhancer was down for {SHUT_SECONDS} s": Counter({"times": run.gate.outages}),
+        "around the functions": Counter(dict(sorted(run.faults.counts.items()))),
+    }
+    return Finding("what went wrong", figures)
 
 
 def _key(run: Run) -> str:

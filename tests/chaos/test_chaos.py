@@ -15,7 +15,7 @@ PATIENCE = 300
 
 def kept(findings: list[Finding]) -> None:
     broken = [f"{finding.promise}: {problem}" for finding in findings for problem in finding.broken]
-    assert not broken, "\n".join([*broken, *(line for finding in findings for line in finding.figures)])
+    assert not broken, "\n".join([*broken, *(line for finding in findings for line in finding.lines())])
 
 
 def test_the_promises_hold_in_bad_weather() -> None:
