@@ -216,6 +216,14 @@ def test_an_older_upload_never_overwrites_a_newer_one(world: World, deliver: Mod
     assert writes(world) == 1
 
 
+def test_a_photo_in_another_format_stays_beside_it(world: World, deliver: ModuleType) -> None:
+    bring(world, deliver, request("logo.png", version_id="old", sequencer=OLDER), JPEG)
+    bring(world, deliver, request("logo.png", version_id="new", sequencer=NEWER), PNG)
+
+    found = {key: one["Metadata"]["sequencer"] for key, one in stored(world).items()}
+    assert found == {"logo.png": NEWER, "logo.png.jpg": OLDER}
+
+
 def test_the_same_delivery_twice_writes_once(world: World, deliver: ModuleType) -> None:
     first = bring(world, deliver)
     second = bring(world, deliver)
