@@ -216,35 +216,46 @@ def the_books_balance(run: Run, evidence: Evidence) -> Finding:
 
 
 def the_newest_wins(run: Run, evidence: Evidence) -> Finding:
-    """The newest of a key's enhanced uploads is the current object; superseded ones are older than that."""
+    """The newest of a key's photos is the current object; superseded uploads are older than one of them."""
     finding = Finding("3. the newest upload of each key is the one in the output bucket")
-    keys: dict[str, list[Json]] = {}
+    keys: dict[str, list[str]] = {}
     for upload in run.uploads:
-        keys.setdefault(upload.key, []).append(evidence.rows.get(upload.version_id, {}))
+        keys.setdefault(upload.key, []).append(upload.version_id)
     several = 0
-    for key, rows in keys.items():
-        enhanced = [row for row in rows if row.get("status") == "enhanced"]
-        several += len(enhanced) > 1
-        if enhanced and not any(output.place == 0 for output in evidence.outputs.get(enhanced[-1]["sk"], [])):
-            finding.broken.append(f"{key}: its newest photo {enhanced[-1]['sk']} is not the current object")
-        written = [output.place for row in rows for output in evidence.outputs.get(row.get("sk", ""), [])]
-        if written != sorted(written, reverse=True):
-            finding.broken.append(f"{key}: an older photo was written over a newer one, at least for a while")
-        last = rows.index(enhanced[-1]) if enhanced else -1
-        if any(row.get("status") == "superseded" for row in rows[last + 1 :]):
-            finding.broken.append(f"{key}: superseded by no newer photo")
+    for key, versions in keys.items():
+        several += sum(_status(evidence, version) == "enhanced" for version in versions) > 1
+        finding.broken += [f"{key}: {problem}" for problem in _not_the_newest(versions, evidence)]
     superseded = sum(row["status"] == "superseded" for row in evidence.rows.values())
     finding.figures = {
         "keys": Counter(
             {
                 "all": len(keys),
-                "uploaded more than once": sum(len(rows) > 1 for rows in keys.values()),
+                "uploaded more than once": sum(len(versions) > 1 for versions in keys.values()),
                 "enhanced more than once": several,
             }
         ),
         "results": Counter({"superseded": superseded}),
     }
     return finding
+
+
+def _not_the_newest(versions: list[str], evidence: Evidence) -> Iterator[str]:
+    """What is wrong with the photos of one key; `versions` are its uploads, the oldest first."""
+    written = [(version, output.place) for version in versions for output in evidence.outputs.get(version, [])]
+    places = [place for _, place in written]
+    if places != sorted(places, reverse=True):
+        yield "an older photo was written over a newer one, at least for a while"
+    # Not the newest that is `enhanced`: the owner may have stopped the execution of one that was delivered.
+    newest = written[-1][0] if written else None
+    if newest and (newest, 0) not in written:
+        yield f"its newest photo {newest} is not the current object"
+    later = versions[versions.index(newest) :] if newest else versions
+    if any(_status(evidence, version) == "superseded" for version in later):
+        yield "superseded by no newer photo"
+
+
+def _status(evidence: Evidence, version_id: str) -> str:
+    return str(evidence.rows.get(version_id, {}).get("status"))
 
 
 def only_crashes_are_dead(run: Run, evidence: Evidence) -> Finding:
