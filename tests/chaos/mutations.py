@@ -29,6 +29,8 @@ ENHANCER = "layers/lumendrop/enhancer.py"
 TEMPLATE = "template.yaml"
 
 STORM = ("--only", "storm", "--uploads", "80", "--keys", "60")
+# So small a storm has few executions that the owner stops before they end, and some storms have none.
+STORMS = (*STORM, "--seeds", "6", "--jobs", "3")
 RIVALS = ("--only", "rivals", "--uploads", "480")
 RELAPSES = ("--only", "relapses", "--uploads", "120")
 SECOND_CHANCES = ("--only", "second-chances", "--uploads", "120")
@@ -128,6 +130,7 @@ MUTATIONS = (
         TEMPLATE,
         "status: [ABORTED, TIMED_OUT, FAILED]",
         "status: [NOTHING]",
+        STORMS,
     ),
     Mutation(
         "the deadline never comes",
@@ -244,7 +247,7 @@ def caught(mutation: Mutation) -> list[str]:
         _mutated(mutation, Path(folder))
         command = [sys.executable, "-m", "tests.chaos", *mutation.arguments, "--patience", str(PATIENCE)]
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=MOST_SECONDS, check=False)
-    broken = [line.split(" BROKEN: ")[1] for line in run.stdout.splitlines() if " BROKEN: " in line]
+    broken = list(dict.fromkeys(line.split(" BROKEN: ")[1] for line in run.stdout.splitlines() if " BROKEN: " in line))
     if run.returncode and not broken:
         return [run.stderr.strip().splitlines()[-1]]
     return broken
