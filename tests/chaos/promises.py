@@ -204,7 +204,7 @@ def the_books_balance(run: Run, evidence: Evidence) -> Finding:
             finding.broken.append(f"{task_id}: booked {credits}, charged {charged[task_id]['credits']}")
     unbooked = [task for task_id, task in charged.items() if task_id not in booked]
     for task in unbooked:
-        if evidence.rows.get(task["version_id"], {}).get("status") != "unknown":
+        if _status(evidence, task["version_id"]) != "unknown":
             finding.broken.append(f"{task['id']}: charged, not booked, and its upload is not unknown")
     known, unknown = sum(map(int, booked.values())), sum(task["credits"] for task in unbooked)
     if known + unknown != evidence.used:

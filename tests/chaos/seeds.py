@@ -36,20 +36,19 @@ def kept(findings: Iterable[Finding]) -> bool:
 
 def print_sums(findings: Iterable[Finding]) -> None:
     """Prints the figures of several seeds as one, each with the highest of any seed."""
-    sums: dict[str, dict[str, Counter[str]]] = {}
-    most: dict[tuple[str, str], Counter[str]] = {}
+    figures: dict[str, dict[str, list[Counter[str]]]] = {}
     for finding in findings:
         for of_what, counts in finding.figures.items():
-            sums.setdefault(finding.promise, {}).setdefault(of_what, Counter()).update(counts)
-            place = finding.promise, of_what
-            most[place] = most.get(place, Counter()) | counts
-    for promise, figures in sums.items():
-        lines = [f"{of_what}: {_summed(counts, most[promise, of_what])}" for of_what, counts in figures.items()]
+            figures.setdefault(finding.promise, {}).setdefault(of_what, []).append(counts)
+    for promise, by_name in figures.items():
+        lines = [f"{of_what}: {_summed(of_seeds)}" for of_what, of_seeds in by_name.items()]
         _print(f"sum of all seeds (most of one): {promise}", lines)
 
 
-def _summed(sums: Counter[str], most: Counter[str]) -> str:
-    return ", ".join(f"{name} {count:,} ({most[name]:,})" for name, count in sorted(sums.items()))
+def _summed(of_seeds: list[Counter[str]]) -> str:
+    names = sorted({name for counts in of_seeds for name in counts})
+    columns = {name: [counts[name] for counts in of_seeds] for name in names}
+    return ", ".join(f"{name} {sum(column):,} ({max(column):,})" for name, column in columns.items())
 
 
 def _findings(part: str, seed: int, arguments: Namespace) -> list[Finding]:
