@@ -20,31 +20,31 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lumendrop needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try make PYTHON=python3.13 …")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.sandbox: sandbox/requirements.txt | $(VENV)/bin/python
+$(VENV)/.sandbox: requirements/sandbox.txt | $(VENV)/bin/python
 	@echo "Installing what the sandbox needs (about a minute, once) …"
-	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r sandbox/requirements.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/sandbox.txt
 	@touch $@
 
-$(VENV)/.tests: tests/requirements.txt $(VENV)/.sandbox
+$(VENV)/.tests: requirements/tests.txt $(VENV)/.sandbox
 	@echo "Installing what the tests need (about half a minute, once) …"
-	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r tests/requirements.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/tests.txt
 	@touch $@
 
-$(VENV)/.benchmarks: tests/benchmarks/requirements.txt $(VENV)/.tests
+$(VENV)/.benchmarks: requirements/benchmarks.txt $(VENV)/.tests
 	@echo "Installing what the benchmarks need (about half a minute, once) …"
-	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r tests/benchmarks/requirements.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/benchmarks.txt
 	@touch $@
 
-$(SAM)/.ready: requirements-sam.txt
+$(SAM)/.ready: requirements/sam.txt
 	@echo "Installing the SAM CLI into an environment of its own (about a minute, once) …"
 	@$(PYTHON) -m venv $(SAM)
-	@$(SAM)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements-sam.txt
+	@$(SAM)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/sam.txt
 	@touch $@
 
-$(CHECKOV)/.ready: requirements-checkov.txt
+$(CHECKOV)/.ready: requirements/checkov.txt
 	@echo "Installing checkov into an environment of its own (about a minute, once) …"
 	@$(PYTHON) -m venv $(CHECKOV)
-	@$(CHECKOV)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements-checkov.txt
+	@$(CHECKOV)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/checkov.txt
 	@touch $@
 
 .PHONY: help
@@ -63,10 +63,10 @@ sandbox: $(VENV)/.sandbox ## Run the stack on this machine until Ctrl-C, for the
 test: $(VENV)/.tests ## Run all tests.
 	@$(BIN)/python -m pytest
 
-$(CLI)/.ready: cli/requirements.txt cli/build-requirements.txt pyproject.toml $(wildcard cli/lumendrop_cli/*.py)
+$(CLI)/.ready: requirements/cli.txt requirements/cli-build.txt pyproject.toml $(wildcard cli/lumendrop_cli/*.py)
 	@echo "Installing the command line into an environment of its own (about a quarter of a minute) …"
 	@$(PYTHON) -m venv $(CLI)
-	@$(CLI)/bin/python -m pip install --quiet --no-deps --require-hashes -r cli/requirements.txt -r cli/build-requirements.txt
+	@$(CLI)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/cli.txt -r requirements/cli-build.txt
 	@$(CLI)/bin/python -m pip install --quiet --no-deps --no-index --no-build-isolation --force-reinstall .
 	@touch $@
 
@@ -95,11 +95,11 @@ bench: $(BENCHMARKS:%=bench-%) ## Run all benchmarks: each prints a table and wr
 
 .PHONY: $(BENCHMARKS:%=bench-%)
 $(BENCHMARKS:%=bench-%): bench-%: $(VENV)/.benchmarks
-	@PYTHONPATH=layers $(BIN)/python -m tests.benchmarks.$(subst -,_,$*)
+	@PYTHONPATH=layers $(BIN)/python -m benchmarks.$(subst -,_,$*)
 
 .PHONY: bench-pages
 bench-pages: $(VENV)/.benchmarks ## Fill README, docs/benchmarks.md and docs/cost.md with the benchmarks' figures.
-	@PYTHONPATH=layers $(BIN)/python -m tests.benchmarks.pages
+	@PYTHONPATH=layers $(BIN)/python -m benchmarks.pages
 
 .PHONY: check
 check: $(VENV)/.tests $(CHECKOV)/.ready ## Lint, types, template checks.
@@ -144,14 +144,14 @@ LOCK := $(SAM)/bin/uv pip compile --quiet --universal --python-version 3.11 --ge
 
 .PHONY: lock
 lock: $(SAM)/.ready ## Lock the requirements anew.
-	$(LOCK) --upgrade sandbox/requirements.in -o sandbox/requirements.txt
-	$(LOCK) -c sandbox/requirements.txt layers/requirements.in -o layers/requirements.txt
-	$(LOCK) -c sandbox/requirements.txt cli/requirements.in -o cli/requirements.txt
-	$(LOCK) -c cli/requirements.txt -c sandbox/requirements.txt cli/build-requirements.in -o cli/build-requirements.txt
-	$(LOCK) -c sandbox/requirements.txt -c cli/requirements.txt tests/requirements.in -o tests/requirements.txt
-	$(LOCK) -c tests/requirements.txt tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
-	$(LOCK) --upgrade requirements-sam.in -o requirements-sam.txt
-	$(LOCK) --upgrade requirements-checkov.in -o requirements-checkov.txt
+	$(LOCK) --upgrade requirements/sandbox.in -o requirements/sandbox.txt
+	$(LOCK) -c requirements/sandbox.txt layers/requirements.in -o layers/requirements.txt
+	$(LOCK) -c requirements/sandbox.txt requirements/cli.in -o requirements/cli.txt
+	$(LOCK) -c requirements/cli.txt -c requirements/sandbox.txt requirements/cli-build.in -o requirements/cli-build.txt
+	$(LOCK) -c requirements/sandbox.txt -c requirements/cli.txt requirements/tests.in -o requirements/tests.txt
+	$(LOCK) -c requirements/tests.txt requirements/benchmarks.in -o requirements/benchmarks.txt
+	$(LOCK) --upgrade requirements/sam.in -o requirements/sam.txt
+	$(LOCK) --upgrade requirements/checkov.in -o requirements/checkov.txt
 
 .PHONY: clean
 clean: ## Remove environments, builds and results.

@@ -48,11 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(chosen: argparse.Namespace, console: Console) -> int:
     # Imported here, so that --help and mistakes on the command line are answered at once.
-    from sandbox import demo, status, up
-    from sandbox.cloud import CloudError
-    from sandbox.photos import PhotosError
-    from sandbox.start import StartError
-    from sandbox.template import TemplateError
+    from sandbox.aws.cloud import CloudError
+    from sandbox.aws.template import TemplateError
+    from sandbox.demo import demo, status, up
+    from sandbox.demo.photos import PhotosError
+    from sandbox.demo.start import StartError
 
     try:
         if chosen.command == "up":

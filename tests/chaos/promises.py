@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.faults import BEFORE_POST
+from sandbox.aws.faults import BEFORE_POST
 from tests.chaos.evidence import Evidence
 from tests.chaos.run import Run, Upload
 

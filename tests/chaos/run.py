@@ -13,9 +13,9 @@ from typing import Any
 import requests
 from botocore.exceptions import ClientError
 
-from sandbox.clock import Clock, NothingAhead
-from sandbox.faults import Faults, Plan
-from sandbox.start import Sandbox, sandbox
+from sandbox.aws.clock import Clock, NothingAhead
+from sandbox.aws.faults import Faults, Plan
+from sandbox.demo.start import Sandbox, sandbox
 from tests.chaos.gate import Gate, gate
 from tests.chaos.uploads import Drop
 

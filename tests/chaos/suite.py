@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 
-from sandbox.faults import Plan
+from sandbox.aws.faults import Plan
 from tests.chaos import promises, uploads, weather
 from tests.chaos.evidence import dead_letters, gathered
 from tests.chaos.gate import SHUT_SECONDS

@@ -6,7 +6,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.cli.owner", "tests.e2e.cli", "tests.e2e.pipeline")
 
-from sandbox.start import sandbox  # noqa: E402  # after the registration
+from sandbox.demo.start import sandbox  # noqa: E402  # after the registration
 from tests.cli.owner import Lumendrop  # noqa: E402  # after the registration
 from tests.e2e.pipeline import Pipeline, Upload  # noqa: E402  # after the registration
 

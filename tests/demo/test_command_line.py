@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sandbox import demo
 from sandbox.__main__ import main
-from sandbox.demo import Board, Run, present
-from sandbox.page import Outcome, size_text
-from sandbox.photos import Photo, load
-from sandbox.start import Sandbox
-from sandbox.watch import Watch
+from sandbox.demo import demo
+from sandbox.demo.demo import Board, Run, present
+from sandbox.demo.page import Outcome, size_text
+from sandbox.demo.photos import Photo, load
+from sandbox.demo.start import Sandbox
+from sandbox.demo.watch import Watch
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.photos import bundled, load
+from sandbox.demo.photos import bundled, load
 
 REPO = Path(__file__).resolve().parents[2]
 SECONDS = 120

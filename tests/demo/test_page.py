@@ -8,9 +8,9 @@ from urllib.parse import unquote
 import pytest
 import pyvips
 
-from sandbox import page
-from sandbox.page import Outcome, Writer, busiest, detail_view, size_text
-from sandbox.photos import Comparison
+from sandbox.demo import page
+from sandbox.demo.page import Outcome, Writer, busiest, detail_view, size_text
+from sandbox.demo.photos import Comparison
 
 
 def noise(width: int, height: int) -> pyvips.Image:

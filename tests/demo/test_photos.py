@@ -6,7 +6,7 @@ import pillow_heif
 import pytest
 import pyvips
 
-from sandbox.photos import BUNDLED, PhotosError, UnreadableError, bundled, discover, load, sharpness_gain
+from sandbox.demo.photos import BUNDLED, PhotosError, UnreadableError, bundled, discover, load, sharpness_gain
 
 
 def touch(path: Path, content: bytes = b"x") -> Path:

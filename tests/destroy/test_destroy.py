@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.cloud import Cloud
+from sandbox.aws.cloud import Cloud
 from tests.cli.owner import Lumendrop
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")

@@ -7,7 +7,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.e2e.cli", "tests.e2e.pipeline")
 
-from sandbox.start import sandbox  # noqa: E402  # after the registration
+from sandbox.demo.start import sandbox  # noqa: E402  # after the registration
 from tests.e2e.pipeline import Listener, Pipeline  # noqa: E402  # after the registration
 
 MAX_UPLOAD_BYTES = 8_000_000

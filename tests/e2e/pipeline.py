@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 import requests
 from boto3.dynamodb.types import TypeDeserializer
 
-from sandbox.start import Sandbox
+from sandbox.demo.start import Sandbox
 from tests.e2e.cli import Cli
 from tests.e2e.photos import opened
 

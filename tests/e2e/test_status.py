@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sandbox.start import ROOT
+from sandbox.demo.start import ROOT
 from tests.e2e.pipeline import Pipeline
 
 

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sandbox.permissions import Call, Grant
+from sandbox.aws.permissions import Call, Grant
 from tests.e2e.pipeline import Pipeline
 from tests.e2e.test_permissions import DENIED_ON_PURPOSE
 from tests.template.reading import FUNCTIONS, as_list, statements, translated

@@ -7,8 +7,8 @@ import pytest
 
 pytest.register_assert_rewrite("tests.e2e.cli", "tests.e2e.pipeline")
 
-from sandbox.cloud import Cloud  # noqa: E402  # after the registration
-from sandbox.start import sandbox  # noqa: E402  # after the registration
+from sandbox.aws.cloud import Cloud  # noqa: E402  # after the registration
+from sandbox.demo.start import sandbox  # noqa: E402  # after the registration
 from tests.e2e.photos import jpeg  # noqa: E402  # after the registration
 from tests.e2e.pipeline import Pipeline  # noqa: E402  # after the registration
 

@@ -4,7 +4,7 @@ import time
 
 from moto.events.models import events_backends
 
-from sandbox.cloud import ACCOUNT
+from sandbox.aws.cloud import ACCOUNT
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.cloud import Cloud
+from sandbox.aws.cloud import Cloud
 
 STACK = Path(__file__).with_name("stack") / "template.yaml"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.cloud import Cloud, FunctionFailed
+from sandbox.aws.cloud import Cloud, FunctionFailed
 
 pytestmark = pytest.mark.enable_socket
 
@@ -186,7 +186,7 @@ def test_clouds_follow_each_other_and_end_with_the_program(eventually: Callable[
     script = f"""
 import json, os, signal, socket
 from pathlib import Path
-from sandbox.cloud import Cloud, CloudError
+from sandbox.aws.cloud import Cloud, CloudError
 
 STACK = Path({str(STACK)!r})
 os.environ["AWS_PROFILE"] = "a profile that does not exist"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.cloud import Cloud
+from sandbox.aws.cloud import Cloud
 
 pytestmark = pytest.mark.enable_socket
 

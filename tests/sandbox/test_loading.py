@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.template import TemplateError, load
+from sandbox.aws.template import TemplateError, load
 
 STACK = Path(__file__).with_name("stack") / "template.yaml"
 

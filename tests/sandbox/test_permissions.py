@@ -12,8 +12,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from sandbox.cloud import Cloud, CloudError
-from sandbox.permissions import Call
+from sandbox.aws.cloud import Cloud, CloudError
+from sandbox.aws.permissions import Call
 
 pytestmark = pytest.mark.enable_socket
 

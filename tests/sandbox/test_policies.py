@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.policies import Question, UnknownOperator, allowed, statements
+from sandbox.aws.policies import Question, UnknownOperator, allowed, statements
 
 ROLE = "arn:aws:iam::123456789012:role/submit"
 OBJECT = "arn:aws:s3:::photos/in/a*b.jpg"

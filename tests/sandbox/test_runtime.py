@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.clock import VARIABLE, Clock, NothingAhead
-from sandbox.runtime import MAX_ENVIRONMENTS, Function, Invocation, Pool, Throttled
+from sandbox.aws.clock import VARIABLE, Clock, NothingAhead
+from sandbox.aws.runtime import MAX_ENVIRONMENTS, Function, Invocation, Pool, Throttled
 
 pytestmark = pytest.mark.enable_socket
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox.cloud import Cloud
+from sandbox.aws.cloud import Cloud
 
 pytestmark = pytest.mark.enable_socket
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
-from sandbox.template import evaluate, load
+from sandbox.aws.template import evaluate, load
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"

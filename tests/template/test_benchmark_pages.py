@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks.pages import PAGES, filled
+from benchmarks.pages import PAGES, filled
 from tests.template.reading import ROOT
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
-from sandbox.template import load
+from sandbox.aws.template import load
 from tests.template.reading import (
     FUNCTIONS,
     PARAMETERS,

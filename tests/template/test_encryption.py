@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.keys import DEMANDS
+from sandbox.aws.keys import DEMANDS
 from tests.template.reading import as_list, resources, translated, unresolved, written
 
 NAMED = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d"

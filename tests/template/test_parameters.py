@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lumendrop import options
-from sandbox.template import TemplateError, load
+from sandbox.aws.template import TemplateError, load
 from tests.template.reading import PARAMETERS, REGION, TEMPLATE
 
 CONSTRAINTS = {"AllowedValues", "AllowedPattern", "MinValue", "MaxValue", "MinLength", "MaxLength"}

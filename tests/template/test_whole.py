@@ -11,7 +11,7 @@ from cfnlint.api import lint
 from cfnlint.config import ManualArgs
 from samtranslator.yaml_helper import yaml_parse
 
-from sandbox.template import load
+from sandbox.aws.template import load
 from tests.template.reading import PARAMETERS, REGION, ROOT, SAM, TEMPLATE, TEXT, references, translated, unresolved
 
 PSEUDO = {"AWS::Region", "AWS::AccountId", "AWS::Partition", "AWS::StackName", "AWS::URLSuffix", "AWS::NoValue"}
@@ -89,7 +89,7 @@ def _pins(path: str) -> dict[str, tuple[str, list[str]]]:
 
 
 def test_the_sandbox_runs_the_very_packages_that_are_deployed() -> None:
-    layer, sandbox = _pins("layers/requirements.txt"), _pins("sandbox/requirements.txt")
+    layer, sandbox = _pins("layers/requirements.txt"), _pins("requirements/sandbox.txt")
     wanted = set(re.findall(r"^[\w-]+", (ROOT / "layers/requirements.in").read_text(), re.MULTILINE))
     assert wanted <= set(layer)
     assert {name: version for name, (version, _) in layer.items()} == {name: sandbox[name][0] for name in layer}
@@ -99,12 +99,12 @@ def test_the_sandbox_runs_the_very_packages_that_are_deployed() -> None:
     "path",
     [
         "layers/requirements.txt",
-        "sandbox/requirements.txt",
-        "cli/requirements.txt",
-        "tests/requirements.txt",
-        "tests/benchmarks/requirements.txt",
-        "requirements-sam.txt",
-        "requirements-checkov.txt",
+        "requirements/sandbox.txt",
+        "requirements/cli.txt",
+        "requirements/tests.txt",
+        "requirements/benchmarks.txt",
+        "requirements/sam.txt",
+        "requirements/checkov.txt",
     ],
 )
 def test_every_requirement_is_hashed(path: str) -> None:

@@ -38,8 +38,8 @@ from lumendrop.outcomes import Outcome
 from lumendrop.storage import report_key
 from lumendrop.uploads import Upload
 from lumendrop.workflow import execution_input
-from sandbox import moto_gaps, resources
-from sandbox.template import load
+from sandbox.aws import moto_gaps, resources
+from sandbox.aws.template import load
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 REGION = "us-east-1"

@@ -1,0 +1,259 @@
+"""Delivery of results over loopback, S3 included, against other ways to do it and against the limit.
+
+The contenders take turns, each round in another order, so that a busy machine slows all of them alike, and nobody
+always follows the same one. Each delivery is in a process of its own, and so has its own peak memory. The vendor and S3
+(moto) run in one more process, both behind TLS, with a certificate of an authority that is made for the run and that
+everybody trusts beside the usual ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from rich.progress import track
+from werkzeug.serving import make_server
+from werkzeug.test import run_wsgi_app
+
+from benchmarks import authority, plots, results
+from benchmarks.delivery_contenders import BLOCK_BYTES, BUCKET, CONTENDERS
+
+OURS, FLOOR = "deliver", "floor: raw to disk, raw from disk"
+STYLES = dict(zip(CONTENDERS, ("-", "--", (0, (8, 2, 1, 2, 1, 2)), ":", "-", "-."), strict=True))
+FIGURES = {
+    "seconds": "seconds",
+    "of_floor": "of floor",
+    "cpu_seconds": "CPU",
+    "servers_cpu_seconds": "servers' CPU",
+    "peak_megabytes": "peak MB",
+}
+SEED = 1
+WARM_BYTES = 1 << 16
+RUN_SECONDS = 120
+
+
+class Storage(MotoRequestHandler):
+    """moto's requests, on connections that stay open as S3's do; werkzeug would close each after one request."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def run_wsgi(self) -> None:
+        body, status, headers = run_wsgi_app(self.server.app, self.make_environ(), buffered=True)
+        code, _, words = status.partition(" ")
+        self.send_response(int(code), words)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(b"".join(body))
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+def vendor(folder: Path, tls: ssl.SSLContext) -> ThreadingHTTPServer:
+    """Serves a result of n bytes at /results/n.jpg, and tells a task named n that it is completed with that link."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            name = self.path.partition("?")[0].rpartition("/")[2]
+            if self.path.startswith("/v1/tasks/"):
+                host, port = self.server.server_address[:2]
+                link = f"https://{host!s}:{port}/results/{name}.jpg"
+                body = {"id": name, "status": "completed", "progress": 100, "results": [{"url": link}]}
+                self._answer(json.dumps(body).encode())
+                return
+            with (folder / name).open("rb") as file:
+                self._head(file.seek(0, os.SEEK_END))
+                file.seek(0)
+                shutil.copyfileobj(file, self.wfile, BLOCK_BYTES)
+
+        def _head(self, size: int) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(size))
+            self.end_headers()
+
+        def _answer(self, body: bytes) -> None:
+            self._head(len(body))
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    return server
+
+
+def photo(folder: Path, size: int) -> None:
+    """A file that begins and ends as a JPEG does; what is between is never decoded."""
+    (folder / f"{size}.jpg").write_bytes(b"\xff\xd8\xff\xe0" + os.urandom(size - 6) + b"\xff\xd9")
+
+
+@contextmanager
+def servers(sizes: list[int]) -> Iterator[dict[str, str]]:
+    """The environment for contenders, with the vendor and S3 up."""
+    with tempfile.TemporaryDirectory() as folder:
+        for size in (WARM_BYTES, *sizes):
+            photo(Path(folder), size)
+        command = [sys.executable, "-m", "benchmarks.delivery", "--serve", folder]
+        process = subprocess.Popen(
+            command, cwd=results.REPO, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        try:
+            assert process.stdout is not None  # it was asked for as a pipe
+            yield {**json.loads(process.stdout.readline()), "PATH": os.environ["PATH"], "HOME": folder}
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def serve(folder: Path) -> None:
+    """Serves until it is ended; prints the environment for contenders."""
+    bundle, tls = authority.make(folder)
+    server = vendor(folder, tls)
+    storage = make_server(
+        "127.0.0.1",
+        0,
+        DomainDispatcherApplication(create_backend_app),
+        threaded=True,
+        request_handler=Storage,
+        ssl_context=tls,
+    )
+    for one in (server, storage):
+        threading.Thread(target=one.serve_forever, daemon=True).start()
+    base, endpoint = (f"https://127.0.0.1:{one.server_address[1]}" for one in (server, storage))
+    environment = {
+        **dict.fromkeys(("AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"), str(bundle)),
+        "AWS_ENDPOINT_URL": endpoint,
+        # boto3's own checksums come in trailers, which moto takes apart far more slowly than S3 does.
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "API_BASE_URL": base,
+        "OUTPUT_BUCKET": BUCKET,
+        "LUMENDROP_ALLOW_LOOPBACK": "true",
+        "POWERTOOLS_LOG_LEVEL": "CRITICAL",
+        "POWERTOOLS_METRICS_DISABLED": "true",
+        "POWERTOOLS_METRICS_NAMESPACE": "Lumendrop",
+        "POWERTOOLS_SERVICE_NAME": "deliver",
+    }
+    os.environ.update(environment)
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    secret = boto3.client("secretsmanager").create_secret(Name="key", SecretString="none")
+    print(json.dumps(environment | {"KEY_SECRET_ARN": secret["ARN"], "SERVERS_PID": str(os.getpid())}), flush=True)
+    threading.Event().wait()
+
+
+def run(contender: str, size: int, key: str, environment: dict[str, str]) -> dict[str, float]:
+    """One delivery, as the contender's process prints it."""
+    base = environment["API_BASE_URL"]
+    job = {
+        "url": f"{base}/results/{size}.jpg",
+        "task": str(size),
+        "warm_url": f"{base}/results/{WARM_BYTES}.jpg",
+        "warm_task": str(WARM_BYTES),
+        "key": key,
+    }
+    command = [sys.executable, "-m", "benchmarks.delivery_contenders", contender, json.dumps(job)]
+    done = subprocess.run(
+        command, cwd=results.REPO, env=environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{contender} failed:\n{done.stderr}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def access(environment: dict[str, str]) -> dict[str, str]:
+    """The way to S3, as boto3's clients take it."""
+    return {
+        "endpoint_url": environment["AWS_ENDPOINT_URL"],
+        "verify": environment["AWS_CA_BUNDLE"],
+        "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],
+        "region_name": environment["AWS_DEFAULT_REGION"],
+    }
+
+
+def measure(megabytes: list[int], rounds: int) -> dict[str, Any]:
+    """By size and contender: share of the floor's seconds in the same round, seconds, CPU time, peak memory."""
+    figures: dict[str, Any] = {}
+    order = random.Random(SEED)  # noqa: S311  # decides nothing but turns
+    for size in megabytes:
+        found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+        with servers([size << 20]) as environment:
+            s3 = boto3.client("s3", **access(environment))
+            for turn in track(range(rounds), f"{size} MB", transient=True):
+                for name in order.sample(list(CONTENDERS), len(CONTENDERS)):
+                    found[name].append(run(name, size << 20, f"{turn}.jpg", environment))
+                    s3.delete_object(Bucket=BUCKET, Key=f"{turn}.jpg")  # nobody has to write over another's
+        floors = [one["seconds"] for one in found[FLOOR]]
+        figures[f"{size} MB"] = {
+            name: {
+                "of_floor": results.spread([one["seconds"] / least for one, least in zip(runs, floors, strict=True)]),
+                **{key: results.spread([one[key] for one in runs]) for key in runs[0]},
+            }
+            for name, runs in found.items()
+        }
+    return figures
+
+
+def plot(figures: dict[str, Any]) -> None:
+    """Seconds and peak memory by size, a line for each contender."""
+    made, (seconds, memory) = plots.figure(2)
+    sizes = [int(size.split()[0]) for size in figures]
+    colours = {OURS: plots.OURS, FLOOR: plots.LIMIT}
+    for name in CONTENDERS:
+        style = {"color": colours.get(name, plots.PEER), "marker": "o", "linestyle": STYLES[name], "label": name}
+        seconds.plot(sizes, [one[name]["seconds"]["median"] for one in figures.values()], **style)
+        memory.plot(sizes, [one[name]["peak_megabytes"]["median"] for one in figures.values()], **style)
+    for axes, what in ((seconds, "seconds"), (memory, "peak memory, MB")):
+        axes.set_xlabel("result, MB")
+        axes.set_ylabel(what)
+    seconds.set_yscale("log")
+    seconds.legend(fontsize=7)
+    plots.save_plot("delivery", made)
+
+
+def main() -> None:
+    """Prints the table; writes the JSON and the plot."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.delivery", description=__doc__)
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[1, 10, 50, 100])
+    parser.add_argument("--rounds", type=int, default=7, help="deliveries of each size by each contender (default 7)")
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve(arguments.serve)
+    figures = measure(arguments.megabytes, arguments.rounds)
+    rows = [
+        [f"{size}: {name}", *(one[key]["median"] for key in FIGURES)]
+        for size, contenders in figures.items()
+        for name, one in contenders.items()
+    ]
+    plots.show("Delivery", ["", *FIGURES.values()], rows)
+    plot(figures)
+    results.write("delivery", "make bench-delivery", {"seed": SEED, "sizes": figures})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,319 @@
+"""Fills the figures of README.md, docs/benchmarks.md and docs/cost.md from the files: `make bench-pages`.
+
+A page marks where: a line `<!-- figures: <name> -->`, and `<!-- end of figures -->` below it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+
+from benchmarks.prices import PRICES
+from benchmarks.results import REPO, load
+
+PAGES = ("README.md", "docs/benchmarks.md", "docs/cost.md")
+_BLOCK = re.compile(r"(<!-- figures: ([a-z-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
+Cells = Sequence[str]
+
+
+def filled(page: str) -> str:
+    """A page's text with its figures as the benchmarks' files have them now."""
+    text = (REPO / page).read_text()
+    return _BLOCK.sub(lambda found: f"{found[1]}{BLOCKS[found[2]]().strip()}\n{found[3]}", text)
+
+
+def table(columns: Cells, rows: Sequence[Cells]) -> str:
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def number(value: float, digits: int = 3) -> str:
+    return f"{value:,.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def top() -> str:
+    """What was wanted and what came out, a row for each benchmark that has been run."""
+    rows = [row for make in (_cold_start, _delivery, _polling, _cost, _burst, _sandbox, _enhancer) for row in make()]
+    return table(["", "goal", "Lumendrop", "instead", "limit"], rows)
+
+
+def _cold_start() -> list[Cells]:
+    found = (load("cold-start") or {}).get("contenders", {})
+    return [
+        [
+            f"cold start of `{name}`, times the floor",
+            "≤ 1.15",
+            number(found[name]["of_floor"]["median"]),
+            f"{number(found[f'{name}, the usual way']['of_floor']['median'])} (the usual way)",
+            "1 (boto3 and requests alone)",
+        ]
+        for name in ("submit", "check_status", "deliver")
+        if name in found
+    ]
+
+
+def _delivery() -> list[Cells]:
+    sizes = (load("delivery") or {}).get("sizes", {})
+    size = "10 MB"
+    if size not in sizes:
+        return []
+    one = {name: contender["of_floor"]["median"] for name, contender in sizes[size].items() if "of_floor" in contender}
+    others = [f"{number(one[name])} ({name})" for name in list(one)[1:4]]
+    return [[f"delivery of {size}, times the floor", "≤ 1.15", number(one["deliver"]), ", ".join(others), "1"]]
+
+
+def _polling() -> list[Cells]:
+    found = load("polling")
+    if not found:
+        return []
+    ours, limit = found["ours"]["mean"], found["clairvoyant"]["mean"]
+    ten = found["peers"]["every 10 s"]["mean"]
+    return [
+        [
+            "polling, USD per 1,000 tasks",
+            f"below {number(found['peers_at_our_delay_usd_per_1000'])}, what others need for this delay",
+            number(ours["usd_per_1000"]),
+            f"{number(ten['usd_per_1000'])} (every 10 s)",
+            f"{number(limit['usd_per_1000'])} (clairvoyant)",
+        ],
+        [
+            "an end seen late, tasks under two minutes: mean, p95",
+            "≤ 2 s, ≤ 6 s",
+            f"{number(ours['short_delay_seconds'])} s, {number(ours['short_delay_p95_seconds'])} s",
+            f"{number(ten['short_delay_seconds'])} s, {number(ten['short_delay_p95_seconds'])} s (every 10 s)",
+            f"{number(limit['short_delay_seconds'])} s",
+        ],
+    ]
+
+
+def _cost() -> list[Cells]:
+    found = load("cost")
+    if not found:
+        return []
+    peers = found["peers"]
+    ten = peers["a loop that looks every 10 s"]["usd_per_1000"]
+    return [
+        [
+            "AWS's cost of 1,000 photos, tasks of 45 s",
+            "≤ 0.30 USD",
+            f"{number(found['usd_per_1000']['sum'])} USD",
+            f"{number(ten)} USD (a look every 10 s)",
+            f"{number(found['vendor_usd_per_1000'])} USD is the vendor's",
+        ]
+    ]
+
+
+def _burst() -> list[Cells]:
+    found = [one for one in (load("burst") or {}).get("simulated", []) if one["limited"]]
+    rows = []
+    for uploads in sorted({one["uploads"] for one in found}):
+        ones = [one for one in found if one["uploads"] == uploads]
+        drain = [number(pick(one["drain_of_limit"] for one in ones)) for pick in (min, max)]
+        wasted = [percent(pick(one["wasted_share"] for one in ones)) for pick in (min, max)]
+        of = f"{len(ones)} kinds of vendors, the best and the worst"
+        name = f"{uploads:,} uploads at once, {of}: time to submit them, wasted calls"
+        ours = f"{' to '.join(drain)}, {' to '.join(wasted)}"
+        rows.append([name, "≤ 1.1, ≤ 2 %", ours, "", "1 (the vendor's limit), 0 %"])
+    return rows
+
+
+def _sandbox() -> list[Cells]:
+    run = (load("burst") or {}).get("sandbox")
+    if not run:
+        return []
+    once = f"{run['tasks']:,} tasks for {run['photos']:,} photos"
+    return [
+        ["1,000 photos through the sandbox", "exactly once", once, "", f"{number(run['photos_a_minute'])} a minute"]
+    ]
+
+
+def _enhancer() -> list[Cells]:
+    found = load("enhancer")
+    if not found:
+        return []
+    quality = {name: one["psnr_db"] for name, one in found["quality"].items()}
+    ours = quality.pop("the sandbox's enhancer")
+    others = ", ".join(f"{value:.2f} dB ({name})" for name, value in quality.items())
+    return [["the sandbox's enhancer, PSNR", "the best of the three", f"{ours:.2f} dB", others, ""]]
+
+
+def cold_start() -> str:
+    columns = ["", "ms to the first `next`", "ms of CPU", "CPU, times the floor's", "peak MB"]
+    keys = ("milliseconds", "cpu_milliseconds", "of_floor", "peak_megabytes")
+    found = load("cold-start")["contenders"]
+    return table(columns, [[name, *(number(one[key]["median"]) for key in keys)] for name, one in found.items()])
+
+
+def delivery() -> str:
+    columns = ["result", "", "seconds", "times the floor's", "CPU seconds", "CPU seconds of the servers", "peak MB"]
+    keys = ("seconds", "of_floor", "cpu_seconds", "servers_cpu_seconds", "peak_megabytes")
+    rows = [
+        [size, name, *(number(one[key]["median"]) for key in keys)]
+        for size, contenders in load("delivery")["sizes"].items()
+        for name, one in contenders.items()
+    ]
+    return table(columns, rows)
+
+
+def enhancer() -> str:
+    found = load("enhancer")
+    keys = ("seconds", "megapixels_a_second", "peak_megabytes")
+    rows = [
+        [resolution, name, *(number(one[key]["median"]) for key in keys)]
+        for resolution, contenders in found["speed"].items()
+        for name, one in contenders.items()
+    ]
+    quality = [
+        [name, f"{one['psnr_db']:.2f}", f"{one['ssim']:.4f}", f"{one['best_psnr']} of {one['of']}"]
+        for name, one in found["quality"].items()
+    ]
+    fast = table(["result", "", "seconds", "megapixels a second", "peak MB"], rows)
+    return f"{fast}\n\n{table(['', 'PSNR, dB', 'SSIM', 'best PSNR'], quality)}"
+
+
+def polling() -> str:
+    found = load("polling")
+    everybody = {"Lumendrop": found["ours"], **found["peers"], "clairvoyant": found["clairvoyant"]}
+    columns = ["", "USD per 1,000", "seen late", "… under two minutes", "p95", "looks", "seconds of a function"]
+    rows = [[name, *(number(value) for value in one["mean"].values())] for name, one in everybody.items()]
+    distributions = [[name, *(number(value) for value in row.values())] for name, row in found["ours"].items()]
+    return f"{table(columns, rows)}\n\nLumendrop by distribution:\n\n{table(columns, distributions)}"
+
+
+def split() -> str:
+    found = load("polling")["split"]
+    rows = [[name, number(row["usd_per_1000"]), number(row["short_delay_seconds"])] for name, row in found.items()]
+    return table(["seconds of watching in one invocation", "USD per 1,000", "seen late, s"], rows)
+
+
+def cost() -> str:
+    found = load("cost")
+    total = found["usd_per_1000"]["sum"]
+    rows = [[name, number(usd), percent(usd / total)] for name, usd in found["usd_per_1000"].items()]
+    return table(["", "USD per 1,000 photos", "share"], rows)
+
+
+def instead() -> str:
+    found = load("cost")
+    rows = [["Lumendrop", number(found["usd_per_1000"]["sum"]), ""]]
+    rows += [[name, number(one["usd_per_1000"]), one["gives_up"]] for name, one in found["peers"].items()]
+    return table(["", "USD per 1,000 photos", "what it gives up"], rows)
+
+
+def measured() -> str:
+    found = load("cost")["measured"]
+    columns = ["function", "memory, MB", "invocations", "seconds", "of them CPU", "peak memory, MiB"]
+    keys = ("memory_mb", "invocations", "seconds", "cpu_seconds", "peak_mib")
+    rows = [[name, *(number(one[key]) for key in keys)] for name, one in found["functions"].items()]
+    more = [
+        ["state transitions", number(found["transitions"])],
+        ["DynamoDB write units", number(found["dynamodb_write_units"])],
+        ["bytes logged", number(found["log_bytes"])],
+        *([f"`{action}`", number(count)] for action, count in found["requests"].items()),
+    ]
+    return f"{table(columns, rows)}\n\n{table(['a photo needs', ''], more)}"
+
+
+def sweep() -> str:
+    """Seconds and cost of a function by its memory, from what it was measured to wait and to work."""
+    found, prices = load("cost"), PRICES["lambda"]
+    sizes = (128, 256, 512, 1024, prices["full_cpu_mb"])
+    waits = {"submit": found["assumed"]["vendor_takes_a_task_seconds"]}
+    rows = []
+    for name, one in found["measured"]["functions"].items():
+        cells = []
+        for size in sizes:
+            stretched = one["cpu_seconds"] * (prices["full_cpu_mb"] / size - 1)
+            seconds = one["seconds"] + stretched + waits.get(name, 0)
+            usd = 1000 * seconds * size / 1024 * prices["gb_second"]
+            cells.append(f"{number(seconds)} s, {number(usd, 2)}")
+        rows.append([f"{name} (has {one['memory_mb']} MB)", *cells])
+    return table(["seconds, USD per 1,000", *(f"{size} MB" for size in sizes)], rows)
+
+
+def formula() -> str:
+    """The bill for any number of photos, from the measured one."""
+    found = load("cost")
+    transfer, month = found["data_transfer"], found["usd_a_month"]
+    vendor, total = found["vendor_usd_per_1000"], found["usd_per_1000"]["sum"]
+    monthly = ", ".join(f"{name} {number(usd)}" for name, usd in month.items())
+    return (
+        f"USD = photos / 1,000 * ({number(total)} + data transfer + {number(vendor)} for the vendor) "
+        f"+ {number(sum(month.values()))} a month ({monthly})\n\n"
+        "Data transfer: the photo goes out to the vendor over the internet, "
+        f"{number(transfer['usd_per_1000'])} USD per 1,000 photos of {number(transfer['photo_mb'])} MB; "
+        "the result comes in for nothing. "
+        f"AWS is {percent((total + transfer['usd_per_1000']) / vendor)} of the vendor's price."
+    )
+
+
+def burst() -> str:
+    found = (load("burst") or {}).get("simulated", [])
+    columns = [
+        "vendor",
+        "uploads",
+        "runs",
+        "time, of its limit",
+        "the worst",
+        "calls wasted",
+        "the worst",
+        "429",
+        "503",
+        "calls an upload",
+    ]
+    return table(
+        columns,
+        [
+            [
+                one["scenario"],
+                f"{one['uploads']:,}",
+                str(one["runs"]),
+                number(one["drain_of_limit"]),
+                number(one["worst_drain_of_limit"]),
+                percent(one["wasted_share"]),
+                percent(one["worst_wasted_share"]),
+                f"{one['refused_429']:,}",
+                f"{one['refused_503']:,}",
+                number(one["calls_an_upload"]),
+            ]
+            for one in found
+        ],
+    )
+
+
+def sandbox() -> str:
+    run = (load("burst") or {}).get("sandbox")
+    return table(["", ""], [[name.replace("_", " "), number(value, 4)] for name, value in run.items()]) if run else ""
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "top": top,
+    "cold-start": cold_start,
+    "delivery": delivery,
+    "enhancer": enhancer,
+    "polling": polling,
+    "split": split,
+    "cost": cost,
+    "instead": instead,
+    "measured": measured,
+    "formula": formula,
+    "sweep": sweep,
+    "burst": burst,
+    "sandbox": sandbox,
+}
+
+
+def main() -> None:
+    for page in PAGES:
+        (REPO / page).write_text(filled(page))
+    sys.stdout.write(f"Filled {', '.join(PAGES)}.\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Lambda's pollers: what stands between a queue and a function in AWS.
+
+Shapes and rules: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html and
+https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from threading import Event, Semaphore, Thread
+from typing import Any, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sandbox.aws.runtime import Closed, Outcome, Throttled
+
+# What AWS runs at a time for one queue when the mapping sets no MaximumConcurrency is a thousand.
+DEFAULT_CONCURRENCY = 10
+# Seconds a receive waits for messages; AWS waits up to 20. Shorter, so that close() is not kept waiting.
+_LONG_POLL = 1
+_PAUSE = 1.0
+_log = logging.getLogger(__name__)
+
+
+class Mapping(Protocol):
+    """An event source mapping as moto keeps it; read again for every batch, since its API may change it.
+
+    `receiving` is the poller's word for it: whether it may be handed messages right now.
+    """
+
+    receiving: bool
+    batch_size: int
+    enabled: bool | str
+    event_source_arn: str
+    scaling_config: dict[str, Any] | None
+    function_response_types: list[str] | None
+
+
+class Poller:
+    """Receives from one queue, invokes one function, deletes what succeeded, leaves what failed.
+
+    Holds a `working` context from before it receives a batch until that is dealt with.
+    """
+
+    def __init__(
+        self,
+        mapping: Mapping,
+        sqs: Any,
+        queue_url: str,
+        region: str,
+        invoke: Callable[[bytes], Outcome],
+        working: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self._mapping = mapping
+        self._sqs = sqs
+        self._url = queue_url
+        self._region = region
+        self._invoke = invoke
+        self._working = working
+        self._closed = Event()
+        concurrency = int((mapping.scaling_config or {}).get("MaximumConcurrency", DEFAULT_CONCURRENCY))
+        self._slots = Semaphore(concurrency)
+        self._workers = ThreadPoolExecutor(concurrency, thread_name_prefix="event-source")
+        self._thread = Thread(target=self._poll, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop receiving; batches under way are left to end."""
+        self._closed.set()
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def _poll(self) -> None:
+        while not self._closed.is_set():
+            if not self._enabled:
+                self._closed.wait(_PAUSE)
+                continue
+            # A message is received only when there is room to handle it: in a waiting line here its
+            # visibility would run out.
+            if not self._slots.acquire(timeout=_PAUSE):
+                continue
+            work = ExitStack()
+            work.callback(self._slots.release)
+            work.enter_context(self._working())
+            messages = self._receive_if_enabled()
+            if messages and not self._closed.is_set():
+                self._workers.submit(self._handle, messages, work)
+            else:
+                work.close()
+
+    def _receive_if_enabled(self) -> list[dict[str, Any]]:
+        # Said before looking once more: who reads Disabled can be sure that nothing is received from then on.
+        self._mapping.receiving = True
+        try:
+            return self._receive() if self._enabled else []
+        finally:
+            self._mapping.receiving = False
+
+    @property
+    def _enabled(self) -> bool:
+        return str(self._mapping.enabled).lower() == "true"
+
+    def _receive(self) -> list[dict[str, Any]]:
+        try:
+            answer = self._sqs.receive_message(
+                QueueUrl=self._url,
+                MaxNumberOfMessages=min(self._mapping.batch_size, 10),
+                WaitTimeSeconds=_LONG_POLL,
+                MessageSystemAttributeNames=["All"],
+                MessageAttributeNames=["All"],
+            )
+        except (BotoCoreError, ClientError) as error:
+            if not self._closed.is_set():
+                _log.error("cannot receive from %s: %s", self._url, error)
+            self._closed.wait(_PAUSE)
+            return []
+        messages: list[dict[str, Any]] = answer.get("Messages", [])
+        return messages
+
+    def _handle(self, messages: list[dict[str, Any]], work: ExitStack) -> None:
+        try:
+            outcome = self._invoke(json.dumps({"Records": [self._record(m) for m in messages]}).encode())
+            self._delete(messages, self._failed(outcome, messages))
+        except (BotoCoreError, ClientError, Throttled) as error:
+            # The messages stay, and come back when their visibility runs out.
+            if not self._closed.is_set():
+                _log.error("a batch from %s was not handled: %s", self._url, error)
+        except Closed:
+            self._closed.set()
+        finally:
+            work.close()
+
+    def _failed(self, outcome: Outcome, messages: list[dict[str, Any]]) -> set[str]:
+        """The ids of the messages that stay in the queue, until their visibility runs out."""
+        everything = {message["MessageId"] for message in messages}
+        if outcome.failed:
+            return everything
+        if "ReportBatchItemFailures" not in (self._mapping.function_response_types or []):
+            return set()
+        try:
+            answer = json.loads(outcome.payload) or {}
+            failed = {failure["itemIdentifier"] for failure in answer.get("batchItemFailures") or []}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return everything
+        # An id that wasn't in the batch makes the whole batch count as failed.
+        return failed if failed <= everything else everything
+
+    def _delete(self, messages: list[dict[str, Any]], failed: set[str]) -> None:
+        done = [m for m in messages if m["MessageId"] not in failed]
+        if done:
+            self._sqs.delete_message_batch(
+                QueueUrl=self._url,
+                Entries=[{"Id": m["MessageId"], "ReceiptHandle": m["ReceiptHandle"]} for m in done],
+            )
+
+    def _record(self, message: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "messageId": message["MessageId"],
+            "receiptHandle": message["ReceiptHandle"],
+            "body": message["Body"],
+            "attributes": message.get("Attributes", {}),
+            "messageAttributes": {
+                name: _attribute(value) for name, value in message.get("MessageAttributes", {}).items()
+            },
+            "md5OfBody": message["MD5OfBody"],
+            "eventSource": "aws:sqs",
+            "eventSourceARN": self._mapping.event_source_arn,
+            "awsRegion": self._region,
+        }
+
+
+def _attribute(value: dict[str, Any]) -> dict[str, Any]:
+    lists: dict[str, Any] = {"stringListValues": [], "binaryListValues": []}
+    return {name[0].lower() + name[1:]: item for name, item in value.items()} | lists

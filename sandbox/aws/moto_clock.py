@@ -1,0 +1,103 @@
+"""Lets moto's queues and workflows go by the sandbox's clock instead of the machine's."""
+
+import contextlib
+import datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC
+from types import SimpleNamespace
+
+from jsonata.timebox import Timebox
+from moto.sqs import models as queues
+from moto.sqs.models import Queue, sqs_backends
+from moto.stepfunctions.parser import models as state_machines
+from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
+from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
+from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
+
+from sandbox.aws.clock import Clock, Turns
+from sandbox.aws.moto_gaps import Replace, replacer
+
+_EXECUTIONS_AT_ONCE = 8
+
+
+@contextlib.contextmanager
+def following(clock: Clock, account: str, region: str) -> Iterator[None]:
+    """Let everything in moto that waits for a time, or says what time it is, go by `clock`."""
+    with contextlib.ExitStack() as stack:
+        replace = replacer(stack)
+        _tell_queues_the_time(replace, clock)
+        _wait_in_workflows(replace, clock)
+        _tell_workflows_the_time(replace, clock)
+        _count_executions_as_work(replace, clock)
+        clock.follow(lambda: _next_message(account, region, clock.now()), lambda: _wake_receivers(account, region))
+        yield
+
+
+def _tell_queues_the_time(replace: Replace, clock: Clock) -> None:
+    # Of the two functions only this one decides about delays and visibility; long polls stay real.
+    replace(queues, "unix_time_millis", lambda: clock.now() * 1000)
+    wait = Queue.wait_for_messages
+
+    def rest(self: Queue, timeout: int) -> None:
+        with clock.resting():
+            wait(self, timeout)
+
+    replace(Queue, "wait_for_messages", rest)
+
+
+def _next_message(account: str, region: str, now: float) -> float | None:
+    """When the next message can be received from a queue that has a dead-letter queue, and so a reader."""
+    times: list[float] = []
+    for queue in sqs_backends[account][region].queues.values():
+        if queue.redrive_policy:
+            times += [max(m.visible_at, m.delayed_until) / 1000 for m in list(queue._messages)]  # noqa: SLF001  # moto's
+    return max(now, min(times)) if times else None
+
+
+def _wake_receivers(account: str, region: str) -> None:
+    for queue in sqs_backends[account][region].queues.values():
+        with queue._messages_lock:  # noqa: SLF001  # moto's
+            queue._messages_lock.notify_all()  # noqa: SLF001  # moto's
+
+
+def _wait_in_workflows(replace: Replace, clock: Clock) -> None:
+    # Hundreds of executions that all go on at once would spend their time on taking turns.
+    turns = Turns(_EXECUTIONS_AT_ONCE, clock)
+    execute: Callable[[ExecutionWorker], None] = ExecutionWorker._execution_logic  # noqa: SLF001  # moto's
+
+    def execute_in_turn(self: ExecutionWorker) -> None:
+        with turns:
+            execute(self)
+
+    def wait(seconds: float, wanted: Callable[[], bool] = lambda: True) -> None:
+        turns.release()
+        clock.wait(seconds, wanted)
+        turns.acquire()
+
+    replace(ExecutionWorker, "_execution_logic", execute_in_turn)
+    replace(WaitFunction, "_wait_interval", lambda _, env, wait_seconds: wait(wait_seconds, env.is_running))
+    replace(retrier_decl, "time", SimpleNamespace(sleep=wait))
+
+
+def _tell_workflows_the_time(replace: Replace, clock: Clock) -> None:
+    replace(Timebox, "current_milli_time", staticmethod(lambda: round(clock.now() * 1000)))
+    told = SimpleNamespace(now=lambda tz: datetime.datetime.fromtimestamp(clock.now(), tz))
+    replace(state_machines, "datetime", SimpleNamespace(datetime=told, timezone=SimpleNamespace(utc=UTC)))
+
+
+def _count_executions_as_work(replace: Replace, clock: Clock) -> None:
+    start, terminated = Execution.start, BaseExecutionWorkerCommunication.terminated
+
+    def start_work(self: Execution) -> None:
+        clock.start_work()
+        start(self)
+
+    def end_work(self: BaseExecutionWorkerCommunication) -> None:
+        try:
+            terminated(self)
+        finally:
+            clock.end_work()
+
+    replace(Execution, "start", start_work)
+    replace(BaseExecutionWorkerCommunication, "terminated", end_work)

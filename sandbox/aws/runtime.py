@@ -1,0 +1,420 @@
+"""Lambda's side of a function: execution environments, warm and parallel, fed through the runtime API.
+
+Every environment is one process that runs `awslambdaric`, AWS's own runtime client, against
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html. What an invocation can end in, and in which
+words, follows https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html and the errors that Lambda's
+runtime sandbox reports (`Sandbox.Timedout`, `Runtime.ExitError`).
+"""
+
+import contextlib
+import json
+import os
+import queue
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from threading import Condition, Event, Lock, Thread
+from typing import Any, NamedTuple
+
+from sandbox.aws.clock import Clock, Turns
+
+BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
+# Where a function that follows the sandbox's clock asks to sleep; no part of Lambda's runtime API.
+SLEEP = "/sandbox/sleep"
+# AWS gives an import ten seconds before it starts over; busy laptops need more.
+INIT_SECONDS = 60.0
+# Environments of one function at a time. AWS has a thousand; each of these is a process on the user's machine.
+MAX_ENVIRONMENTS = 8
+
+LogWriter = Callable[[str, list[str]], None]
+
+
+@dataclass(frozen=True)
+class Function:
+    """What the runtime needs to know of a function; `timeout` in seconds, `memory` in MiB."""
+
+    name: str
+    arn: str
+    role: str
+    handler: str
+    timeout: int
+    memory: int
+    code: Path
+    layers: tuple[Path, ...]
+    log_group: str
+    variables: Mapping[str, str] = field(repr=False)
+    reserved: int | None = None
+
+
+class Outcome(NamedTuple):
+    """How an invocation ended: the payload as JSON, and whether it is an error."""
+
+    payload: bytes
+    failed: bool
+
+
+class Throttled(Exception):
+    """The function already runs as often at a time as its reserved concurrency allows."""
+
+
+class Closed(Exception):
+    """The sandbox is being closed and runs nothing any more."""
+
+
+class Pool:
+    """The execution environments of one function: reused while warm, added while all are busy.
+
+    Deadlines are told by `clock`, and functions that sleep rest by it; `watch` is handed every invocation before it
+    begins.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        write_log: LogWriter,
+        clock: Clock | None = None,
+        watch: Callable[["Invocation"], None] = lambda _: None,
+    ) -> None:
+        self.function = function
+        self._write_log = write_log
+        self._clock = clock
+        self._watch = watch
+        self._turns = Turns(MAX_ENVIRONMENTS, clock) if clock else contextlib.nullcontext()
+        self._idle: list[_Environment] = []
+        self._all: set[_Environment] = set()
+        self._busy = 0
+        self._closed = False
+        self._changed = Condition()
+
+    def invoke(self, event: bytes, client_context: str | None = None) -> Outcome:
+        """Run the function once on a JSON event.
+
+        Waits while `MAX_ENVIRONMENTS` are busy. Raises Throttled at the function's reserved concurrency, Closed after
+        close().
+        """
+        with self._turns:
+            environment = self._take()
+            try:
+                return environment.run(_Request(event, client_context))
+            finally:
+                self._give_back(environment)
+
+    def close(self) -> None:
+        """Kill every process."""
+        with self._changed:
+            self._closed = True
+            for environment in self._all:
+                environment.kill()
+            self._changed.notify_all()
+
+    def _take(self) -> "_Environment":
+        with self._changed:
+            if self.function.reserved is not None and self._busy >= self.function.reserved:
+                raise Throttled(self.function.name)
+            self._changed.wait_for(lambda: self._idle or self._closed or len(self._all) < MAX_ENVIRONMENTS)
+            if self._closed:
+                raise Closed(self.function.name)
+            self._busy += 1
+            while self._idle:
+                environment = self._idle.pop()
+                if environment.running:
+                    return environment
+                self._discard(environment)
+            environment = _Environment(self.function, self._write_log, self._clock, self._watch)
+            self._all.add(environment)
+            return environment
+
+    def _give_back(self, environment: "_Environment") -> None:
+        with self._changed:
+            self._busy -= 1
+            if environment.alive:
+                self._idle.append(environment)
+            else:
+                self._discard(environment)
+            self._changed.notify()
+
+    def _discard(self, environment: "_Environment") -> None:
+        environment.kill()
+        self._all.discard(environment)
+
+
+@dataclass
+class _Request:
+    event: bytes
+    client_context: str | None
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    trace: str = field(default_factory=lambda: _trace_id())
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One run of a function, for whoever watches it: `kill` ends its process as the kernel would, without a word.
+
+    `trace` is what its calls of AWS carry as X-Amzn-Trace-Id; `scratch` is its /tmp.
+    """
+
+    event: bytes
+    trace: str
+    scratch: Path
+    kill: Callable[[], None]
+    over: Event = field(default_factory=Event)
+
+
+class _Environment:
+    """One process and the runtime API that only it talks to."""
+
+    def __init__(
+        self,
+        function: Function,
+        write_log: LogWriter,
+        clock: Clock | None,
+        watch: Callable[[Invocation], None],
+    ) -> None:
+        self._clock = clock
+        self._watch = watch
+        self.alive = True
+        self.function = function
+        self._stream = f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{uuid.uuid4().hex}"
+        self._write_log = write_log
+        self.said: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+        self.requests: queue.SimpleQueue[tuple[_Request, float] | None] = queue.SimpleQueue()
+        self._sleeping = Lock()
+        self._scratch = tempfile.TemporaryDirectory(prefix="lumendrop-", ignore_cleanup_errors=True)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        Thread(target=self._accept, daemon=True).start()
+        self._process = self._start()
+        assert self._process.stdout is not None  # noqa: S101  # it was asked for as a pipe
+        self._output = self._process.stdout.fileno()
+        self._unfinished = b""
+        self._reading = Lock()
+        Thread(target=self._read_output, daemon=True).start()
+
+    @property
+    def running(self) -> bool:
+        return self.alive and self._process.poll() is None
+
+    def run(self, request: _Request) -> Outcome:
+        """Hand one request to the process and wait until it is answered, fails, exits or times out."""
+        what, body = self._hear(INIT_SECONDS)
+        if what != "next":
+            return self._lost(request, what, body, INIT_SECONDS)
+        self._log(f"START RequestId: {request.id} Version: $LATEST")
+        started = time.monotonic()
+        invocation = self._invocation = Invocation(request.event, request.trace, Path(self._scratch.name), self._crash)
+        self._watch(invocation)
+        now = self._clock.now() if self._clock else time.time()
+        self.requests.put((request, now + self.function.timeout))
+        what, body = self._hear(self.function.timeout)
+        invocation.over.set()
+        with self._sleeping:
+            pass  # killed in its sleep, it is at work again from here on
+        self._drain()
+        outcome = (
+            Outcome(body, what == "error")
+            if what in ("response", "error")
+            else self._lost(request, what, body, self.function.timeout)
+        )
+        self._log(f"END RequestId: {request.id}", _report(request, started, self.function))
+        return outcome
+
+    def sleep(self, seconds: float) -> None:
+        """Let the running invocation sleep by the sandbox's clock."""
+        assert self._clock  # noqa: S101  # only functions that are told of a clock ask for this
+        over = self._invocation.over
+        with self._sleeping:
+            self._clock.wait(seconds, lambda: not over.is_set())
+
+    def kill(self) -> None:
+        """End the process and everything it started."""
+        if not self.alive:
+            return
+        self.alive = False
+        self._crash()
+        self._process.wait()
+        self.requests.put(None)
+        with contextlib.suppress(OSError):
+            # Closing alone would leave the thread in accept().
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._scratch.cleanup()
+
+    def _crash(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _hear(self, seconds: float) -> tuple[str, bytes]:
+        try:
+            return self.said.get(timeout=seconds)
+        except queue.Empty:
+            return "silence", b""
+
+    def _lost(self, request: _Request, what: str, body: bytes, limit: float) -> Outcome:
+        self.kill()
+        if what == "init":
+            return Outcome(body, failed=True)
+        if what == "silence":
+            return self._platform_error(request, "Sandbox.Timedout", f"Task timed out after {limit:.2f} seconds")
+        code = self._process.returncode
+        how = f"signal: {str(signal.strsignal(-code)).lower()}" if code < 0 else f"exit status {code}"
+        why = f"Runtime exited with error: {how}" if code else "Runtime exited without providing a reason"
+        return self._platform_error(request, "Runtime.ExitError", why)
+
+    def _platform_error(self, request: _Request, kind: str, message: str) -> Outcome:
+        self._log(f"{_now()} {request.id} {message}")
+        error = {"errorType": kind, "errorMessage": f"RequestId: {request.id} Error: {message}"}
+        return Outcome(json.dumps(error).encode(), failed=True)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        function = self.function
+        host, port = self._listener.getsockname()
+        variables = {
+            **function.variables,
+            "_HANDLER": function.handler,
+            "AWS_LAMBDA_RUNTIME_API": f"{host}:{port}",
+            "AWS_LAMBDA_FUNCTION_NAME": function.name,
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
+            "AWS_LAMBDA_LOG_STREAM_NAME": self._stream,
+            "LAMBDA_TASK_ROOT": str(function.code),
+            "PYTHONPATH": os.pathsep.join(map(str, (function.code, *function.layers))),
+            "LANG": "en_US.UTF-8",
+            "PATH": os.defpath,
+            "TZ": ":UTC",
+            # Each environment has a /tmp of its own in AWS.
+            "TMPDIR": self._scratch.name,
+            "HOME": self._scratch.name,
+        }
+        return subprocess.Popen(  # noqa: S603  # this interpreter, on a file of ours
+            [sys.executable, "-s", "-P", str(BOOTSTRAP), function.handler],
+            cwd=function.code,
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, address = self._listener.accept()
+            except OSError:
+                return
+            Thread(target=self._talk, args=(connection, address), daemon=True).start()
+
+    def _talk(self, connection: socket.socket, address: Any) -> None:
+        # A killed process resets its connections.
+        with connection, contextlib.suppress(ConnectionError):
+            _RuntimeApi(connection, address, self)  # type: ignore[arg-type]  # it wants a socketserver, needs none
+
+    def _read_output(self) -> None:
+        """Log what the process prints; a pipe that ends means that the process did."""
+        while _readable(self._output, None):
+            with self._reading:
+                # _drain may have been faster.
+                if _readable(self._output, 0) and not self._read_some():
+                    break
+        self._process.wait()
+        self.said.put(("exit", b""))
+
+    def _drain(self) -> None:
+        """Log what the process has printed by now, so that it stands before the end of its invocation."""
+        with self._reading:
+            while _readable(self._output, 0) and self._read_some():
+                pass
+            self._log_lines(self._unfinished)
+            self._unfinished = b""
+
+    def _read_some(self) -> bool:
+        text = os.read(self._output, 1 << 20)
+        lines, _, self._unfinished = (self._unfinished + text).rpartition(b"\n")
+        self._log_lines(lines)
+        return bool(text)
+
+    def _log_lines(self, text: bytes) -> None:
+        if text:
+            # The runtime client separates the lines of one record, a traceback, by carriage returns.
+            self._log(*text.decode(errors="replace").replace("\r", "\n").split("\n"))
+
+    def _log(self, *lines: str) -> None:
+        self._write_log(self._stream, list(lines))
+
+
+class _RuntimeApi(BaseHTTPRequestHandler):
+    """The runtime API of one environment; `server` is that environment."""
+
+    server: Any
+    protocol_version = "HTTP/1.1"
+    # Without this each answer waits 40 ms for the client's delayed acknowledgement.
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        self.server.said.put(("next", b""))
+        item = self.server.requests.get()
+        if item is None:
+            self.close_connection = True
+            return
+        request, deadline = item
+        headers = {
+            "Lambda-Runtime-Aws-Request-Id": request.id,
+            "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": self.server.function.arn,
+            "Lambda-Runtime-Trace-Id": request.trace,
+        }
+        if request.client_context:
+            headers["Lambda-Runtime-Client-Context"] = request.client_context
+        self._answer(200, request.event, headers)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == SLEEP:
+            self.server.sleep(float(body))
+            self._answer(200, b"{}", {})
+            return
+        what = "init" if self.path.endswith("/init/error") else self.path.rpartition("/")[2]
+        self._answer(202, b"{}", {})
+        self.server.said.put((what, body))
+
+    def _answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Type": "application/json", "Content-Length": len(body)}.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
+        """Say nothing: the sandbox logs invocations, not this."""
+
+
+def _readable(descriptor: int, milliseconds: int | None) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(milliseconds))
+
+
+def _trace_id() -> str:
+    return f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Parent={uuid.uuid4().hex[:16]};Sampled=0"
+
+
+def _report(request: _Request, started: float, function: Function) -> str:
+    milliseconds = (time.monotonic() - started) * 1000
+    return (
+        f"REPORT RequestId: {request.id}\tDuration: {milliseconds:.2f} ms\t"
+        f"Billed Duration: {int(milliseconds) + 1} ms\tMemory Size: {function.memory} MB"
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

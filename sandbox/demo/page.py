@@ -1,0 +1,164 @@
+"""The demo's page: before and after under one slider, in a single file that asks the network for nothing."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+import pyvips
+
+from sandbox.demo.photos import Comparison, luminance
+
+PAGE_BYTES = 14_000_000  # of embedded pictures, as base64
+LARGEST_SIDE, SMALLEST_SIDE = 1600, 640  # pixels
+DETAIL_SIDE = 400  # pixels of the result
+COARSE_SIDE = 96  # pixels; where the detail is needs to be known roughly only
+
+Box = tuple[int, int, int, int]  # left, top, width, height in pixels
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one dropped photo. Paths of `result` and `report` are below the page's folder."""
+
+    key: str
+    state: str
+    original: Path
+    seconds: float = 0.0
+    polls: int = 0
+    result: Path | None = None
+    report: Path | None = None
+    reason: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    comparison: Comparison | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same view before and after, as data URIs, and its proportions."""
+
+    before: str
+    after: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One photo on the page; the views are missing when they didn't fit in or can't be decoded here."""
+
+    outcome: Outcome
+    whole: Pair | None = None
+    detail: Pair | None = None
+    link: str = ""
+
+
+class Writer:
+    """Collects the figures of one page in `folder`, and writes it.
+
+    Keeps only encoded pictures, so a page over many photos needs little memory.
+    """
+
+    def __init__(self, folder: Path, expected: int) -> None:
+        self.folder = folder
+        # A photo's two views take some 0.35 bytes a pixel each; fewer pixels for each when there are many.
+        side = int((PAGE_BYTES / max(expected, 1) / 0.7) ** 0.5)
+        self.side = max(SMALLEST_SIDE, min(LARGEST_SIDE, side))
+        self.figures: list[Figure] = []
+        self.bytes = 0
+
+    def add(self, outcome: Outcome, before: pyvips.Image | None = None, after: pyvips.Image | None = None) -> None:
+        """Add a photo; without `before` and `after` it has a caption and a link only."""
+        link = _link(outcome.result or outcome.report, self.folder)
+        if before is None or after is None or self.bytes > PAGE_BYTES:
+            self.figures.append(Figure(outcome, link=link))
+            return
+        whole, detail = whole_view(before, after, self.side), detail_view(before, after)
+        self.bytes += sum(len(pair.before) + len(pair.after) for pair in (whole, detail) if pair)
+        self.figures.append(Figure(outcome, whole, detail, link))
+
+    def write(self) -> Path:
+        """Write `index.html` to the folder and return its path."""
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(Path(__file__).parent),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters["size"] = size_text
+        page = self.folder / "index.html"
+        pictures_first = sorted(self.figures, key=lambda figure: figure.whole is None)
+        html = environment.get_template("page.html.j2").render(
+            figures=pictures_first, **_summary([figure.outcome for figure in self.figures])
+        )
+        page.write_text(html, encoding="utf-8")
+        return page
+
+
+def size_text(size: tuple[int, int]) -> str:
+    """Width and height for people, with a multiplication sign."""
+    return f"{size[0]}\N{MULTIPLICATION SIGN}{size[1]}"
+
+
+def _summary(outcomes: Sequence[Outcome]) -> dict[str, object]:
+    states = sorted(outcome.state for outcome in outcomes)
+    return {"count": len(outcomes), "states": {state: len(list(same)) for state, same in groupby(states)}}
+
+
+def _link(path: Path | None, folder: Path) -> str:
+    # "./" keeps a name like "javascript:x.jpg" a path.
+    return "./" + quote(path.relative_to(folder).as_posix()) if path else ""
+
+
+def whole_view(before: pyvips.Image, after: pyvips.Image, side: int) -> Pair:
+    """The whole photo, neither picture longer than `side` pixels; a smaller `before` keeps its own pixels."""
+    shown = _at_most(after, side)
+    return Pair(_data_uri(_at_most(before, side)), _data_uri(shown), shown.width, shown.height)
+
+
+def detail_view(before: pyvips.Image, after: pyvips.Image) -> Pair | None:
+    """The busiest part of the photo, 400 pixels of the result on the long side, in its own pixels.
+
+    `None` if the whole result is hardly larger than that.
+    """
+    if max(after.width, after.height) < 1.5 * DETAIL_SIDE:
+        return None
+    # Found in `before`, since only whole pixels of the smaller picture lie at the same place in both.
+    share = DETAIL_SIDE / max(after.width, after.height)
+    left, top, width, height = busiest(before, share)
+    across, down = after.width / before.width, after.height / before.height
+    box = (round(left * across), round(top * down), round(width * across), round(height * down))
+    cut = after.crop(*_inside(box, after))
+    return Pair(_data_uri(before.crop(left, top, width, height)), _data_uri(cut), cut.width, cut.height)
+
+
+def busiest(image: pyvips.Image, share: float) -> Box:
+    """The part of `image`, `share` of its width and height, with the most edges in it."""
+    width, height = max(1, round(image.width * share)), max(1, round(image.height * share))
+    edges = luminance(image).sobel()
+    scale = min(1.0, COARSE_SIDE / max(image.width, image.height))
+    small = edges.resize(scale, kernel="linear")
+    window = pyvips.Image.black(max(1, round(width * scale)), max(1, round(height * scale))) + 1
+    _, x, y = small.cast("float").conv(window, precision="float").maxpos()
+    box = (round(x / scale - width / 2), round(y / scale - height / 2), width, height)
+    return _inside(box, image)
+
+
+def _inside(box: Box, image: pyvips.Image) -> Box:
+    left, top, width, height = box
+    width, height = min(width, image.width), min(height, image.height)
+    return max(0, min(left, image.width - width)), max(0, min(top, image.height - height)), width, height
+
+
+def _at_most(image: pyvips.Image, side: int) -> pyvips.Image:
+    return image.thumbnail_image(side, height=side, size="down")
+
+
+def _data_uri(image: pyvips.Image) -> str:
+    webp = image.webpsave_buffer(Q=90, smart_subsample=True, keep="none")
+    return "data:image/webp;base64," + base64.b64encode(webp).decode("ascii")
