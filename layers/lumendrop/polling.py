@@ -73,7 +73,7 @@ def first_wait(estimated_seconds: float | None) -> int:
 def watch(
     task: Task,
     poll: Poll,
-    look: Callable[[Poll], Poll],
+    poll_once: Callable[[Poll], Poll],
     until: float,
     now: Callable[[], float],
     sleep: Callable[[float], None],
@@ -82,10 +82,10 @@ def watch(
 
     No look begins after `until`. After trouble, or where Lambda had no room, there is one look only.
     """
-    poll = look(poll)
+    poll = poll_once(poll)
     while _stays(poll) and now() < task.deadline and now() + poll.wait_seconds <= until:
         sleep(poll.wait_seconds)
-        poll = look(poll)
+        poll = poll_once(poll)
     return poll
 
 
@@ -94,7 +94,7 @@ def _stays(poll: Poll) -> bool:
     return poll.state == "waiting" and not trouble and poll.wait_seconds <= _STAY_SECONDS
 
 
-def learn(task: Task, poll: Poll, progress: float | None, now: float) -> Poll:
+def update_estimate(task: Task, poll: Poll, progress: float | None, now: float) -> Poll:
     """Notes the task's progress, and what it says about the time that the task takes if it has proved true so far."""
     elapsed = now - task.submitted_at
     poll = msgspec.structs.replace(poll, progress=progress)

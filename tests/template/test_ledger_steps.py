@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from lumendrop.ledger import STEPS, Status
+from lumendrop.ledger import TRANSITIONS, Status
 from lumendrop.outcomes import Status as OutcomeStatus
 from tests.template.reading import SAM
 
@@ -15,11 +15,11 @@ Step = tuple[str | None, str | None]
 
 
 def _steps() -> set[Step]:
-    return {(before, after) for before, followers in STEPS.items() for after in followers}
+    return {(before, after) for before, followers in TRANSITIONS.items() for after in followers}
 
 
 def test_every_status_has_its_steps() -> None:
-    assert set(STEPS) == {None, *get_args(Status)}
+    assert set(TRANSITIONS) == {None, *get_args(Status)}
 
 
 def test_the_picture_shows_the_steps() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from lumendrop import images, options, outcomes
 from lumendrop.outcomes import Outcome
-from lumendrop.storage import Written
+from lumendrop.storage import DeliveredObject
 from lumendrop.uploads import Upload
 from tests.event_schemas import SCHEMAS, problems, validator
 from tests.unit.world import ROOT
@@ -71,7 +71,7 @@ def properties(kind: str, *path: str) -> dict[str, Any]:
         ("Photo Not Enhanced", "upload", Upload),
         ("Photo Enhanced", "options", options.Options),
         ("Photo Not Enhanced", "options", options.Options),
-        ("Photo Enhanced", "output", Written),
+        ("Photo Enhanced", "output", DeliveredObject),
         ("Photo Not Enhanced", "outcome", Outcome),
     ],
 )

@@ -288,7 +288,7 @@ class Workflow:
     def unknown(self, clock: Clock, key: str, outcome: Outcome = UNKNOWN) -> Row:
         ledger = self.ledger(clock)
         claim, _ = ledger.claim(self.upload(key), '{"resolution":"4K"}', 60)
-        return ledger.close_claim(claim, outcome)
+        return ledger.finish_claim(claim, outcome)
 
     def upload(self, key: str) -> Upload:
         return Upload(self.resources["InputBucket"], key, f"v{next(self._numbers)}", "0055", 1234, "etag")
