@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-COPIED = ("functions", "layers", "sandbox", "tests", "template.yaml", "pyproject.toml")
+COPIED = ("functions", "layers", "sandbox", "statemachines", "tests", "template.yaml", "pyproject.toml")
 PATIENCE = 240
 # Enough for the suite to give up by itself, and to start and judge.
 MOST_SECONDS = 3 * PATIENCE
@@ -27,6 +27,7 @@ DELIVER = "functions/deliver/app.py"
 STORAGE = "layers/lumendrop/storage.py"
 ENHANCER = "layers/lumendrop/enhancer.py"
 TEMPLATE = "template.yaml"
+WORKFLOW = "statemachines/enhance.asl.yaml"
 
 STORM = ("--only", "storm", "--uploads", "80", "--keys", "60")
 # So small a storm has few executions that the owner stops before they end, and some storms have none.
@@ -82,7 +83,7 @@ MUTATIONS = (
     Mutation(
         "failed tasks are tried again thirty times",
         "paid once",
-        TEMPLATE,
+        WORKFLOW,
         "$poll.retryable and $attempt < 3 %}",
         "$poll.retryable and $attempt < 30 %}",
         RELAPSES,
@@ -135,23 +136,23 @@ MUTATIONS = (
     Mutation(
         "the deadline never comes",
         "nothing lost",
-        TEMPLATE,
+        WORKFLOW,
         '"{% $millis() >= $task.deadline * 1000 %}"',
         '"{% $millis() >= $task.deadline * 1000000 %}"',
     ),
     Mutation(
         "a delivery is not recorded",
         "one end each",
-        TEMPLATE,
-        "                Next: RecordEnhanced\n",
-        "                Next: PublishEnhanced\n",
+        WORKFLOW,
+        "        Next: RecordEnhanced\n",
+        "        Next: PublishEnhanced\n",
     ),
     Mutation(
         "a failure is not reported",
         "one end each",
-        TEMPLATE,
-        "                Assign: *GivenBySubmit\n                Output: {}\n                Next: WriteReport\n",
-        "                Assign: *GivenBySubmit\n                Output: {}\n                Next: RecordNotEnhanced\n",
+        WORKFLOW,
+        '          report_key: "{% $states.input.report_key %}"\n        Output: {}\n        Next: WriteReport\n',
+        '          report_key: "{% $states.input.report_key %}"\n        Output: {}\n        Next: RecordNotEnhanced\n',
     ),
     Mutation(
         "results cut short are delivered",

@@ -289,7 +289,7 @@ moments = st.floats(999_000, 1_100_000)
 polls = st.builds(
     Poll,
     throttled=st.integers(0, 10_000),
-    crowded=st.booleans(),
+    lambda_throttled=st.booleans(),
     progress=amounts,
     pace=amounts,
     paced_at=st.floats(0, 1e9),

@@ -255,7 +255,7 @@ class Workflow:
             ]
         )
         # It would follow each execution that fails with another, beside the one that a test looks at.
-        self.client("events").disable_rule(Name=self.resources["EndedRule"])
+        self.client("events").disable_rule(Name=self.resources["ExecutionFailureRule"])
         self._queue_url = self.client("sqs").get_queue_url(QueueName=self.resources["UploadQueue"].split("/")[-1])[
             "QueueUrl"
         ]
