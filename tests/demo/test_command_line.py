@@ -32,7 +32,7 @@ def keep_signal_handler() -> Iterator[None]:
     ("arguments", "says"),
     [
         (["demo", "--photos", "missing"], "missing is not a folder"),
-        (["demo", "--photos", "empty"], "empty has no files in it"),
+        (["demo", "--photos", "empty"], "empty has no files"),
         (["demo", "--photos", "photos", "--out", "photos"], "Choose another --out"),
         (["demo", "--photos", "photos", "--out", "."], "Choose another --out"),
         (["demo", "--photos", "photos", "--out", "photos/photo.jpg"], "can't be a folder for results"),
