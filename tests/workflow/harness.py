@@ -247,7 +247,7 @@ class Workflow:
             ]
         )
         # It would follow each execution that fails with another, beside the one that a test looks at.
-        self.client("events").disable_rule(Name=self.resources["EndedRule"])
+        self.client("events").disable_rule(Name=self.resources["ExecutionFailureRule"])
         self._queue_url = self.client("sqs").get_queue_url(QueueName=self.resources["UploadQueue"].split("/")[-1])[
             "QueueUrl"
         ]
@@ -280,7 +280,7 @@ class Workflow:
     def unknown(self, clock: Clock, key: str, outcome: Outcome = UNKNOWN) -> Row:
         ledger = self.ledger(clock)
         claim, _ = ledger.claim(self.upload(key), '{"resolution":"4K"}', 60)
-        return ledger.close_claim(claim, outcome)
+        return ledger.finish_claim(claim, outcome)
 
     def upload(self, key: str) -> Upload:
         return Upload(self.resources["InputBucket"], key, f"v{next(self._numbers)}", "0055", 1234, "etag")
