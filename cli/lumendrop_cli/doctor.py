@@ -140,7 +140,7 @@ def _event_source(stack: Stack) -> Iterator[Finding]:
 def _rules(stack: Stack) -> Iterator[Finding]:
     does = {
         "UploadRule": ("brings uploads to the queue", "New uploads are lost to Lumendrop until it is enabled"),
-        "EndedRule": ("reports executions that end early", "Executions that end early are not reported"),
+        "ExecutionFailureRule": ("reports executions that end early", "Executions that end early are not reported"),
     }
     for logical_id, (works, fails) in does.items():
         name = stack.resource(logical_id)

@@ -25,7 +25,7 @@ def execution_arn(stack: Stack, row: Row) -> str:
 def running(stack: Stack, rows: list[Row] | None = None) -> Iterator[str]:
     """The ARNs of all running executions that wait for a task or report an outcome; those of these rows only, if given.
 
-    Not those that EndedRule starts: each writes the last word about an execution that has ended.
+    Not those that ExecutionFailureRule starts: each writes the last word about an execution that has ended.
     """
     ours = None if rows is None else {correlation_id(row) for row in rows}
     pages = stack.client("stepfunctions").get_paginator("list_executions")
