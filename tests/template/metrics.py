@@ -248,6 +248,5 @@ OPTIONAL = {"${HeartbeatAlarm.Arn}", "${CompletionRuleAlarm.Arn}"}
 
 @cache
 def anchors() -> set[str]:
-    """The anchors of docs/operations.md, as GitHub makes them from headings."""
-    headings = re.findall(r"^#+ (.+)$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    """The anchors of the alarms' rows in docs/operations.md."""
+    return set(re.findall(r'<a id="(\w+)"></a>', (ROOT / "docs/operations.md").read_text()))
