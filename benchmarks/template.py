@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.aws.cloud import REPO
+from benchmarks.results import REPO
 from sandbox.aws.template import load
 
 

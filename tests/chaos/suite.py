@@ -6,9 +6,9 @@ import math
 from collections import Counter
 from dataclasses import replace
 
-from sandbox.aws.faults import Plan
 from tests.chaos import promises, uploads, weather
 from tests.chaos.evidence import dead_letters, gathered
+from tests.chaos.faults import Plan
 from tests.chaos.gate import SHUT_SECONDS
 from tests.chaos.promises import Finding
 from tests.chaos.run import Run, started
