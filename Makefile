@@ -109,7 +109,7 @@ check: $(VENV)/.tests $(CHECKOV)/.ready ## Lint, types, template checks.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@for app in functions/*/app.py; do $(BIN)/mypy "$$app"; done
-	@$(BIN)/cfn-lint template.yaml
+	@$(BIN)/cfn-lint template.yaml monitoring.yaml
 	@$(CHECKOV)/bin/checkov
 	@$(BIN)/python -m pytest -q tests/template
 

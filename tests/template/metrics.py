@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
-from tests.template.reading import FUNCTIONS, PARAMETERS, ROOT, SAM, written
+from tests.template.merged import written
+from tests.template.reading import FUNCTIONS, PARAMETERS, ROOT, SAM
 
 Body = dict[str, Any]
 

@@ -13,16 +13,11 @@ import typer.main
 
 from lumendrop_cli.main import app
 from tests.template import metrics
+from tests.template.merged import written
 from tests.template.metrics import AWS, OURS, emitted, problems
-from tests.template.reading import ROOT, translated, written
+from tests.template.reading import EVERYTHING, ROOT, translated
 
 Body = dict[str, Any]
-EVERYTHING = {
-    "AlarmEmail": "owner@example.com",
-    "HeartbeatHours": "24",
-    "PhotoNotices": "topic",
-    "CompletionTarget": "arn:aws:states:us-east-1:123456789012:stateMachine:after-photos",
-}
 
 
 def whole() -> Body:
