@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.aws.faults import KILLS, SERVICES, Plan
+from tests.chaos.faults import KILLS, SERVICES, Plan
 from tests.chaos.uploads import DOOMED
 
 Json = dict[str, Any]

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.aws.faults import BEFORE_POST
 from tests.chaos.evidence import Evidence
+from tests.chaos.faults import BEFORE_POST
 from tests.chaos.run import Run, Upload
 
 Json = dict[str, Any]

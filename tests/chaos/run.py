@@ -13,9 +13,9 @@ from typing import Any
 import requests
 from botocore.exceptions import ClientError
 
-from sandbox.aws.clock import Clock, NothingAhead
-from sandbox.aws.faults import Faults, Plan
 from sandbox.demo.start import Sandbox, sandbox
+from tests.chaos.clock import Clock, NothingAhead
+from tests.chaos.faults import Faults, Plan
 from tests.chaos.proxy import Proxy, proxy
 from tests.chaos.uploads import Object
 
@@ -123,7 +123,7 @@ class Run:
                 self.clock.start_work()
                 Thread(target=stop, args=(arn,), daemon=True).start()
 
-        self.faults.started = started
+        self.faults.execution_started = started
 
     def describe_pending_work(self) -> str:
         """The active and scheduled work, to find out why a run does not end."""
@@ -158,6 +158,6 @@ def start_run(plan: Plan, parameters: Mapping[str, str] = {}, *, credits: int = 
     with Clock() as clock, proxy() as opened:
         faults = Faults(plan, clock)
         values = {"Resolution": "1K", "ApiBaseUrl": f"http://127.0.0.1:{opened.port}", **parameters}
-        with sandbox(values, clock=clock, faults=faults, enhancer_arguments=arguments) as running:
+        with sandbox(values, hooks=faults, enhancer_arguments=arguments) as running:
             opened.target = int(running.enhancer.rpartition(":")[2])
             yield Run(running, clock, faults, opened)

@@ -6,9 +6,9 @@ import math
 from collections import Counter
 from dataclasses import replace
 
-from sandbox.aws.faults import Plan
 from tests.chaos import fault_plan, promises, uploads
 from tests.chaos.evidence import collect, receive_dead_letters
+from tests.chaos.faults import Plan
 from tests.chaos.promises import Finding
 from tests.chaos.proxy import OUTAGE_SECONDS
 from tests.chaos.run import Run, start_run

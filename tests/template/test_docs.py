@@ -27,6 +27,14 @@ def broken_links(page: Path, text: str) -> list[str]:
     return broken
 
 
+def missing_files(text: str) -> list[str]:
+    """Paths of this repository that the text names and that are not there."""
+    named = re.findall(
+        r"`((?:benchmarks|cli|docs|events|functions|layers|sandbox|statemachines|tests)/[\w./-]+)`", text
+    )
+    return [path for path in named if not (ROOT / path).exists()]
+
+
 def anchors(text: str) -> set[str]:
     """A page's anchors: those that GitHub derives from headings, and explicit ones."""
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
@@ -42,6 +50,11 @@ def words(text: str) -> int:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     assert broken_links(page, page.read_text()) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    assert missing_files(page.read_text()) == []
 
 
 def test_the_readme_is_short() -> None:
@@ -61,6 +74,10 @@ def test_pictures_are_small() -> None:
 def test_a_broken_link_is_found(target: str) -> None:
     assert broken_links(ROOT / "README.md", f"# A page\n\n[a link]({target})") == [target]
     assert broken_links(ROOT / "README.md", "# A page\n\n[a link](#a-page) [a page](docs/deploy.md)") == []
+
+
+def test_a_missing_file_is_found() -> None:
+    assert missing_files("see `docs/nowhere.md`, `docs/deploy.md`, and `docs/`") == ["docs/nowhere.md"]
 
 
 def test_words_are_counted() -> None:
