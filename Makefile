@@ -60,8 +60,8 @@ sandbox: $(VENV)/.sandbox ## Run the stack on this machine until Ctrl-C, for the
 	@$(BIN)/python -m sandbox up --port $(PORT)
 
 .PHONY: test
-test: $(VENV)/.tests ## Run all tests.
-	@$(BIN)/python -m pytest
+test: $(VENV)/.tests ## Run all tests, one process for each core (at most four); `pytest PATH` runs some of them.
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 $(CLI)/.ready: requirements/cli.txt requirements/cli-build.txt pyproject.toml $(wildcard cli/lumendrop_cli/*.py)
 	@echo "Installing the command line into an environment of its own (about a quarter of a minute) …"

@@ -1,4 +1,4 @@
-"""Many uploads at once, against a vendor's limits: the layer's pacing simulated, and a real run in the sandbox."""
+"""Many uploads at once, against a vendor's limits: a simulation of the rate limiter, and a real run in the sandbox."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from benchmarks.prices import PRICES
 from benchmarks.results import write
 from benchmarks.tasks import ESTIMATE_SECONDS
 from lumendrop import polling, upload_queue
-from lumendrop.pace import Pace, State
 from lumendrop.polling import Poll, Task
+from lumendrop.rate_limiter import RateLimiter, State
 from sandbox.demo.start import Sandbox, sandbox
 
 SEED = 1
@@ -72,8 +72,8 @@ _TRACED = 100_000  # larger bursts would take too long with every allocation not
 
 
 @dataclass
-class Row:
-    """The pace's row as DynamoDB keeps it: one conditional write at a time."""
+class Store:
+    """The rate limiter's row as DynamoDB keeps it: one conditional write at a time."""
 
     state: State | None = None
     writes: int = 0
@@ -81,9 +81,9 @@ class Row:
     def read(self) -> State | None:
         return self.state
 
-    def write(self, new: State, over: State | None) -> bool:
+    def write(self, new: State, previous: State | None) -> bool:
         self.writes += 1
-        if self.state != over:
+        if self.state != previous:
             return False
         self.state = new
         return True
@@ -148,7 +148,7 @@ class Burst:
         start, end = scenario.away or (0.0, 0.0)
         self.vendor = Vendor(scenario, self.random, (start * self.limit, end * self.limit))
         self.limit += (end - start) * self.limit
-        self.row = Row()
+        self.store = Store()
         self.ready = deque((upload, 0) for upload in range(uploads))
         self.delayed: list[tuple[float, int, int]] = []
         self.submitted = self.turned_away = self.most_waits = self.polled = self.looks = self.late = 0
@@ -166,7 +166,7 @@ class Burst:
 
     def _function(self, functions: int) -> Generator[simpy.Event, None, None]:
         """One warm submit, as functions/submit/app.py goes about it."""
-        pace = Pace(self.row, functions, lambda: self.env.now)
+        limiter = RateLimiter(self.store, functions, lambda: self.env.now)
         while self.submitted < self.uploads:
             received = self._receive()
             if received is None:
@@ -175,31 +175,31 @@ class Burst:
                 continue
             upload, waits = received
             yield self.env.timeout(self._takes(BEFORE_SECONDS))
-            if not (yield from self._submit_in_time(pace, upload)):
+            if not (yield from self._submit_with_backoff(limiter, upload)):
                 self.turned_away += 1
-                self._send_to_back(upload, waits)
+                self._requeue(upload, waits)
             yield self.env.timeout(self._takes(AFTER_SECONDS))
 
-    def _submit_in_time(self, pace: Pace, upload: int) -> Generator[simpy.Event, Any, bool]:
+    def _submit_with_backoff(self, limiter: RateLimiter, upload: int) -> Generator[simpy.Event, Any, bool]:
         until = self.env.now + ROOM_SECONDS
-        while (yield from self._turn(pace, until)):
-            pace.sent()
+        while (yield from self._acquire(limiter, until)):
+            limiter.on_send()
             yield self.env.timeout(self._takes(POST_SECONDS) / 2)
             status, ends = self.vendor.submit(self.env.now)
             yield self.env.timeout(self._takes(POST_SECONDS) / 2)
             if status == 200:
-                pace.taken()
+                limiter.on_accepted()
                 self._submit_done(upload, ends)
                 return True
             too_fast = status == 429
-            pace.refused(REFUSED_SECONDS if too_fast else 0, too_fast=too_fast)
+            limiter.on_throttled(REFUSED_SECONDS if too_fast else 0, too_fast=too_fast)
             yield self.env.timeout(REFUSED_SECONDS)
         return False
 
-    def _turn(self, pace: Pace, until: float) -> Generator[simpy.Event, None, bool]:
-        while (wait := pace.turn(until - self.env.now)) is not None:
+    def _acquire(self, limiter: RateLimiter, until: float) -> Generator[simpy.Event, None, bool]:
+        while (wait := limiter.acquire(until - self.env.now)) is not None:
             yield self.env.timeout(wait)
-            if not wait or pace.holds():
+            if not wait or limiter.is_still_valid():
                 return True
         yield self.env.timeout(max(0.0, until - self.env.now))
         return False
@@ -210,7 +210,7 @@ class Burst:
             self.ready.append((upload, waits))
         return self.ready.popleft() if self.ready else None
 
-    def _send_to_back(self, upload: int, waits: int) -> None:
+    def _requeue(self, upload: int, waits: int) -> None:
         delay = upload_queue.delay(waits)
         self.most_waits = max(self.most_waits, waits + 1)
         heapq.heappush(self.delayed, (self.env.now + delay, upload, waits + 1))
@@ -289,7 +289,7 @@ def simulate_once(scenario: Scenario, uploads: int, run: int) -> dict[str, Any]:
         "calls_an_upload": calls / uploads,
         "queue_rounds_an_upload": (calls + burst.turned_away) / uploads,
         "most_waits": burst.most_waits,
-        "pace_writes_an_upload": burst.row.writes / uploads,
+        "pace_writes_an_upload": burst.store.writes / uploads,
         "looks_a_task": burst.looks / max(1, burst.polled),
         "seen_late_seconds": statistics.mean(burst.delays),
         "bytes_an_upload": peak / uploads if peak else None,

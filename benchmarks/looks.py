@@ -52,7 +52,7 @@ def measured_look() -> dict[str, Any]:
         now = int(time.time())
         event = {
             "task": {"id": task, "submitted_at": now, "deadline": now + 3600, "estimated_seconds": 45},
-            "poll": {"crowded": True},  # one look a time
+            "poll": {"lambda_throttled": True},  # one look a time
             "correlation_id": "benchmark",
         }
         running.cloud.invoke("CheckStatusFunction", event)

@@ -79,7 +79,7 @@ def ours(task: SimulatedTask, world: World) -> Seen:
         poll = msgspec.structs.replace(poll, polls=poll.polls + 1)
         if now >= task.seconds:
             return msgspec.structs.replace(poll, state="completed")
-        poll = polling.learn(asked, poll, task.progress(now / task.seconds), now)
+        poll = polling.update_estimate(asked, poll, task.progress(now / task.seconds), now)
         return msgspec.structs.replace(poll, wait_seconds=polling.next_wait(asked, poll, now))
 
     while poll.state == "waiting" and clock[0] < PATIENCE_SECONDS:

@@ -152,7 +152,7 @@ def _event_source(stack: Stack) -> Iterator[Finding]:
 def _rules(stack: Stack) -> Iterator[Finding]:
     rules = {
         "UploadRule": ("sends uploads to the queue", "Lumendrop does not receive new uploads"),
-        "EndedRule": ("reports executions that end early", "Executions that end early are not reported"),
+        "ExecutionFailureRule": ("reports executions that end early", "Executions that end early are not reported"),
     }
     for logical_id, (enabled, disabled) in rules.items():
         name = stack.resource(logical_id)

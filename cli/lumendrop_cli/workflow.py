@@ -25,7 +25,7 @@ def execution_arn(stack: Stack, row: Row) -> str:
 def running_executions(stack: Stack, rows: list[Row] | None = None) -> Iterator[str]:
     """The ARNs of the running executions that wait for a task or report an outcome; only those of `rows`, if given.
 
-    Leaves out the executions that record the outcome of an execution that ended early; they have no upload.
+    Leaves out those that ExecutionFailureRule starts. They only record the outcome of an execution that ended early.
     """
     wanted = None if rows is None else {correlation_id(row) for row in rows}
     pages = stack.client("stepfunctions").get_paginator("list_executions")

@@ -14,7 +14,7 @@ from lumendrop.api_key import ApiKey
 from lumendrop.enhancer import RETRYABLE_CODES, Enhancer, TaskNotFound, TaskStatus, Unavailable
 from lumendrop.outcomes import Outcome
 from lumendrop.polling import Poll, Task
-from lumendrop.telemetry import count, following, logger, metrics
+from lumendrop.telemetry import count, log_context, logger, metrics
 
 _MOST_NOT_FOUND = 5
 _LONGEST_LOOK_SECONDS = 30  # connecting, an answer that drips, reading a changed key
@@ -45,8 +45,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Returns the next `Poll`. An enhancer that can't be reached is no failed task: the answer is to wait."""
     request = msgspec.convert(event, Request)
     until = time.time() + context.get_remaining_time_in_millis() / 1000 - _LONGEST_LOOK_SECONDS
-    with following(request.correlation_id, task_id=request.task.id):
-        poll = polling.watch(request.task, request.poll, partial(look, request.task), until, time.time, time.sleep)
+    with log_context(request.correlation_id, task_id=request.task.id):
+        poll = polling.watch(request.task, request.poll, partial(poll_once, request.task), until, time.time, time.sleep)
         logger.info(
             "watched the task",
             extra={"state": poll.state, "progress": poll.progress, "polls": poll.polls},
@@ -55,7 +55,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return answer
 
 
-def look(task: Task, poll: Poll) -> Poll:
+def poll_once(task: Task, poll: Poll) -> Poll:
     """One look at the task."""
     now = time.time()
     count("StatusChecks")
@@ -66,7 +66,9 @@ def look(task: Task, poll: Poll) -> Poll:
         return not_found(task, poll, now)
     except Unavailable as error:
         return unreachable(task, poll, error, now)
-    poll = polling.learn(task, msgspec.structs.replace(poll, not_found=0, unreachable=0), status.progress, now)
+    poll = polling.update_estimate(
+        task, msgspec.structs.replace(poll, not_found=0, unreachable=0), status.progress, now
+    )
     if status.state == "waiting":
         wait = polling.next_wait(task, poll, now)
         return msgspec.structs.replace(poll, state="waiting", wait_seconds=wait)

@@ -17,8 +17,8 @@ from lumendrop.downloads import Download, DownloadFailed, DownloadRefused
 from lumendrop.enhancer import MODEL, Enhancer, TaskNotFound, Unavailable
 from lumendrop.outcomes import Outcome
 from lumendrop.polling import Task
-from lumendrop.storage import Written
-from lumendrop.telemetry import count, following, logger, measure, metrics
+from lumendrop.storage import DeliveredObject
+from lumendrop.telemetry import count, log_context, logger, measure, metrics
 from lumendrop.uploads import Upload
 
 MOST_RESULT_BYTES = 256 * 1024 * 1024  # twice the raw pixels of 4,096 x 4,096 with four channels of 16 bits
@@ -58,12 +58,12 @@ ENHANCER = Enhancer(SETTINGS.api_base_url, ApiKey(clients.secretsmanager(), SETT
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001  # Lambda passes it
     """Returns a `state`: `enhanced` with its `output`, `superseded` or `failed` with the `outcome`, or `waiting`."""
     request = msgspec.convert(event, Request)
-    with following(request.correlation_id, task_id=request.task.id, upload=request.upload.uri):
+    with log_context(request.correlation_id, task_id=request.task.id, upload=request.upload.uri):
         try:
             return deliver(request)
         except (DownloadFailed, DownloadRefused, NotAnImage, TaskNotFound, Unavailable) as error:
             # A run before this one may have delivered the photo and ended before it could say so.
-            if written := storage.find(S3, SETTINGS.output_bucket, request.upload):
+            if written := storage.find_delivered(S3, SETTINGS.output_bucket, request.upload):
                 return enhanced(request, written)
             return not_delivered(error)
 
@@ -101,11 +101,11 @@ def write(request: Request, download: Download) -> dict[str, Any]:
         raise NotAnImage("The result is not an image.")
     if not images.is_complete(download.path, format_):
         raise DownloadFailed("The result was cut short.")
-    written = storage.write(S3, SETTINGS.output_bucket, request.upload, download, format_, facts(request))
+    written = storage.write(S3, SETTINGS.output_bucket, request.upload, download, format_, provenance(request))
     return superseded() if written is None else enhanced(request, written)
 
 
-def enhanced(request: Request, written: Written) -> dict[str, Any]:
+def enhanced(request: Request, written: DeliveredObject) -> dict[str, Any]:
     storage.remove_report(S3, SETTINGS.output_bucket, request.upload)
     count("PhotosEnhanced")
     seconds = seconds_since(request.upload)
@@ -123,7 +123,7 @@ def seconds_since(upload: Upload) -> float | None:
         return None
 
 
-def facts(request: Request) -> dict[str, str]:
+def provenance(request: Request) -> dict[str, str]:
     """What the enhanced photo's metadata says beside its source; options under the names they have for uploads."""
     asked = {
         name.replace("_", "-"): ",".join(value) if isinstance(value, list) else str(value)

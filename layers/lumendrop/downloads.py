@@ -16,7 +16,7 @@ from requests_hardened.ip_filter import InvalidIPAddress
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from urllib3.exceptions import HTTPError
 
-from lumendrop.tls import Verified
+from lumendrop.tls import VerifiedTLSAdapter
 
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 20
@@ -41,7 +41,7 @@ class Download(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class _Filtered(Verified, IPFilterAdapter):  # type: ignore[misc]  # requests_hardened ships no types
+class _Filtered(VerifiedTLSAdapter, IPFilterAdapter):  # type: ignore[misc]  # requests_hardened ships no types
     """Connects to public addresses only, whose certificates are for the name in the link."""
 
     def build_connection_pool_key_attributes(self, *arguments: Any, **more: Any) -> Any:

@@ -22,7 +22,7 @@ from urllib3.exceptions import HTTPError
 
 from lumendrop.api_key import ApiKey, KeyUnavailable
 from lumendrop.options import Options
-from lumendrop.tls import Verified
+from lumendrop.tls import VerifiedTLSAdapter
 
 MODEL = "phota-image-enhance"
 
@@ -36,7 +36,7 @@ _URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]*)\?[^\s\"'<>]*", re.IGNORECASE)
 _SIGNATURE = re.compile(r"(X-Amz-[A-Za-z-]+)(=|%3D)[^&\s\"'<>]+", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 # requests reads a redirect's Location even where it doesn't follow, and fails with ValueError if that is no URL.
-_BROKEN = (requests.RequestException, HTTPError, OSError, ValueError)
+_TRANSPORT_ERRORS = (requests.RequestException, HTTPError, OSError, ValueError)
 
 RETRYABLE_CODES = frozenset(
     {
@@ -155,7 +155,7 @@ class Enhancer:
 
         try:
             answer = self._with_key(post)
-        except _BROKEN as error:
+        except _TRANSPORT_ERRORS as error:
             self._raise_for_broken_submit(error, body)
         if answer.status in (200, 201, 202):
             return _submitted(answer.body)
@@ -169,20 +169,20 @@ class Enhancer:
         url = f"{self._base_url}/v1/tasks/{quote(task_id, safe='')}?sync_upstream=true"
         try:
             answer = self._with_key(lambda key: _call("GET", url, key, _STATUS_SECONDS))
-        except _BROKEN as error:
+        except _TRANSPORT_ERRORS as error:
             raise Unavailable("unreachable", f"No answer ({type(error).__name__}).") from None
         if answer.status == 404:
-            raise TaskNotFound("task_not_found", self._words(answer))
+            raise TaskNotFound("task_not_found", self._error_text(answer))
         if answer.status != 200:
             raise Unavailable(
                 f"http_{answer.status}",
-                self._words(answer),
+                self._error_text(answer),
                 account=answer.status in (401, 402, 403),
                 too_fast=answer.status == 429,
                 retry_after=_retry_after(answer),
             )
         status = parse_status(answer.body)
-        code, message = self._clean(status.error_code)[:100], self._clean(status.error_message)
+        code, message = self._sanitize(status.error_code)[:100], self._sanitize(status.error_message)
         return msgspec.structs.replace(status, error_code=code, error_message=message)
 
     def _with_key(self, call: Callable[[str], _Answer]) -> _Answer:
@@ -205,7 +205,7 @@ class Enhancer:
 
     def _submit_error(self, answer: _Answer) -> EnhancerError:
         """The contract's table. What it doesn't list may have created a task."""
-        status, words, code = answer.status, self._words(answer), self._clean(_error_code(answer))[:100]
+        status, words, code = answer.status, self._error_text(answer), self._sanitize(_error_code(answer))[:100]
         retry_after = _retry_after(answer)
         if status in (401, 402, 403) or code == "model_not_found":
             return Unavailable(code or f"http_{status}", words, account=True, retry_after=retry_after)
@@ -220,12 +220,12 @@ class Enhancer:
             return Unavailable(f"http_{status}", f"Nothing takes tasks at ApiBaseUrl. {words}", account=True)
         return Ambiguous(code or f"http_{status}", words)
 
-    def _words(self, answer: _Answer) -> str:
+    def _error_text(self, answer: _Answer) -> str:
         error = answer.error or {}
         said = error.get("message") or error.get("type") or "no explanation"
-        return self._clean(f"The enhancer answered {answer.status}: {said}")
+        return self._sanitize(f"The enhancer answered {answer.status}: {said}")
 
-    def _clean(self, text: str) -> str:
+    def _sanitize(self, text: str) -> str:
         """Takes out what vendors quote back (the key, the query strings of URLs, signatures) and what SQS refuses."""
         with contextlib.suppress(KeyUnavailable):  # a key that can't be read was not sent either
             text = text.replace(self._key.read(), "[key]")
@@ -321,7 +321,7 @@ def _call(method: str, url: str, key: str, seconds: float, body: _Body | None = 
         headers["Content-Type"] = "application/json"
     with requests.Session() as session:
         session.trust_env = False  # neither a proxy nor a .netrc may see or replace the key
-        session.mount("https://", Verified())
+        session.mount("https://", VerifiedTLSAdapter())
         response = session.request(
             method,
             url,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Status = Literal["claimed", "submitted", "retrying", "enhanced", "failed", "rejected", "superseded", "unknown"]
 
-STEPS: dict[Status | None, frozenset[Status | None]] = {
+TRANSITIONS: dict[Status | None, frozenset[Status | None]] = {
     None: frozenset({"claimed", "rejected"}),
     # A release makes the row what it was before the claim, or nothing.
     "claimed": frozenset({"submitted", "rejected", "unknown", "retrying", "failed", "superseded", None}),
@@ -110,23 +110,23 @@ class Ledger:
         self._daily_limit = daily_limit
         self._now = now
 
-    def claim(self, upload: Upload, options: str, seconds: float, over: Row | None = None) -> tuple[Row, bool]:
+    def claim(self, upload: Upload, options: str, seconds: float, previous: Row | None = None) -> tuple[Row, bool]:
         """Claims an upload for a claimant that lives `seconds` more, just before it pays.
 
-        Returns the row, and whether it is this claim; if not, it is what another run left. `over` is a row seen
+        Returns the row, and whether it is this claim; if not, it is what another run left. `previous` is a row seen
         before that this claim takes the place of, as the next attempt. Raises DailyLimitReached, LedgerBusy.
         """
         now = self._now()
         row = Row(
             upload=upload,
             status="claimed",
-            attempt=over.attempt + 1 if over else 1,
+            attempt=previous.attempt + 1 if previous else 1,
             options=options,
-            earlier=over.attempts_that_may_have_cost() if over else (),
+            earlier=previous.attempts_that_may_have_cost() if previous else (),
             claim_expires=int(now + seconds) + _CLOCK_SKEW_SECONDS,
             day=datetime.fromtimestamp(now, UTC).date().isoformat(),
         )
-        cancelled = self._transact(self._put(row, over), self._count(row, 1))
+        cancelled = self._transact(self._put(row, previous), self._count(row, 1))
         if cancelled is None:
             return row, True
         if "Item" in cancelled[0]:
@@ -135,9 +135,9 @@ class Ledger:
             raise LedgerBusy("the row this claim was to take the place of is gone")
         raise DailyLimitReached(f"the daily limit of {self._daily_limit} tasks is reached")
 
-    def release(self, claim: Row, over: Row | None = None) -> None:
+    def release(self, claim: Row, previous: Row | None = None) -> None:
         """Takes a claim back after a definite "not created", and gives the day its task back. Raises LedgerBusy."""
-        undo = self._put(over, claim) if over else self._delete(claim)
+        undo = self._put(previous, claim) if previous else self._delete(claim)
         self._transact(undo, self._count(claim, -1))
 
     def record(
@@ -167,7 +167,7 @@ class Ledger:
         )
         return self._put_or_read(row, claim)
 
-    def close_claim(self, claim: Row, outcome: Outcome) -> Row:
+    def finish_claim(self, claim: Row, outcome: Outcome) -> Row:
         """Ends a claim as `rejected` (its task is given back) or `unknown` (it may have been paid for).
 
         Returns the row as it is now, which may be another run's word. Raises LedgerBusy.
@@ -182,7 +182,7 @@ class Ledger:
         """Writes that an upload without a claim is rejected; returns the row there is, its own or an earlier one."""
         return self._put_or_read(Row(upload=upload, status="rejected", outcome=outcome), None)
 
-    def has_last_word(self, upload: Upload) -> bool:
+    def is_final(self, upload: Upload) -> bool:
         """Whether an upload has ended and was recorded to have, so that nothing is left to be done about it."""
         row = Row(upload=upload, status="submitted")
         key = {"pk": {"S": row.pk}, "sk": {"S": row.sk}}
@@ -193,9 +193,9 @@ class Ledger:
         """Whether the run that made this claim can no longer be at work."""
         return self._now() >= (row.claim_expires or 0)
 
-    def _put_or_read(self, row: Row, over: Row | None) -> Row:
+    def _put_or_read(self, row: Row, previous: Row | None) -> Row:
         try:
-            self._client.put_item(**self._put(row, over)["Put"])
+            self._client.put_item(**self._put(row, previous)["Put"])
         except ClientError as error:
             found = error.response.get("Item")
             if not isinstance(found, dict):
@@ -203,10 +203,10 @@ class Ledger:
             return _from_item(found)
         return row
 
-    def _put(self, row: Row, over: Row | None) -> dict[str, Any]:
-        """A put that succeeds only if the row in the table is `over`, or there is none."""
-        before = over.status if over else None
-        if row.status not in STEPS[before]:
+    def _put(self, row: Row, previous: Row | None) -> dict[str, Any]:
+        """A put that succeeds only if the row in the table is `previous`, or there is none."""
+        before = previous.status if previous else None
+        if row.status not in TRANSITIONS[before]:
             raise ValueError(f"an upload that is {before} can't become {row.status}")
         put: dict[str, Any] = {
             "TableName": self._table,
@@ -214,7 +214,7 @@ class Ledger:
             "ConditionExpression": "attribute_not_exists(pk)",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
-        return {"Put": put | (_is(over) if over else {})}
+        return {"Put": put | (_is(previous) if previous else {})}
 
     def _delete(self, row: Row) -> dict[str, Any]:
         key = {"pk": {"S": row.pk}, "sk": {"S": row.sk}}

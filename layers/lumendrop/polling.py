@@ -23,7 +23,7 @@ _NEAR_SHARE = 0.04
 _FAR_AFTER_SECONDS = 180
 _FAR_SECONDS = (45, 300)
 _FAR_SHARE = 0.2
-_CROWDED_SECONDS = (10, 300)
+_LAMBDA_THROTTLED_SECONDS = (10, 300)
 _STAY_SECONDS = 30  # longer waits are the workflow's
 _UNREACHABLE_SECONDS = (5, 120)
 _MOST_DOUBLINGS = 4
@@ -44,10 +44,10 @@ class Task(msgspec.Struct, frozen=True):
 class Poll(msgspec.Struct, frozen=True):
     """What is known of a task after so many looks; goes round the workflow's loop.
 
-    `not_found` and `unreachable` count looks in a row, `throttled` all that were answered with 429. `crowded` says that
-    Lambda had no room for `check_status`. `pace` is how many seconds a percent of progress took at `paced_at` seconds
-    after the submit, `total_seconds` what the task takes by its progress, if that proved true. When `state` is failed,
-    there is an `outcome`, and `retryable` says whether another task may go well.
+    `not_found` and `unreachable` count consecutive polls, `throttled` all that were answered with 429.
+    `lambda_throttled` is true after Lambda throttled `check_status`. `pace` is how many seconds a percent of progress
+    took at `paced_at` seconds after the submit, `total_seconds` what the task takes by its progress, if that proved
+    true. When `state` is failed, there is an `outcome`, and `retryable` tells whether another task may succeed.
     """
 
     state: Literal["waiting", "completed", "failed"] = "waiting"
@@ -56,7 +56,7 @@ class Poll(msgspec.Struct, frozen=True):
     not_found: int = 0
     unreachable: int = 0
     throttled: int = 0
-    crowded: bool = False
+    lambda_throttled: bool = False
     progress: float | None = None
     pace: float | None = None
     paced_at: float = 0
@@ -73,7 +73,7 @@ def first_wait(estimated_seconds: float | None) -> int:
 def watch(
     task: Task,
     poll: Poll,
-    look: Callable[[Poll], Poll],
+    poll_once: Callable[[Poll], Poll],
     until: float,
     now: Callable[[], float],
     sleep: Callable[[float], None],
@@ -82,19 +82,19 @@ def watch(
 
     No look begins after `until`. After trouble, or where Lambda had no room, there is one look only.
     """
-    poll = look(poll)
+    poll = poll_once(poll)
     while _stays(poll) and now() < task.deadline and now() + poll.wait_seconds <= until:
         sleep(poll.wait_seconds)
-        poll = look(poll)
+        poll = poll_once(poll)
     return poll
 
 
 def _stays(poll: Poll) -> bool:
-    trouble = poll.not_found or poll.unreachable or poll.crowded
+    trouble = poll.not_found or poll.unreachable or poll.lambda_throttled
     return poll.state == "waiting" and not trouble and poll.wait_seconds <= _STAY_SECONDS
 
 
-def learn(task: Task, poll: Poll, progress: float | None, now: float) -> Poll:
+def update_estimate(task: Task, poll: Poll, progress: float | None, now: float) -> Poll:
     """Notes the task's progress, and what it says about the time that the task takes if it has proved true so far."""
     elapsed = now - task.submitted_at
     poll = msgspec.structs.replace(poll, progress=progress)
@@ -113,8 +113,8 @@ def next_wait(task: Task, poll: Poll, now: float) -> int:
 
 
 def _step(task: Task, poll: Poll, elapsed: float) -> float:
-    if poll.crowded:
-        return _clamp(elapsed * _FAR_SHARE, _CROWDED_SECONDS)
+    if poll.lambda_throttled:
+        return _clamp(elapsed * _FAR_SHARE, _LAMBDA_THROTTLED_SECONDS)
     left = (poll.total_seconds or 0) - elapsed
     if left > 2 * _STAY_SECONDS:
         return min(left / 2, elapsed)

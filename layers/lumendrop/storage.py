@@ -15,7 +15,7 @@ from lumendrop import images
 from lumendrop.downloads import Download
 from lumendrop.images import Format
 from lumendrop.outcomes import Rejected
-from lumendrop.uploads import Listed, Upload, is_newer
+from lumendrop.uploads import BackfillItem, Upload, is_newer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -40,7 +40,7 @@ class Source(msgspec.Struct, frozen=True):
     metadata: Mapping[str, str]
 
 
-class Written(msgspec.Struct, frozen=True):
+class DeliveredObject(msgspec.Struct, frozen=True):
     """Where an enhanced photo is; `bytes` is its size."""
 
     bucket: str
@@ -62,19 +62,19 @@ class LostRace(Exception):
     """Others kept writing the same output key; trying again later will do."""
 
 
-def current(client: S3Client, listed: Listed) -> Upload | None:
+def resolve_version(client: S3Client, item: BackfillItem) -> Upload | None:
     """The current version of an object of a versioned bucket, or None if it is gone.
 
     What S3 stored before the bucket had versions is its version "null". Neither object nor listing knows a sequencer.
     """
-    found = _head(client, listed.bucket, listed.key)
+    found = _head(client, item.bucket, item.key)
     if found is None:
         return None
     version_id, etag = found.get("VersionId", "null"), found["ETag"].strip('"')
-    return Upload(listed.bucket, listed.key, version_id, "", found["ContentLength"], etag)
+    return Upload(item.bucket, item.key, version_id, "", found["ContentLength"], etag)
 
 
-def look(client: S3Client, upload: Upload, most_bytes: int) -> Source:
+def inspect(client: S3Client, upload: Upload, most_bytes: int) -> Source:
     """Reads the first bytes and the metadata of an upload.
 
     Raises Rejected when its bucket keeps no versions, or it is gone, archived, too big, or no JPEG, PNG, WebP or HEIC.
@@ -168,10 +168,10 @@ def _fit(key: str, suffix: str) -> str:
     """`key` with `suffix`, the key shortened and told apart by a hash where S3's 1,024 bytes would not do."""
     if len(f"{key}{suffix}".encode()) <= _MOST_KEY_BYTES:
         return f"{key}{suffix}"
-    return _told_apart(key, key, suffix)
+    return _disambiguate(key, key, suffix)
 
 
-def _told_apart(key: str, by: str, suffix: str) -> str:
+def _disambiguate(key: str, by: str, suffix: str) -> str:
     suffix = f"~{hashlib.sha256(by.encode()).hexdigest()[:12]}{suffix}"
     return key.encode()[: _MOST_KEY_BYTES - len(suffix)].decode(errors="ignore") + suffix
 
@@ -182,33 +182,32 @@ def write(
     upload: Upload,
     download: Download,
     format_: Format,
-    facts: Mapping[str, str],
-) -> Written | None:
-    """Writes an enhanced photo unless a newer upload's is there already; None means that one is.
+    provenance: Mapping[str, str],
+) -> DeliveredObject | None:
+    """Writes an enhanced photo and returns it, or None if the result of a newer upload already exists.
 
-    `facts` (ASCII) become metadata next to the source's key, version and sequencer, as far as S3 has room. Each write
-    is conditional on what was seen before, so of several that race the newest upload wins. Where another photo has the
-    output key (`a.heic` and `a.heic.jpg` both come out as the latter), this one gets a key of its own.
-    Raises LostRace.
+    `provenance` (ASCII) becomes metadata next to the source's key, version, and sequencer, as far as S3 has room. Each
+    write is conditional on the object that was read before, so the newest upload wins a race. If another photo has the
+    output key (`a.heic` and `a.heic.jpg` both become the latter), this one gets a key of its own. Raises LostRace.
     """
     key = output_key(upload.key, format_)
-    metadata = _metadata(upload, facts)
-    there = None  # as for nearly every upload; S3 says if not, before it takes the body
+    metadata = _metadata(upload, provenance)
+    existing = None  # as for nearly every upload; S3 says if not, before it takes the body
     for _ in range(_WRITE_TRIES):
-        condition = {"IfMatch": there["ETag"]} if there else {"IfNoneMatch": "*"}
+        condition = {"IfMatch": existing["ETag"]} if existing else {"IfNoneMatch": "*"}
         try:
             version_id = _put(client, bucket, key, download, format_, metadata, condition)
         except ClientError as error:
             if error.response["Error"]["Code"] not in _LOST_RACE:
                 raise
         else:
-            return Written(bucket, key, version_id, download.bytes, format_.name)
-        there = _head(client, bucket, key)
-        if there and (source := _source_key(there["Metadata"])) is not None and source != upload.key:
-            key, there = _told_apart(key, upload.key, format_.extensions[0]), None
-        elif there and there["Metadata"].get("source-version-id") == upload.version_id:
-            return _written(bucket, key, there, format_)
-        elif there and _is_of_a_newer_upload(client, there["Metadata"], upload):
+            return DeliveredObject(bucket, key, version_id, download.bytes, format_.name)
+        existing = _head(client, bucket, key)
+        if existing and (source := _source_key(existing["Metadata"])) is not None and source != upload.key:
+            key, existing = _disambiguate(key, upload.key, format_.extensions[0]), None
+        elif existing and existing["Metadata"].get("source-version-id") == upload.version_id:
+            return _written(bucket, key, existing, format_)
+        elif existing and _is_of_a_newer_upload(client, existing["Metadata"], upload):
             return None
     raise LostRace(f"others kept writing the output key, {_WRITE_TRIES} times in a row")
 
@@ -237,14 +236,14 @@ def _version_ids(client: S3Client, upload: Upload) -> Iterator[str]:
         yield version["VersionId"]
 
 
-def find(client: S3Client, bucket: str, upload: Upload) -> Written | None:
+def find_delivered(client: S3Client, bucket: str, upload: Upload) -> DeliveredObject | None:
     """The enhanced photo of this upload, if a run before this one has written it, under whichever output key."""
     for format_ in images.FORMATS:
         key = output_key(upload.key, format_)
-        for one in (key, _told_apart(key, upload.key, format_.extensions[0])):
-            there = _head(client, bucket, one)
-            if there and there["Metadata"].get("source-version-id") == upload.version_id:
-                return _written(bucket, one, there, format_)
+        for one in (key, _disambiguate(key, upload.key, format_.extensions[0])):
+            existing = _head(client, bucket, one)
+            if existing and existing["Metadata"].get("source-version-id") == upload.version_id:
+                return _written(bucket, one, existing, format_)
     return None
 
 
@@ -263,8 +262,8 @@ def remove_report(client: S3Client, bucket: str, upload: Upload) -> None:
         return  # an object of somebody else's
 
 
-def _written(bucket: str, key: str, there: Any, format_: Format) -> Written:
-    return Written(bucket, key, there.get("VersionId", ""), there["ContentLength"], format_.name)
+def _written(bucket: str, key: str, existing: Any, format_: Format) -> DeliveredObject:
+    return DeliveredObject(bucket, key, existing.get("VersionId", ""), existing["ContentLength"], format_.name)
 
 
 def _put(
@@ -299,11 +298,11 @@ def _head(client: S3Client, bucket: str, key: str) -> Any:
         raise
 
 
-def _metadata(upload: Upload, facts: Mapping[str, str]) -> dict[str, str]:
+def _metadata(upload: Upload, provenance: Mapping[str, str]) -> dict[str, str]:
     """Facts that no longer fit are left out: a photo that is paid for must not fail for its metadata."""
     metadata = _source_metadata(upload)
     room = _MOST_METADATA_BYTES - sum(len(name) + len(value) for name, value in metadata.items())
-    for name, value in facts.items():
+    for name, value in provenance.items():
         if len(name) + len(value) <= room:
             metadata[name] = value
             room -= len(name) + len(value)

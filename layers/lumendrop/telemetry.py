@@ -16,7 +16,7 @@ metrics = Metrics()
 
 
 @contextmanager
-def following(correlation_id: str, **keys: str) -> Iterator[None]:
+def log_context(correlation_id: str, **keys: str) -> Iterator[None]:
     """Lets every line that is logged inside, metrics and a crash included, say which upload it is about."""
     follow(correlation_id, **keys)
     try:

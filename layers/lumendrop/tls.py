@@ -16,7 +16,7 @@ def context() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=certifi.where())
 
 
-class Verified(HTTPAdapter):
+class VerifiedTLSAdapter(HTTPAdapter):
     """Verifies servers with one TLS context for all calls.
 
     Requests reads the certificates of all authorities anew for each connection: 15 ms of a whole CPU, and so 0.2 s in a

@@ -27,12 +27,12 @@ class Message(msgspec.Struct, rename="camel", frozen=True):
     message_attributes: dict[str, _Attribute] = msgspec.field(default_factory=dict)
 
     @property
-    def waits(self) -> int:
+    def requeue_count(self) -> int:
         """How often this upload went to the back of the queue already."""
         return self._number("waits")
 
     @property
-    def send_again(self) -> int:
+    def resend_after(self) -> int:
         """The attempt after which the owner wants this upload sent again, or 0."""
         return self._number("send-again")
 
@@ -50,25 +50,25 @@ def messages(event: object) -> list[Message]:
     return msgspec.convert(event, _Event).records
 
 
-def delay(waits: int, seconds: float | None = None) -> int:
+def delay(requeue_count: int, seconds: float | None = None) -> int:
     """Seconds at the back of the queue: as many as wanted, else a time that grows with the waits so far."""
     if seconds is None:
-        seconds = random.uniform(0.5, 1) * _FIRST_SECONDS * 2 ** min(waits, 10)  # noqa: S311  # jitter, no secret
+        seconds = random.uniform(0.5, 1) * _FIRST_SECONDS * 2 ** min(requeue_count, 10)  # noqa: S311  # jitter, no secret
     return int(min(max(seconds, 1), _LONGEST_SECONDS))
 
 
-def send_to_back(client: SQSClient, queue_url: str, message: Message, reason: str, seconds: float | None = None) -> int:
+def requeue(client: SQSClient, queue_url: str, message: Message, reason: str, seconds: float | None = None) -> int:
     """Sends a copy that arrives after `seconds`, or after a time that grows with each wait; returns that time.
 
     A copy, not a receive that fails: waiting must neither count towards the dead-letter queue nor run out of retention.
     Jittered, so that uploads that were turned away together don't come back together.
     """
-    wait = delay(message.waits, seconds)
+    wait = delay(message.requeue_count, seconds)
     attributes: dict[str, MessageAttributeValueTypeDef] = {
-        "waits": {"DataType": "Number", "StringValue": str(message.waits + 1)},
+        "waits": {"DataType": "Number", "StringValue": str(message.requeue_count + 1)},
         "reason": {"DataType": "String", "StringValue": reason},
     }
-    if message.send_again:
-        attributes["send-again"] = {"DataType": "Number", "StringValue": str(message.send_again)}
+    if message.resend_after:
+        attributes["send-again"] = {"DataType": "Number", "StringValue": str(message.resend_after)}
     client.send_message(QueueUrl=queue_url, MessageBody=message.body, DelaySeconds=wait, MessageAttributes=attributes)
     return wait

@@ -19,7 +19,7 @@ class NotAnUploadEvent(ValueError):
     """A message that is not an EventBridge "Object Created" event, nor what the backfill sends."""
 
 
-class Listed(msgspec.Struct, frozen=True):
+class BackfillItem(msgspec.Struct, frozen=True):
     """An object that the backfill found in the bucket. Its upload is the version that is current at its turn."""
 
     bucket: _Text
@@ -91,7 +91,7 @@ class _Event(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Event)
 
 
-def parse_event(body: str | bytes) -> Upload | Listed:
+def parse_event(body: str | bytes) -> Upload | BackfillItem:
     """Reads an EventBridge "Object Created" event, or what the backfill sends: bucket and key, as a listing gives them.
 
     The key is taken raw: EventBridge doesn't encode it, and decoding would break `+` and `%`.
@@ -107,7 +107,7 @@ def parse_event(body: str | bytes) -> Upload | Listed:
         raise NotAnUploadEvent(f"not an Object Created event: {error}") from error
     bucket, found = event.detail.bucket.name, event.detail.object
     if found.version_id is None and not found.sequencer:
-        return Listed(bucket, found.key)
+        return BackfillItem(bucket, found.key)
     version_id = found.version_id or f"{UNVERSIONED}{found.sequencer}"
     return Upload(bucket, found.key, version_id, found.sequencer, found.size, found.etag, event.time)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-COPIED = ("functions", "layers", "sandbox", "tests", "template.yaml", "pyproject.toml")
+COPIED = ("functions", "layers", "sandbox", "statemachines", "tests", "template.yaml", "pyproject.toml")
 PATIENCE = 240
 # Enough for the suite to give up by itself, and to start and judge.
 MOST_SECONDS = 3 * PATIENCE
@@ -27,6 +27,7 @@ DELIVER = "functions/deliver/app.py"
 STORAGE = "layers/lumendrop/storage.py"
 ENHANCER = "layers/lumendrop/enhancer.py"
 TEMPLATE = "template.yaml"
+WORKFLOW = "statemachines/enhance.asl.yaml"
 
 STORM = ("--only", "storm", "--uploads", "80", "--keys", "60")
 # So small a storm has few executions that the owner stops before they end, and some storms have none.
@@ -62,27 +63,27 @@ MUTATIONS = (
         "an ambiguous submit is released and sent again",
         "paid once",
         SUBMIT,
-        "        return park(claim, error.message, message)",
-        "        LEDGER.release(claim, over); raise NotNow(error.code, error.message) from None",
+        "        return mark_unknown(claim, error.message, message)",
+        "        LEDGER.release(claim, previous); raise Deferred(error.code, error.message) from None",
     ),
     Mutation(
         "a dead claimant's upload is sent again",
         "paid once",
         SUBMIT,
-        "        return park(row, what, message)",
-        '        LEDGER.release(row); raise NotNow("claimed", what)',
+        "        return mark_unknown(row, what, message)",
+        '        LEDGER.release(row); raise Deferred("claimed", what)',
     ),
     Mutation(
         "a task is not recorded",
         "paid once",
         LEDGER,
-        "        return self._put_or_read(row, claim)\n\n    def close_claim",
-        "        return row\n\n    def close_claim",
+        "        return self._put_or_read(row, claim)\n\n    def finish_claim",
+        "        return row\n\n    def finish_claim",
     ),
     Mutation(
         "failed tasks are tried again thirty times",
         "paid once",
-        TEMPLATE,
+        WORKFLOW,
         "$poll.retryable and $attempt < 3 %}",
         "$poll.retryable and $attempt < 30 %}",
         RELAPSES,
@@ -135,23 +136,23 @@ MUTATIONS = (
     Mutation(
         "the deadline never comes",
         "nothing lost",
-        TEMPLATE,
+        WORKFLOW,
         '"{% $millis() >= $task.deadline * 1000 %}"',
         '"{% $millis() >= $task.deadline * 1000000 %}"',
     ),
     Mutation(
         "a delivery is not recorded",
         "one end each",
-        TEMPLATE,
-        "                Next: RecordEnhanced\n",
-        "                Next: PublishEnhanced\n",
+        WORKFLOW,
+        "        Next: RecordEnhanced\n",
+        "        Next: PublishEnhanced\n",
     ),
     Mutation(
         "a failure is not reported",
         "one end each",
-        TEMPLATE,
-        "                Assign: *GivenBySubmit\n                Output: {}\n                Next: WriteReport\n",
-        "                Assign: *GivenBySubmit\n                Output: {}\n                Next: RecordNotEnhanced\n",
+        WORKFLOW,
+        '          report_key: "{% $states.input.report_key %}"\n        Output: {}\n        Next: WriteReport\n',
+        '          report_key: "{% $states.input.report_key %}"\n        Output: {}\n        Next: RecordNotEnhanced\n',
     ),
     Mutation(
         "results cut short are delivered",
@@ -179,8 +180,8 @@ MUTATIONS = (
     Mutation(
         "the breaker never opens",
         "blocked calls",
-        "layers/lumendrop/breaker.py",
-        "        return self._trouble if self._now() < self._until else None",
+        "layers/lumendrop/circuit_breaker.py",
+        "        return self._reason if self._now() < self._until else None",
         "        return None",
         BALANCE,
     ),

@@ -86,4 +86,4 @@ def test_a_bucket_without_versions_is_refused_before_anything_is_sent(pipeline: 
     finally:
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     assert (ended["status"], ended["error"]) == ("FAILED", "not_versioned")
-    assert "Switch versioning on" in ended["cause"]
+    assert "Enable versioning" in ended["cause"]

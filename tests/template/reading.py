@@ -16,6 +16,11 @@ TEMPLATE = ROOT / "template.yaml"
 REGION = "us-east-1"
 TEXT = TEMPLATE.read_text()
 SAM: dict[str, Any] = yaml_parse(TEXT)
+DEFINITIONS: dict[str, dict[str, Any]] = {
+    name: yaml_parse((ROOT / one["Properties"]["DefinitionUri"]).read_text())
+    for name, one in SAM["Resources"].items()
+    if one["Type"] == "AWS::Serverless::StateMachine"
+}
 PARAMETERS: dict[str, dict[str, Any]] = SAM["Parameters"]
 FUNCTIONS = {
     "SubmitFunction": ROOT / "functions/submit/app.py",

@@ -50,9 +50,9 @@ def packaged(text: str, directory: Path, layer: Path) -> dict[str, Any]:
     ).hexdigest()
     file = directory / "template.yaml"
     file.write_text(
-        text.replace("CodeUri: ", "CodeUri: s3://code/").replace(
-            "ContentUri: layers/", f"ContentUri: s3://code/{checksum}"
-        )
+        text.replace("CodeUri: ", "CodeUri: s3://code/")
+        .replace("ContentUri: layers/", f"ContentUri: s3://code/{checksum}")
+        .replace("DefinitionUri: ", f"DefinitionUri: {ROOT}/")
     )
     return load(file, {}, REGION).body
 

@@ -6,20 +6,20 @@ from typing import get_args
 
 import pytest
 
-from lumendrop.ledger import STEPS, Status
+from lumendrop.ledger import TRANSITIONS, Status
 from lumendrop.outcomes import Status as OutcomeStatus
-from tests.template.reading import SAM
+from tests.template.reading import DEFINITIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 Step = tuple[str | None, str | None]
 
 
 def _steps() -> set[Step]:
-    return {(before, after) for before, followers in STEPS.items() for after in followers}
+    return {(before, after) for before, followers in TRANSITIONS.items() for after in followers}
 
 
 def test_every_status_has_its_steps() -> None:
-    assert set(STEPS) == {None, *get_args(Status)}
+    assert set(TRANSITIONS) == {None, *get_args(Status)}
 
 
 def test_the_picture_shows_the_steps() -> None:
@@ -48,7 +48,7 @@ def test_the_workflow_takes_no_other_steps(ledger_updates: dict[str, tuple[set[s
 def ledger_updates() -> dict[str, tuple[set[str], set[str]]]:
     """For each state that changes a row's status: the statuses it may find, and those it may write."""
     updates = {}
-    for name, state in SAM["Resources"]["Workflow"]["Properties"]["Definition"]["States"].items():
+    for name, state in DEFINITIONS["Workflow"]["States"].items():
         arguments = state.get("Arguments", {})
         written = re.search(r"#status = (:\w+)", arguments.get("UpdateExpression", ""))
         if written:

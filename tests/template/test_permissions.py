@@ -16,6 +16,7 @@ from cfnlint.helpers import load_resource
 from lumendrop.storage import report_key
 from tests.template.asl import all_states
 from tests.template.reading import (
+    DEFINITIONS,
     FUNCTIONS,
     ROOT,
     SAM,
@@ -115,7 +116,7 @@ def test_the_boundary_reaches_every_role_and_only_if_there_is_one() -> None:
         ("CheckStatusRole", "lambda.amazonaws.com"),
         ("DeliverRole", "lambda.amazonaws.com"),
         ("WorkflowRole", "states.amazonaws.com"),
-        ("EndedRuleRole", "events.amazonaws.com"),
+        ("ExecutionFailureRuleRole", "events.amazonaws.com"),
         ("BackfillRole", "states.amazonaws.com"),
         ("SubmitDeploymentRole", "codedeploy.amazonaws.com"),
         ("CheckStatusDeploymentRole", "codedeploy.amazonaws.com"),
@@ -203,7 +204,7 @@ def test_the_backfill_may_do_what_its_states_do_and_start_its_children() -> None
 
 def _integrations(name: str) -> Iterator[tuple[str, str]]:
     substitutions = properties(name)["DefinitionSubstitutions"]
-    for state in dict(all_states(SAM["Resources"][name]["Properties"]["Definition"])).values():
+    for state in dict(all_states(DEFINITIONS[name])).values():
         called = state if state["Type"] == "Task" else state.get("ItemReader")
         if called is None:
             continue
@@ -223,7 +224,7 @@ def test_reports_go_where_the_workflow_may_write() -> None:
 
 
 def test_the_rule_may_only_start_the_workflow() -> None:
-    assert grants("EndedRuleRole") == {("states:StartExecution", "${Workflow}")}
+    assert grants("ExecutionFailureRuleRole") == {("states:StartExecution", "${Workflow}")}
 
 
 def test_the_sweep_is_off_by_default_and_may_only_start_the_backfill() -> None:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.template.asl import problems
-from tests.template.reading import PARAMETERS, SAM, TEXT, properties, written
+from tests.template.reading import DEFINITIONS, PARAMETERS, ROOT, SAM, TEXT, properties, written
 
-MACHINES = {
-    name: one["Properties"] for name, one in SAM["Resources"].items() if one["Type"] == "AWS::Serverless::StateMachine"
-}
-DEFINITION: dict[str, Any] = MACHINES["Workflow"]["Definition"]
+SUBSTITUTIONS = {name: set(SAM["Resources"][name]["Properties"]["DefinitionSubstitutions"]) for name in DEFINITIONS}
+DEFINITION = DEFINITIONS["Workflow"]
+FILES = sorted((ROOT / "statemachines").iterdir())
 Change = Callable[[dict[str, Any]], object]
 
 
-@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize("name", DEFINITIONS)
 def test_there_is_nothing_wrong_with_the_definition(name: str) -> None:
-    assert problems(MACHINES[name]["Definition"], set(MACHINES[name]["DefinitionSubstitutions"])) == []
+    assert problems(DEFINITIONS[name], SUBSTITUTIONS[name]) == []
 
 
 DEFECTS: dict[str, tuple[str, Change]] = {
@@ -97,11 +98,11 @@ DEFECTS: dict[str, tuple[str, Change]] = {
     ),
     "an outcome that nobody assigned": (
         "$outcome may not be assigned",
-        lambda s: [s["WhatStarted"]["Choices"][0]["Assign"].pop("outcome"), s["IsDone"]["Choices"][2].pop("Assign")],
+        lambda s: [s["RouteInput"]["Choices"][0]["Assign"].pop("outcome"), s["IsDone"]["Choices"][2].pop("Assign")],
     ),
     "unknown member of $states": (
         "no $states.inputs",
-        lambda s: s["WhatStarted"]["Choices"][0]["Assign"].update(task="{% $states.inputs.task %}"),
+        lambda s: s["RouteInput"]["Choices"][0]["Assign"].update(task="{% $states.inputs.task %}"),
     ),
     "unknown member of the context": (
         "no $states.context.Executions",
@@ -136,7 +137,7 @@ DEFECTS: dict[str, tuple[str, Change]] = {
     ),
     "a reserved word": (
         "STATUS is a reserved word",
-        lambda s: s["CloseEnded"]["Arguments"].update(UpdateExpression="SET status = :true"),
+        lambda s: s["MarkEndedEarly"]["Arguments"].update(UpdateExpression="SET status = :true"),
     ),
     "a Fail that does not say why": ("needs Error and Cause", lambda s: s["NotRecorded"].pop("Cause")),
 }
@@ -225,22 +226,31 @@ def test_a_defect_of_a_map_is_found(name: str) -> None:
 
 
 def assert_found(what: str, change: Change, machine: str) -> None:
-    broken = copy.deepcopy(MACHINES[machine]["Definition"])
+    broken = copy.deepcopy(DEFINITIONS[machine])
     change(broken["States"])
-    found = problems(broken, set(MACHINES[machine]["DefinitionSubstitutions"]))
+    found = problems(broken, SUBSTITUTIONS[machine])
     assert any(what in one for one in found), found
 
 
-@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize("name", DEFINITIONS)
 @pytest.mark.parametrize("field", ["QueryLanguage", "TimeoutSeconds", "Comment"])
 def test_a_missing_field_of_the_whole_is_found(name: str, field: str) -> None:
-    definition = {key: value for key, value in MACHINES[name]["Definition"].items() if key != field}
-    assert problems(definition, set(MACHINES[name]["DefinitionSubstitutions"]))
+    definition = {key: value for key, value in DEFINITIONS[name].items() if key != field}
+    assert problems(definition, SUBSTITUTIONS[name])
 
 
 def test_no_expression_is_cut_off_by_a_comment() -> None:
     """To YAML, what follows ` #` in a plain text is a comment: DynamoDB's `SET #status` needs quotes."""
-    assert re.findall(r"^ *\w*Expression: [^\"'>|].* #.*$", TEXT, re.MULTILINE) == []
+    for text in (TEXT, *(file.read_text() for file in FILES)):
+        assert re.findall(r"^ *\w*Expression: [^\"'>|].* #.*$", text, re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_a_definition_is_a_plain_file_for_editors(file: Path) -> None:
+    """Workflow Studio and VS Code open `*.asl.yaml`, but resolve no anchors, aliases or tags."""
+    assert file.name.endswith(".asl.yaml")
+    kinds = {type(token) for token in yaml.scan(file.read_text())}
+    assert not kinds & {yaml.AnchorToken, yaml.AliasToken, yaml.TagToken}
 
 
 # The state machine around the definition.

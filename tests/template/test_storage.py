@@ -207,17 +207,17 @@ WORKFLOW = "arn:aws:states:us-east-1:123456789012:stateMachine:lumendrop"
 
 @pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT", "FAILED"])
 def test_the_rule_sees_executions_that_did_not_end_well(status: str) -> None:
-    assert matches("EndedRule", ended_event(WORKFLOW, {}, status), Workflow=WORKFLOW)
+    assert matches("ExecutionFailureRule", ended_event(WORKFLOW, {}, status), Workflow=WORKFLOW)
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED", "PENDING_REDRIVE"])
 def test_the_rule_does_not_see_other_executions(status: str) -> None:
-    assert not matches("EndedRule", ended_event(WORKFLOW, {}, status), Workflow=WORKFLOW)
-    assert not matches("EndedRule", ended_event(f"{WORKFLOW}2", {}, "FAILED"), Workflow=WORKFLOW)
+    assert not matches("ExecutionFailureRule", ended_event(WORKFLOW, {}, status), Workflow=WORKFLOW)
+    assert not matches("ExecutionFailureRule", ended_event(f"{WORKFLOW}2", {}, "FAILED"), Workflow=WORKFLOW)
 
 
 def test_the_rule_starts_the_workflow() -> None:
-    (target,) = properties("EndedRule")["Targets"]
+    (target,) = properties("ExecutionFailureRule")["Targets"]
     assert written(target["Arn"]) == "${Workflow}"
-    assert written(target["RoleArn"]) == "${EndedRuleRole.Arn}"
+    assert written(target["RoleArn"]) == "${ExecutionFailureRuleRole.Arn}"
     assert not {"Input", "InputPath", "InputTransformer"} & set(target)

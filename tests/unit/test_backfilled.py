@@ -206,7 +206,7 @@ def test_a_version_that_is_deleted_gives_way(world: World, deliver: ModuleType) 
     assert delivered(world) == "kept"
 
 
-def test_two_events_are_told_apart_without_asking_s3(world: World, deliver: ModuleType) -> None:
+def test_two_events_are_disambiguate_without_asking_s3(world: World, deliver: ModuleType) -> None:
     one, other = world.put("a/photo.jpg"), world.put("a/photo.jpg")
     bring(world, deliver, one, SEQUENCER, "one")
     bring(world, deliver, other, SEQUENCER + "1", "other")

@@ -329,9 +329,9 @@ def test_leaves_at_once_when_the_enhancer_has_trouble(world: World, check_status
 
 
 def test_looks_once_where_lambda_had_no_room(world: World, check_status: ModuleType, clock: Clock) -> None:
-    poll = watch(world, check_status, crowded=True)
+    poll = watch(world, check_status, lambda_throttled=True)
 
-    assert (poll.polls, poll.crowded, clock.slept) == (1, True, [])
+    assert (poll.polls, poll.lambda_throttled, clock.slept) == (1, True, [])
     assert poll.wait_seconds >= 10
 
 

@@ -79,7 +79,7 @@ def test_a_crash_names_its_upload_and_the_next_run_does_not(
     world: World, function: LoadFunction, lines: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     loaded, event = function(name), event_of(name, world)
-    broken = {"submit": "submit", "check_status": "look", "deliver": "deliver"}[name]
+    broken = {"submit": "submit", "check_status": "poll_once", "deliver": "deliver"}[name]
 
     def crash(*_: object) -> None:
         raise RuntimeError("broken")

@@ -82,7 +82,7 @@ def test_a_look_that_crashes_is_one_more_round(ran: Ran) -> None:
 def test_a_look_that_lambda_refuses_is_one_more_round(ran: Ran) -> None:
     run = ran("check_status throttled for longer")
     assert run.waits == [5, 60]
-    wanted = {"state": "waiting", "wait_seconds": 60, "crowded": True}
+    wanted = {"state": "waiting", "wait_seconds": 60, "lambda_throttled": True}
     assert run.payloads("CheckStatus")[0]["poll"] == run.given["poll"] | wanted
 
 

@@ -71,7 +71,7 @@ ENDS = {
     "enhanced, another attempt has the row": replace(ENHANCED, row="submitted"),
     "enhanced, the row is closed": replace(ENHANCED, row="superseded"),
     "enhanced, events throttled, then not": ENHANCED,
-    "enhanced, no event gets through": replace(ENHANCED, state="Untold", event=None),
+    "enhanced, no event gets through": replace(ENHANCED, state="EventNotPublished", event=None),
     "failed, the report at the second try": FAILED,
     "failed, the report can't be written": replace(FAILED, reported=False),
     "failed, the ledger at the second try": FAILED,
@@ -131,7 +131,7 @@ WAYS = {
 @pytest.mark.parametrize("name", WAYS)
 def test_way_round(ran: Ran, name: str) -> None:
     """No detours: each state more is a transition to pay for, and two events more in a history that holds 25,000."""
-    start, end = ["WhatStarted"], ["RecordEnhanced", "PublishEnhanced"]
+    start, end = ["RouteInput"], ["RecordEnhanced", "PublishEnhanced"]
     assert ran(name).states == [*start, *WAYS[name], *end]
 
 
