@@ -69,6 +69,11 @@ class Pipeline:
         answer = self.aws("s3api", "put-object", *target, "--body", str(self.file(body)), *more)
         return Upload(key, answer["VersionId"])
 
+    def put(self, key: str, body: bytes, **arguments: Any) -> Upload:
+        """Puts one object with boto3, which is faster than the AWS CLI."""
+        s3, bucket = self.cloud.client("s3"), self.outputs["InputBucketName"]
+        return Upload(key, s3.put_object(Bucket=bucket, Key=key, Body=body, **arguments)["VersionId"])
+
     def drop_into(self, trouble: Mapping[str, list[Any]], key: str, body: bytes, *statuses: str) -> Upload:
         """Puts one object that meets what is planned (see `plan`), until the ledger says one of these of it."""
         self.plan(**trouble)
