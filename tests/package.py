@@ -1,7 +1,7 @@
-"""What `sam deploy` uploads: each folder's checksum, which is its name in S3, and the size of its zip; nested templates.
+"""What `sam deploy` uploads: each folder's checksum, which is its name in S3, and the size of its zip.
 
-`python tests/package.py BUILD [BUILD]`, with the SAM CLI's Python. Two builds must be equal, the layer has a size limit, and
-the template of the nested stack must be part of the build.
+`python tests/package.py BUILD [BUILD]`, with the SAM CLI's Python. Two builds must be equal, the layer has a size
+limit, and the template of the nested stack must be part of the build.
 """
 
 import hashlib
