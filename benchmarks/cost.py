@@ -222,7 +222,7 @@ def peers(measured: Measured) -> dict[str, dict[str, Any]]:
     for photos in MONTHLY_PHOTOS:
         result[f"a container of 0.25 vCPU, always on, at {photos:,} photos a month"] = {
             "usd_per_1000": month / photos * 1000 + around,
-            "gives_up": "a second zone, a memory of paid tasks that survives a restart, somebody who patches it",
+            "gives_up": "a second zone, a memory of paid tasks that survives a restart, maintenance without you",
         }
     return result
 

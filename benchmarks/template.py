@@ -6,7 +6,7 @@ from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
-from sandbox.aws.cloud import REPO
+from benchmarks.results import REPO
 from sandbox.aws.template import load
 
 

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.aws.clock import Clock
 from sandbox.aws.cloud import Cloud
-from sandbox.aws.faults import Faults
+from sandbox.aws.hooks import Hooks
 
 ROOT = Path(__file__).resolve().parents[2]
+STACK = "lumendrop"
 ENHANCER_START_SECONDS = 60
 ENHANCER_STOP_SECONDS = 5
 NO_TASK_LIMIT = "1000000"  # the most the template allows: tasks cost nothing here
@@ -40,14 +40,13 @@ def sandbox(
     parameters: Mapping[str, str],
     port: int = 0,
     *,
-    clock: Clock | None = None,
-    faults: Faults | None = None,
     prepare: Callable[[Cloud], None] | None = None,
+    hooks: Hooks | None = None,
     enhancer_arguments: Sequence[str] = (),
 ) -> Iterator[Sandbox]:
     """Run the enhancer and the stack until the block ends. Port 0 takes any free one.
 
-    `clock`, `faults` and `prepare` are the cloud's; the enhancer's arguments are those of `python -m sandbox.enhancer`.
+    `prepare` and `hooks` are the cloud's; the enhancer's arguments are those of `python -m sandbox.enhancer`.
 
     Raises `CloudError` when the port is taken, `TemplateError` when the template is wrong, `StartError` when the
     enhancer doesn't come up.
@@ -59,8 +58,17 @@ def sandbox(
         logs = Path(folder)
         with _enhancer(key, logs / "enhancer.log", enhancer_arguments) as enhancer:
             values = {"ApiBaseUrl": enhancer, "DailyTaskLimit": NO_TASK_LIMIT, **parameters}
-            log = logs / "functions.log"
-            with Cloud(parameters=values, port=port, log=log, clock=clock, faults=faults, prepare=prepare) as cloud:
+            with Cloud(
+                ROOT / "template.yaml",
+                STACK,
+                parameters=values,
+                port=port,
+                # The enhancer's links lead to this machine; the functions refuse such links on AWS.
+                variables={"LUMENDROP_ALLOW_LOOPBACK": "true"},
+                log=logs / "functions.log",
+                prepare=prepare,
+                hooks=hooks,
+            ) as cloud:
                 secret = cloud.outputs["KeySecretArn"]
                 cloud.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=key)
                 yield Sandbox(cloud, enhancer, logs)

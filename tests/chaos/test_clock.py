@@ -8,7 +8,7 @@ from threading import Event, Thread
 
 import pytest
 
-from sandbox.aws.clock import Clock, NothingAhead, Turns
+from tests.chaos.clock import Clock, NothingAhead, Turns
 
 HOUR = 3600
 

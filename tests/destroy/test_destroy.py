@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox.aws.cloud import Cloud
+from sandbox.demo.start import ROOT, STACK
 from tests.cli.owner import Lumendrop
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("socket_enabled")
 @pytest.fixture
 def cloud(socket_enabled: None) -> Iterator[Cloud]:
     """A stack with three object versions in its input bucket (one a delete marker) and one in its output bucket."""
-    with Cloud() as opened:
+    with Cloud(ROOT / "template.yaml", STACK) as opened:
         s3, bucket = opened.client("s3"), opened.outputs["InputBucketName"]
         opened.client("events").disable_rule(Name=opened.resources["UploadRule"])
         for body in (b"one", b"two"):

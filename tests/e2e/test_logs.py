@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sandbox.aws.cloud import STACK
+from sandbox.demo.start import STACK
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import FUNCTIONS, Pipeline
 from tests.template.metrics import OURS, emitted

@@ -16,11 +16,10 @@ from threading import Lock, Thread
 from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qs, unquote
 
-from sandbox.aws.clock import Clock
-from sandbox.aws.runtime import Invocation
-
-Environ = dict[str, Any]
-App = Callable[[Environ, Any], Iterable[bytes]]
+from sandbox.aws.hooks import App, Environ
+from sandbox.aws.runtime import Function, Invocation
+from tests.chaos.clock import Clock
+from tests.chaos.clock_hooks import ClockHooks
 
 # How often the place where a function downloads to is looked at.
 _LOOK_SECONDS = 0.002
@@ -120,52 +119,57 @@ class Plan:
     doomed: str = ""
 
 
-class Faults:
+class Faults(ClockHooks):
     """A plan being played, by `clock`.
 
     `counts`: how often each fault happened. `crashes`: how often `submit` was killed, by the upload's version id.
     `struck`: version ids of uploads, by the name of the kill. `signatures`: those of all presigned URLs that were used.
-    `messages`: what roles sent to queues. `started` is told of every execution that `submit` started, by ARN.
+    `messages`: what roles sent to queues. `execution_started` is called with the ARN of each execution that `submit`
+    started.
     """
 
-    def __init__(self, plan: Plan | None = None, clock: Clock | None = None) -> None:
-        self.plan = plan or Plan()
+    def __init__(self, plan: Plan, clock: Clock) -> None:
+        super().__init__(clock)
+        self.plan = plan
         self.counts: Counter[str] = Counter()
         self.crashes: Counter[str] = Counter()
         self.struck: dict[str, set[str]] = {}
         self.signatures: set[str] = set()
         self.messages: list[str] = []
-        self.started: Callable[[str], None] = lambda _: None
-        self._clock = clock
+        self.execution_started: Callable[[str], None] = lambda _: None
         self._chances: dict[str, Random] = {}
         self._running: dict[str, tuple[str, Invocation]] = {}
         self._lock = Lock()
 
-    def carry(self, publish: Callable[[], None]) -> None:
+    def publish(self, send: Callable[[], None]) -> None:
         """Publish an event of S3, perhaps twice, perhaps later."""
-        if self._clock is None:
-            publish()
-            return
         twice = self._strikes("event delivered twice", self.plan.duplicates)
         for _ in range(1 + twice):
-            self._clock.start_work()
+            self.clock.start_work()
             late = self._chance("late").uniform(0, self.plan.late_seconds)
-            Thread(target=self._publish_late, args=(self._clock, late, publish), daemon=True).start()
+            Thread(target=self._publish_late, args=(late, send), daemon=True).start()
 
-    def _publish_late(self, clock: Clock, seconds: float, publish: Callable[[], None]) -> None:
+    def _publish_late(self, seconds: float, send: Callable[[], None]) -> None:
         try:
-            clock.wait(seconds)
-            publish()
+            self.clock.wait(seconds)
+            send()
         finally:
-            clock.end_work()
+            self.clock.end_work()
 
-    def watch(self, function: str, invocation: Invocation) -> None:
-        """See a function begin to run."""
+    def started(self, function: Function, invocation: Invocation) -> None:
+        """Remember the run of a function until it ends, and perhaps kill it in mid-download."""
+        super().started(function, invocation)
         with self._lock:
-            self._running = {t: run for t, run in self._running.items() if not run[1].over.is_set()}
-            self._running[invocation.trace] = function, invocation
-        if function == "DeliverFunction" and self._draws(IN_MID_DOWNLOAD, self.plan.kills.get(IN_MID_DOWNLOAD, 0)):
+            self._running[invocation.trace] = function.logical_id, invocation
+        if function.logical_id == "DeliverFunction" and self._draws(
+            IN_MID_DOWNLOAD, self.plan.kills.get(IN_MID_DOWNLOAD, 0)
+        ):
             Thread(target=self._kill_in_mid_download, args=(invocation,), daemon=True).start()
+
+    def ended(self, invocation: Invocation) -> None:
+        with self._lock:
+            del self._running[invocation.trace]
+        super().ended(invocation)
 
     def _kill_in_mid_download(self, invocation: Invocation) -> None:
         while not invocation.over.wait(_LOOK_SECONDS):
@@ -174,7 +178,7 @@ class Faults:
                     self._kill(IN_MID_DOWNLOAD, "DeliverFunction", invocation)
                     return
 
-    def around(self, app: App) -> App:
+    def wrap(self, app: App) -> App:
         """A WSGI application in front of moto's, which lets things go wrong by the plan."""
 
         def run(environ: Environ, start_response: Any) -> Iterable[bytes]:
@@ -208,7 +212,9 @@ class Faults:
         if call.operation in ("SendMessage", "SendMessageBatch"):
             self.messages.append(_body(environ).decode())
         if call.operation == "StartExecution" and "name" in (asked := json.loads(_body(environ))):
-            self.started(asked["stateMachineArn"].replace(":stateMachine:", ":execution:") + f":{asked['name']}")
+            self.execution_started(
+                asked["stateMachineArn"].replace(":stateMachine:", ":execution:") + f":{asked['name']}"
+            )
 
     def _killed(self, function: str, invocation: Invocation, call: Any, app: App, environ: Environ) -> _Answer | None:
         """Kill the process that made a call, if it is its turn; then the answer that nobody will hear."""

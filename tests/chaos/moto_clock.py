@@ -15,8 +15,8 @@ from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_funct
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
-from sandbox.aws.clock import Clock, Turns
 from sandbox.aws.moto_gaps import Replace, replacer
+from tests.chaos.clock import Clock, Turns
 
 _EXECUTIONS_AT_ONCE = 8
 
@@ -51,20 +51,20 @@ def _next_message(account: str, region: str, now: float) -> float | None:
     times: list[float] = []
     for queue in sqs_backends[account][region].queues.values():
         if queue.redrive_policy:
-            times += [max(m.visible_at, m.delayed_until) / 1000 for m in list(queue._messages)]  # noqa: SLF001  # moto's
+            times += [max(m.visible_at, m.delayed_until) / 1000 for m in list(queue._messages)]  # moto's
     return max(now, min(times)) if times else None
 
 
 def _wake_receivers(account: str, region: str) -> None:
     for queue in sqs_backends[account][region].queues.values():
-        with queue._messages_lock:  # noqa: SLF001  # moto's
-            queue._messages_lock.notify_all()  # noqa: SLF001  # moto's
+        with queue._messages_lock:  # moto's
+            queue._messages_lock.notify_all()  # moto's
 
 
 def _wait_in_workflows(replace: Replace, clock: Clock) -> None:
     # Hundreds of executions that all go on at once would spend their time on taking turns.
     turns = Turns(_EXECUTIONS_AT_ONCE, clock)
-    execute: Callable[[ExecutionWorker], None] = ExecutionWorker._execution_logic  # noqa: SLF001  # moto's
+    execute: Callable[[ExecutionWorker], None] = ExecutionWorker._execution_logic  # moto's
 
     def execute_in_turn(self: ExecutionWorker) -> None:
         with turns:

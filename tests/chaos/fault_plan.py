@@ -1,10 +1,10 @@
-"""The bad days: what goes wrong at the enhancer, and what around the functions."""
+"""Fault plans: what fails at the enhancer, and what fails around the functions."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sandbox.aws.faults import KILLS, SERVICES, Plan
+from tests.chaos.faults import KILLS, SERVICES, Plan
 from tests.chaos.uploads import DOOMED
 
 Json = dict[str, Any]
@@ -15,12 +15,16 @@ KILL_RATE = 0.02
 THROTTLE_RATE = 0.04
 LOST_ANSWER_RATE = 0.01
 SLOW_RATE = 0.05
-# Links that lead where no result may come from: Lambda's runtime API, the cloud's metadata, a private network.
-_INSIDE = ("http://169.254.169.254/latest/meta-data/", "http://10.0.0.1/result.jpg", "http://[fd00::1]/result.jpg")
+# Redirect targets that the download must refuse: instance metadata and private networks.
+_INTERNAL_URLS = (
+    "http://169.254.169.254/latest/meta-data/",
+    "http://10.0.0.1/result.jpg",
+    "http://[fd00::1]/result.jpg",
+)
 
 
-def functions(seed: int) -> Plan:
-    """Events doubled and shuffled, processes killed, services that throttle or lose answers."""
+def random_faults(seed: int) -> Plan:
+    """Duplicate and reordered events, killed processes, services that throttle or lose responses."""
     return Plan(
         seed=seed,
         duplicates=DUPLICATES,
@@ -33,8 +37,8 @@ def functions(seed: int) -> Plan:
     )
 
 
-def enhancer(seed: int) -> Json:
-    """A fault plan that hits a quarter of all calls."""
+def enhancer_faults(seed: int) -> Json:
+    """A fault plan for the enhancer that affects a quarter of all calls."""
     return {
         "seed": seed,
         "submit": {"rates": [_rate(share, fault) for share, fault in _SUBMIT]},
@@ -44,13 +48,13 @@ def enhancer(seed: int) -> Json:
     }
 
 
-def failing(seed: int) -> Json:
-    """A fault plan with which most tasks fail for a passing reason."""
+def failing_tasks(seed: int) -> Json:
+    """A fault plan for the enhancer in which most tasks fail with a retryable code."""
     return {"seed": seed, "task": {"rates": [_rate(0.6, {"end": "failed", "code": "service_unavailable"})]}}
 
 
-def ambiguous(seed: int) -> Json:
-    """A fault plan with which nobody can tell of half of the submits whether a task was created."""
+def ambiguous_submits(seed: int) -> Json:
+    """A fault plan for the enhancer in which half of the submits are ambiguous."""
     faults = [_http(500), _http(500, created=True), _RESET, _RESET | {"created": True}]
     return {"seed": seed, "submit": {"rates": [_rate(0.125, fault) for fault in faults]}}
 
@@ -129,5 +133,5 @@ _RESULT: list[tuple[float, Json]] = [
     (0.050, {"kind": "drip", "bytes_per_second": 300_000}),
     (0.010, _HANG),
     (0.030, _RESET),
-    *((0.004, {"kind": "redirect", "to": to}) for to in _INSIDE),
+    *((0.004, {"kind": "redirect", "to": to}) for to in _INTERNAL_URLS),
 ]

@@ -20,9 +20,6 @@ from threading import Event, Lock
 from types import TracebackType
 from typing import Self
 
-VARIABLE = "SANDBOX_CLOCK"
-"""The environment variable that tells a function's process where the skipped time is written, a C double."""
-
 _SECONDS = struct.Struct("d")
 # How often a wait looks whether it is still wanted.
 _LOOK_SECONDS = 0.5
@@ -61,7 +58,7 @@ class Clock:
 
     @property
     def path(self) -> Path:
-        """The file with the skipped seconds."""
+        """The file with the skipped seconds, a C double."""
         return Path(self._file.name)
 
     @property

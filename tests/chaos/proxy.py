@@ -1,4 +1,4 @@
-"""A port in front of the enhancer that can be shut: then connections are refused, as when a host is down."""
+"""A TCP proxy in front of the enhancer that can refuse connections, as a host that is down does."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from collections.abc import Iterator
 from random import Random
 from threading import Event, Thread
 
-SHUT_SECONDS = 0.7
+OUTAGE_SECONDS = 0.7
 _CHUNK = 65536
 
 
-class Gate:
-    """Forwards connections to `target`, a port of this machine, while it is open.
+class Proxy:
+    """Forwards connections to `target`, a port of this machine, except during outages.
 
-    `outages` counts how often it was not.
+    `outages` counts the outages so far.
     """
 
     def __init__(self) -> None:
         self.target = 0
         self.outages = 0
         self._closed = Event()
-        self._listener = _listening(0)
+        self._listener = _listen(0)
         self.port: int = self._listener.getsockname()[1]
         Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Refuse for good."""
+        """Refuse connections permanently."""
         self._closed.set()
-        _shut(self._listener)
+        _stop_listening(self._listener)
 
-    def go_down_at_times(self, random: Random, longest_pause: float) -> None:
-        """From now on, refuse connections for a moment, then not for up to so many seconds, and so on."""
-        Thread(target=self._go_down, args=(random, longest_pause), daemon=True).start()
+    def start_outages(self, random: Random, longest_pause: float) -> None:
+        """From now on, refuse connections for OUTAGE_SECONDS after each pause of up to `longest_pause` s."""
+        Thread(target=self._run_outages, args=(random, longest_pause), daemon=True).start()
 
-    def _go_down(self, random: Random, longest_pause: float) -> None:
+    def _run_outages(self, random: Random, longest_pause: float) -> None:
         while not self._closed.wait(random.uniform(0, longest_pause)):
-            _shut(self._listener)
+            _stop_listening(self._listener)
             self.outages += 1
-            self._closed.wait(SHUT_SECONDS)
+            self._closed.wait(OUTAGE_SECONDS)
             if not self._closed.is_set():
-                self._listener = _listening(self.port)
+                self._listener = _listen(self.port)
                 Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -56,40 +56,40 @@ class Gate:
 
     def _forward(self, client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", self.target)) as enhancer:
-            answers = Thread(target=_pump, args=(enhancer, client), daemon=True)
-            answers.start()
-            _pump(client, enhancer)
-            answers.join()
+            responses = Thread(target=_copy, args=(enhancer, client), daemon=True)
+            responses.start()
+            _copy(client, enhancer)
+            responses.join()
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    """Hands bytes on; an end is handed on as an end, a reset as a reset."""
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    """Copies bytes; passes on the end of the stream as such, and a reset as a reset."""
     with contextlib.suppress(OSError):
         try:
             while chunk := source.recv(_CHUNK):
                 sink.sendall(chunk)
             sink.shutdown(socket.SHUT_WR)
         except ConnectionResetError:
-            # Closed by whoever reads from it, which ends now.
+            # The thread that reads from `sink` closes it; the shutdown ends that thread.
             sink.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             sink.shutdown(socket.SHUT_RD)
 
 
-def _listening(port: int) -> socket.socket:
+def _listen(port: int) -> socket.socket:
     return socket.create_server(("127.0.0.1", port), backlog=128)
 
 
-def _shut(listener: socket.socket) -> None:
+def _stop_listening(listener: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        # Closing alone would leave a thread in accept() or recv().
+        # close() alone does not wake a thread that is blocked in accept().
         listener.shutdown(socket.SHUT_RDWR)
     listener.close()
 
 
 @contextlib.contextmanager
-def gate() -> Iterator[Gate]:
-    """A gate until the block ends."""
-    opened = Gate()
+def proxy() -> Iterator[Proxy]:
+    """A proxy until the block ends."""
+    opened = Proxy()
     try:
         yield opened
     finally:

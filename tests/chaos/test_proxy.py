@@ -1,4 +1,4 @@
-"""The gate in front of the enhancer."""
+"""The proxy in front of the enhancer."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from threading import Thread
 
 import pytest
 
-from tests.chaos.gate import Gate, gate
+from tests.chaos.proxy import Proxy, proxy
 
 
 @pytest.fixture(autouse=True)
 def _with_sockets(socket_enabled: None) -> None:
-    """Sockets are off in tests that don't ask for them."""
+    """Enables sockets, which are disabled by default."""
 
 
-def ask(gate: Gate) -> bytes:
-    with socket.create_connection(("127.0.0.1", gate.port), timeout=5) as client:
+def send_hello(proxy: Proxy) -> bytes:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client:
         client.sendall(b"hello")
         client.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: client.recv(100), b""))
@@ -48,23 +48,23 @@ def reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def test_an_open_gate_hands_everything_on(listener: socket.socket) -> None:
+def test_everything_is_forwarded(listener: socket.socket) -> None:
     serve(listener, echo)
-    with gate() as opened:
+    with proxy() as opened:
         opened.target = listener.getsockname()[1]
-        assert ask(opened) == b"hello"
+        assert send_hello(opened) == b"hello"
 
 
-def test_a_reset_is_handed_on_as_a_reset(listener: socket.socket) -> None:
+def test_a_reset_is_forwarded_as_a_reset(listener: socket.socket) -> None:
     serve(listener, reset)
-    with gate() as opened:
+    with proxy() as opened:
         opened.target = listener.getsockname()[1]
         with pytest.raises(ConnectionResetError):
-            ask(opened)
+            send_hello(opened)
 
 
-def test_a_shut_gate_refuses_connections() -> None:
-    with gate() as opened:
+def test_a_closed_proxy_refuses_connections() -> None:
+    with proxy() as opened:
         pass
     with pytest.raises(ConnectionRefusedError):
-        ask(opened)
+        send_hello(opened)
