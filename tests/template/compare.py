@@ -96,7 +96,19 @@ EXPLAINED = [
     Explained(r"Resources\.BackfillWorkflow\..+\.Cause", "Wording of a message of the backfill."),
     Explained(r"(Description|(Parameters|Outputs)\.\w+\.(Constraint)?Description)", "Wording of a description."),
     Explained(r"Rules\.\w+\.Assertions\..+\.AssertDescription", "Wording of a description."),
-    Explained(r"Resources\.(?!\w+Version\.)\w+\.Properties\.(Alarm)?Description", "Wording of a description."),
+    Explained(
+        r"Resources\.(?!\w+Version\.)\w+\.Properties\.(Alarm)?Description(\.Fn::Sub)?", "Wording of a description."
+    ),
+    Explained(
+        r"Resources\.\w+\.Properties\..*Statement\.\d+\.Sid", "A statement's Sid says what it allows; IAM ignores it."
+    ),
+    Explained(r"Resources\.\w+Alarm\.Properties\.Metrics\.\d+\.Label", "Wording of a label in CloudWatch."),
+    Explained(
+        r"Resources\.\w+Dashboard\.Properties\.DashboardBody\.widgets\.\d+\.properties\.(title|.+\.label)",
+        "Wording of a dashboard's title or label.",
+    ),
+    Explained(r"Resources\.\w+Query\.Properties\.Name\.Fn::Sub", "Wording of a saved query's name."),
+    Explained(r"Resources\.\w+Query\.Properties\.QueryString", "A saved query reads the log messages as they are now."),
     Explained(r"Metadata\.AWS::CloudFormation::Interface\..+\.Label\.default", "Wording of a group's label."),
     Explained(
         r"Metadata\.AWS::ServerlessRepo::Application\..+",
@@ -169,7 +181,8 @@ def places(body: Body) -> dict[str, Any]:
     # A function's and the layer's version has a checksum of its properties in its logical ID.
     text = re.sub(r"\b(\w+FunctionVersion|LumendropLayer)[0-9a-f]{10}\b", r"\1", json.dumps(body))
     parts: Body = json.loads(text)
-    for one in parts["Resources"].values():
+    for one in (*parts["Resources"].values(), *parts["Outputs"].values()):
+        one.pop("Condition", None)  # it is decided
         properties = one.get("Properties", {})
         if "DefinitionString" in properties:
             properties["Definition"] = json.loads(_joined(properties.pop("DefinitionString")))

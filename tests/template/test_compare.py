@@ -37,7 +37,7 @@ CHANGES = [
     ),
     ("monitoring.yaml", "      Threshold: 3600\n", "      Threshold: 1800\n", "OldestUploadAlarm.Properties.Threshold"),
     ("monitoring.yaml", '"start": "-PT24H"', '"start": "-PT12H"', "PhotosDashboard.Properties.DashboardBody.start"),
-    ("monitoring.yaml", "        | limit 50\n", "        | limit 51\n", "SlowestQuery.Properties.QueryString"),
+    ("monitoring.yaml", "[!Ref DeliverLogs]", "[!Ref SubmitLogs]", "SlowestQuery.Properties.LogGroupNames.0.Ref"),
     (WORKFLOW, "TimeoutSeconds: 150", "TimeoutSeconds: 151", "Definition.States.CheckStatus.TimeoutSeconds"),
 ]
 
