@@ -68,6 +68,11 @@ class Pipeline:
         put = s3.put_object(Bucket=bucket, Key=key, Body=body, Metadata=metadata)
         return Upload(key, put["VersionId"])
 
+    def put(self, key: str, body: bytes, **arguments: Any) -> Upload:
+        """Puts one object with boto3, which is faster than the AWS CLI."""
+        s3, bucket = self.cloud.client("s3"), self.outputs["InputBucketName"]
+        return Upload(key, s3.put_object(Bucket=bucket, Key=key, Body=body, **arguments)["VersionId"])
+
     def drop_into(self, trouble: Mapping[str, list[Any]], key: str, body: bytes, *statuses: str) -> Upload:
         """Puts one object with a fault plan (see `plan`) and waits until its status is one of `statuses`."""
         self.plan(**trouble)

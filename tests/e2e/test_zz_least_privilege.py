@@ -15,9 +15,9 @@ NOT_USED_HERE = {
     Grant(function.replace("Function", "DeploymentRole"), statement, action)
     for function in FUNCTIONS
     for statement, action in (
-        ("MoveTheAlias", "lambda:GetAlias"),
-        ("MoveTheAlias", "lambda:UpdateAlias"),
-        ("WatchTheAlarm", "cloudwatch:DescribeAlarms"),
+        ("ShiftAlias", "lambda:GetAlias"),
+        ("ShiftAlias", "lambda:UpdateAlias"),
+        ("ReadAlarms", "cloudwatch:DescribeAlarms"),
     )
 }
 
@@ -66,13 +66,13 @@ def test_no_role_has_an_unused_permission(pipeline: Pipeline) -> None:
 
 
 def test_an_unused_permission_is_detected(pipeline: Pipeline) -> None:
-    body = _changed("WorkflowRole", "RecordHowItEnded", ["dynamodb:UpdateItem", "dynamodb:DeleteItem"])
+    body = _changed("WorkflowRole", "RecordFinalStatus", ["dynamodb:UpdateItem", "dynamodb:DeleteItem"])
     found = never_used(body, pipeline.cloud.used)
-    assert found == {Grant("WorkflowRole", "RecordHowItEnded", "dynamodb:DeleteItem")}
+    assert found == {Grant("WorkflowRole", "RecordFinalStatus", "dynamodb:DeleteItem")}
 
 
 def test_a_missing_permission_is_detected(pipeline: Pipeline) -> None:
-    body = _changed("SubmitRole", "KeepTheLedger", ["dynamodb:PutItem", "dynamodb:UpdateItem"])
+    body = _changed("SubmitRole", "UpdateLedger", ["dynamodb:PutItem", "dynamodb:UpdateItem"])
     assert missing(body, pipeline.cloud.used, []) == {("SubmitRole", "dynamodb:DeleteItem")}
     refused = Call("DeliverRole", "s3:DeleteObject", "arn:aws:s3:::photos/a.jpg", allowed=False)
     assert missing(translated(), pipeline.cloud.used, [refused]) == {("DeliverRole", "s3:DeleteObject")}
