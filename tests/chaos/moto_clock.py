@@ -15,7 +15,7 @@ from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_funct
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
-from sandbox.aws.moto_gaps import Replace, replacer
+from sandbox.aws.moto_patches import Replace, replacing
 from tests.chaos.clock import Clock, Turns
 
 _EXECUTIONS_AT_ONCE = 8
@@ -24,8 +24,7 @@ _EXECUTIONS_AT_ONCE = 8
 @contextlib.contextmanager
 def following(clock: Clock, account: str, region: str) -> Iterator[None]:
     """Let everything in moto that waits for a time, or says what time it is, go by `clock`."""
-    with contextlib.ExitStack() as stack:
-        replace = replacer(stack)
+    with replacing() as replace:
         _tell_queues_the_time(replace, clock)
         _wait_in_workflows(replace, clock)
         _tell_workflows_the_time(replace, clock)
