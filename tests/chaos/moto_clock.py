@@ -15,7 +15,7 @@ from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_funct
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
-from sandbox.aws.moto_gaps import Replace, replacer
+from sandbox.aws.moto_patches import Replace, replacing
 from tests.chaos.clock import Clock, FairSemaphore
 
 _CONCURRENT_EXECUTIONS = 8
@@ -24,8 +24,7 @@ _CONCURRENT_EXECUTIONS = 8
 @contextlib.contextmanager
 def apply(clock: Clock, account: str, region: str) -> Iterator[None]:
     """Makes every wait and every timestamp in moto follow `clock`."""
-    with contextlib.ExitStack() as stack:
-        replace = replacer(stack)
+    with replacing() as replace:
         _patch_queue_time(replace, clock)
         _patch_workflow_waits(replace, clock)
         _patch_workflow_time(replace, clock)
