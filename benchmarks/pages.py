@@ -49,7 +49,7 @@ def price() -> str:
     """The README's sentence about money."""
     found = load("cost")
     aws = found["usd_per_1000"]["sum"] + found["data_transfer"]["usd_per_1000"]
-    vendor, month = PRICES["vendor"]["photo"], sum(found["usd_a_month"].values())
+    vendor, month = PRICES["vendor"]["photo"], sum(found["usd_per_month"].values())
     return (
         f"A photo costs about {number(vendor)} USD at the vendor and {number(aws / 1000, 1)} USD on AWS. "
         f"The stack itself costs {number(month)} USD a month."
@@ -186,7 +186,7 @@ def _sandbox() -> list[Cells]:
         return []
     once = f"{run['tasks']:,} tasks for {run['photos']:,} photos"
     return [
-        ["1,000 photos through the sandbox", "exactly once", once, "", f"{number(run['photos_a_minute'])} a minute"]
+        ["1,000 photos through the sandbox", "exactly once", once, "", f"{number(run['photos_per_minute'])} a minute"]
     ]
 
 
@@ -235,7 +235,7 @@ def _median(figures: dict[str, dict[str, float]], key: str) -> str:
 
 def enhancer() -> str:
     found = load("enhancer")
-    keys = ("seconds", "megapixels_a_second", "peak_megabytes")
+    keys = ("seconds", "megapixels_per_second", "peak_megabytes")
     rows = [
         [resolution, name, *(number(one[key]["median"]) for key in keys)]
         for resolution, contenders in found["speed"].items()
@@ -296,7 +296,7 @@ def sweep() -> str:
     """Duration and cost of each function by memory, from its measured waiting time and CPU time."""
     found, prices = load("cost"), PRICES["lambda"]
     sizes = (128, 256, 512, 1024, prices["full_cpu_mb"])
-    waits = {"submit": found["assumed"]["vendor_takes_a_task_seconds"]}
+    waits = {"submit": found["assumed"]["submit_seconds"]}
     rows = []
     for name, one in found["measured"]["functions"].items():
         cells = []
@@ -312,7 +312,7 @@ def sweep() -> str:
 def formula() -> str:
     """The bill for any number of photos."""
     found = load("cost")
-    transfer, month = found["data_transfer"], found["usd_a_month"]
+    transfer, month = found["data_transfer"], found["usd_per_month"]
     vendor, total = found["vendor_usd_per_1000"], found["usd_per_1000"]["sum"]
     monthly = ", ".join(f"{name} {number(usd)}" for name, usd in month.items())
     return (

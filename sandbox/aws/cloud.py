@@ -23,10 +23,12 @@ from moto.logs.models import logs_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from sandbox.aws import moto_gaps, resources
+from sandbox.aws import moto_patches, resources
 from sandbox.aws.event_source import Poller
 from sandbox.aws.hooks import Hooks
 from sandbox.aws.metrics import embedded
+from sandbox.aws.moto_patches.s3 import publish_after_requests
+from sandbox.aws.moto_patches.stepfunctions import stop_executions
 from sandbox.aws.permissions import Call, Grant, Permissions
 from sandbox.aws.runtime import Closed, Function, Outcome, Pool, Throttled
 from sandbox.aws.template import Template
@@ -106,7 +108,7 @@ class Cloud:
         self._clients_lock = Lock()
         self._variables = variables
         self._hooks = hooks or Hooks()
-        moto = moto_gaps.publishing_afterwards(DomainDispatcherApplication(create_backend_app), self._hooks.publish)
+        moto = publish_after_requests(DomainDispatcherApplication(create_backend_app), self._hooks.publish)
         self._permissions = Permissions(self._hooks.wrap(moto), ACCOUNT, region)
         self._closing = contextlib.ExitStack()
         if not _only_one.acquire(blocking=False):
@@ -118,7 +120,7 @@ class Cloud:
             self._closing.enter_context(_own_environment(region))
             self._session = boto3.session.Session()
             self._closing.enter_context(
-                moto_gaps.bridged(self._invoke_api, self._client, self._permissions.may, ACCOUNT, region)
+                moto_patches.apply(self._invoke_api, self._client, self._permissions.may, ACCOUNT, region)
             )
             self._closing.enter_context(self._hooks.patch(ACCOUNT, region))
             self.endpoint = self._serve(port)
@@ -208,7 +210,7 @@ class Cloud:
         stack = self.client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"][0]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
         self.resources = deployment.resources()
-        self._closing.callback(moto_gaps.stop_executions, ACCOUNT, self.region)
+        self._closing.callback(stop_executions, ACCOUNT, self.region)
         self._check_roles(deployment)
         self._start_functions(deployment)
         self._start_pollers(deployment)

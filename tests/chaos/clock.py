@@ -1,9 +1,9 @@
-"""A clock that skips: real time, plus what was skipped while nothing was under way.
+"""A clock that skips waiting times: real time plus the skipped time.
 
-With such a clock, a cloud waits for nothing: as soon as everybody in it only waits, time goes on to the moment when
-the first of them is due. Queues' delays and visibility, workflows' waits and retries, their `$millis()` and `$now()`,
-and in the functions `time.time()`, `time.monotonic()` and `time.sleep()` all follow it. Time-outs of what is under way
-stay real and whole: no time is skipped meanwhile.
+Time is skipped only when no work is active, up to the next scheduled time. The delays and visibility timeouts of
+queues, the waits, retries, `$millis()`, and `$now()` of workflows, and `time.time()`, `time.monotonic()`, and
+`time.sleep()` in the functions follow this clock. Timeouts of active work stay real, because no time is skipped
+meanwhile.
 """
 
 import math
@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Self
 
 _SECONDS = struct.Struct("d")
-# How often a wait looks whether it is still wanted.
-_LOOK_SECONDS = 0.5
+# How often a wait checks that it is still needed.
+_POLL_SECONDS = 0.5
 
 
 @dataclass(eq=False)
@@ -34,7 +34,7 @@ class _Wait:
 class Clock:
     """The time in one cloud.
 
-    What is under way says so with `working`, and rests from it with `resting` or `wait`.
+    Active work is counted with `working`; `resting` and `wait` interrupt it.
     """
 
     def __init__(self) -> None:
@@ -45,8 +45,8 @@ class Clock:
         self._lock = Lock()
         self._working = 0
         self._waits: set[_Wait] = set()
-        self._dates: list[Callable[[], float | None]] = []
-        self._alarms: list[Callable[[], None]] = []
+        self._times: list[Callable[[], float | None]] = []
+        self._callbacks: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +68,7 @@ class Clock:
 
     @property
     def busy(self) -> bool:
-        """Whether something is under way."""
+        """Whether work is active."""
         return self._working > 0
 
     def now(self) -> float:
@@ -77,7 +77,7 @@ class Clock:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Let no time be skipped inside."""
+        """Counts the block as active work, so that no time is skipped."""
         self.start_work()
         try:
             yield
@@ -85,60 +85,60 @@ class Clock:
             self.end_work()
 
     def start_work(self) -> None:
-        """`working`, for work that ends elsewhere, in `end_work`."""
+        """Like `working`, for work that ends elsewhere with `end_work`."""
         with self._lock:
             self._working += 1
 
     def end_work(self) -> None:
-        """The end of what `start_work` began."""
+        """Ends work that `start_work` started."""
         with self._lock:
             self._working -= 1
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """Let time be skipped inside, in the middle of one's work."""
+        """Interrupts active work inside the block, so that time can be skipped."""
         self.end_work()
         try:
             yield
         finally:
             self.start_work()
 
-    def wait(self, seconds: float, wanted: Callable[[], bool] = lambda: True) -> None:
-        """Rest from one's work until so many seconds have passed, or it is wanted no more."""
+    def wait(self, seconds: float, needed: Callable[[], bool] = lambda: True) -> None:
+        """Interrupts active work until `seconds` have passed or the wait is no longer needed."""
         wait = _Wait(self.now() + seconds)
         with self._lock:
             self._waits.add(wait)
             self._working -= 1
-        while not wait.over.is_set() and wanted() and (left := wait.until - self.now()) > 0:
-            wait.over.wait(min(left, _LOOK_SECONDS))
+        while not wait.over.is_set() and needed() and (left := wait.until - self.now()) > 0:
+            wait.over.wait(min(left, _POLL_SECONDS))
         with self._lock:
             self._end(wait)
 
-    def follow(self, date: Callable[[], float | None], alarm: Callable[[], None]) -> None:
-        """Let somebody else wait by this clock, too.
+    def add_timer(self, next_time: Callable[[], float | None], on_skip: Callable[[], None]) -> None:
+        """Adds an external timer.
 
-        `date` says until when, None for nothing; one in the past, that something is about to be done. `alarm` is
-        called when time was skipped.
+        `next_time` returns the time of its next event, or None; a time in the past means that work is about to start.
+        `on_skip` is called after each skip.
         """
-        self._dates.append(date)
-        self._alarms.append(alarm)
+        self._times.append(next_time)
+        self._callbacks.append(on_skip)
 
     def skip(self, until: float = math.inf) -> float:
-        """Go on to the next date, or `until` if that comes first; the seconds skipped, 0 if something is under way.
+        """Skips to the next scheduled time, or to `until` if earlier; returns the skipped seconds, 0 if work is active.
 
-        Raises NothingAhead when nobody waits for anything.
+        Raises NothingScheduled when nothing is scheduled.
         """
         with self._lock:
             if self._working:
                 return 0
-            dates = [*(wait.until for wait in self._waits), *(date() for date in self._dates)]
-            known = [date for date in dates if date is not None]
-            if not known:
-                raise NothingAhead
-            return self._move(min(until, *known) - self.now())
+            times = [*(wait.until for wait in self._waits), *(next_time() for next_time in self._times)]
+            scheduled = [moment for moment in times if moment is not None]
+            if not scheduled:
+                raise NothingScheduled
+            return self._move(min(until, *scheduled) - self.now())
 
-    def move(self, seconds: float) -> bool:
-        """Skip so many seconds, if nothing is under way; whether it did."""
+    def advance(self, seconds: float) -> bool:
+        """Skips `seconds` unless work is active; returns whether it did."""
         with self._lock:
             return not self._working and self._move(seconds) > 0
 
@@ -149,23 +149,23 @@ class Clock:
         now = self.now()
         for wait in [wait for wait in self._waits if wait.until <= now]:
             self._end(wait)
-        for alarm in self._alarms:
-            alarm()
+        for on_skip in self._callbacks:
+            on_skip()
         return seconds
 
     def _end(self, wait: _Wait) -> None:
-        """Once for each wait: by whoever skips its rest, or by the one who waited."""
+        """Ends a wait once, either at a skip or in the waiting thread."""
         if wait in self._waits:
             self._waits.remove(wait)
             self._working += 1
             wait.over.set()
 
 
-class Turns:
-    """So many at a time, first come, first served; waiting for a turn is rest from one's work."""
+class FairSemaphore:
+    """A semaphore in first-in, first-out order; waiting for it interrupts active work."""
 
-    def __init__(self, many: int, clock: Clock) -> None:
-        self._free = many
+    def __init__(self, count: int, clock: Clock) -> None:
+        self._free = count
         self._clock = clock
         self._lock = Lock()
         self._waiting: deque[Event] = deque()
@@ -175,11 +175,11 @@ class Turns:
             if self._free:
                 self._free -= 1
                 return
-            turn = Event()
-            self._waiting.append(turn)
-        # Whoever gives the turn counts it as work: between the two no time can be skipped.
+            released = Event()
+            self._waiting.append(released)
+        # `release` starts the work again, so that no time is skipped before this thread continues.
         self._clock.end_work()
-        turn.wait()
+        released.wait()
 
     def release(self) -> None:
         with self._lock:
@@ -198,5 +198,5 @@ class Turns:
         self.release()
 
 
-class NothingAhead(Exception):
-    """Nothing is under way, and nobody waits for anything."""
+class NothingScheduled(Exception):
+    """No work is active, and nothing is scheduled."""

@@ -1,4 +1,4 @@
-"""Makes a cloud follow a clock that skips: its queues, workflows, event sources, and functions."""
+"""Hooks that make a cloud follow a skipping clock: its queues, workflows, event sources, and functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from sandbox.aws.hooks import Hooks
 from sandbox.aws.runtime import Function, Invocation
 from tests.chaos import moto_clock
-from tests.chaos.clock import Clock, Turns
+from tests.chaos.clock import Clock, FairSemaphore
 
 _FUNCTION_CLOCK = Path(__file__).with_name("function_clock")
 
@@ -26,9 +26,9 @@ class _Run:
 
 
 class ClockHooks(Hooks):
-    """Hooks that let time be skipped while nothing is under way.
+    """Hooks that allow skips while no work is active.
 
-    In the functions, `time.time()` and `time.monotonic()` follow the clock, and `time.sleep()` waits by it.
+    In the functions, `time.time()`, `time.monotonic()`, and `time.sleep()` follow the clock.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -38,12 +38,12 @@ class ClockHooks(Hooks):
 
     @contextlib.contextmanager
     def patch(self, account: str, region: str) -> Iterator[None]:
-        with self.serving_sleep(), moto_clock.following(self.clock, account, region):
+        with self.serving_sleep(), moto_clock.apply(self.clock, account, region):
             yield
 
     @contextlib.contextmanager
     def serving_sleep(self) -> Iterator[None]:
-        """Answer the functions' requests to sleep."""
+        """Serves the functions' requests to sleep."""
         with ThreadingHTTPServer(("127.0.0.1", 0), _SleepHandler) as server:
             server.sleep = self._sleep  # type: ignore[attr-defined]  # for the handler
             server.daemon_threads = True
@@ -56,7 +56,7 @@ class ClockHooks(Hooks):
         return self.clock.working()
 
     def limit(self, count: int) -> AbstractContextManager[Any]:
-        return Turns(count, self.clock)
+        return FairSemaphore(count, self.clock)
 
     def now(self) -> float:
         return self.clock.now()
@@ -72,7 +72,7 @@ class ClockHooks(Hooks):
 
     def ended(self, invocation: Invocation) -> None:
         with self._runs.pop(invocation.trace).sleeping:
-            pass  # A function that is killed while it sleeps counts as work again from here on.
+            pass  # From here on, a function that was killed while it slept counts as active work again.
 
     def _sleep(self, trace: str, seconds: float) -> None:
         if run := self._runs.get(trace):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.chaos.faults import KILLS, SERVICES, Plan
-from tests.chaos.uploads import DOOMED
+from tests.chaos.uploads import CRASH_PREFIX
 
 Json = dict[str, Any]
 
@@ -13,7 +13,7 @@ LATE_SECONDS = 120
 DUPLICATES = 0.3
 KILL_RATE = 0.02
 THROTTLE_RATE = 0.04
-LOST_ANSWER_RATE = 0.01
+LOST_RESPONSE_RATE = 0.01
 SLOW_RATE = 0.05
 # Redirect targets that the download must refuse: instance metadata and private networks.
 _INTERNAL_URLS = (
@@ -31,9 +31,9 @@ def random_faults(seed: int) -> Plan:
         late_seconds=LATE_SECONDS,
         kills=dict.fromkeys(KILLS, KILL_RATE),
         throttles=dict.fromkeys(SERVICES, THROTTLE_RATE),
-        lost_answers=dict.fromkeys(SERVICES, LOST_ANSWER_RATE),
+        lost_responses=dict.fromkeys(SERVICES, LOST_RESPONSE_RATE),
         slow={"s3": SLOW_RATE, "dynamodb": SLOW_RATE},
-        doomed=DOOMED,
+        crash_prefix=CRASH_PREFIX,
     )
 
 

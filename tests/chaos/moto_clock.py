@@ -1,4 +1,4 @@
-"""Lets moto's queues and workflows go by the sandbox's clock instead of the machine's."""
+"""Makes moto's queues and workflows follow a skipping clock instead of the machine's."""
 
 import contextlib
 import datetime
@@ -15,27 +15,26 @@ from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_funct
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
-from sandbox.aws.moto_gaps import Replace, replacer
-from tests.chaos.clock import Clock, Turns
+from sandbox.aws.moto_patches import Replace, replacing
+from tests.chaos.clock import Clock, FairSemaphore
 
-_EXECUTIONS_AT_ONCE = 8
+_CONCURRENT_EXECUTIONS = 8
 
 
 @contextlib.contextmanager
-def following(clock: Clock, account: str, region: str) -> Iterator[None]:
-    """Let everything in moto that waits for a time, or says what time it is, go by `clock`."""
-    with contextlib.ExitStack() as stack:
-        replace = replacer(stack)
-        _tell_queues_the_time(replace, clock)
-        _wait_in_workflows(replace, clock)
-        _tell_workflows_the_time(replace, clock)
-        _count_executions_as_work(replace, clock)
-        clock.follow(lambda: _next_message(account, region, clock.now()), lambda: _wake_receivers(account, region))
+def apply(clock: Clock, account: str, region: str) -> Iterator[None]:
+    """Makes every wait and every timestamp in moto follow `clock`."""
+    with replacing() as replace:
+        _patch_queue_time(replace, clock)
+        _patch_workflow_waits(replace, clock)
+        _patch_workflow_time(replace, clock)
+        _count_executions(replace, clock)
+        clock.add_timer(lambda: _next_message(account, region, clock.now()), lambda: _wake_receivers(account, region))
         yield
 
 
-def _tell_queues_the_time(replace: Replace, clock: Clock) -> None:
-    # Of the two functions only this one decides about delays and visibility; long polls stay real.
+def _patch_queue_time(replace: Replace, clock: Clock) -> None:
+    # Moto uses this function for delays and visibility timeouts only; long polls stay real.
     replace(queues, "unix_time_millis", lambda: clock.now() * 1000)
     wait = Queue.wait_for_messages
 
@@ -47,7 +46,7 @@ def _tell_queues_the_time(replace: Replace, clock: Clock) -> None:
 
 
 def _next_message(account: str, region: str, now: float) -> float | None:
-    """When the next message can be received from a queue that has a dead-letter queue, and so a reader."""
+    """When the next message becomes available in a queue with a dead-letter queue, which has a consumer."""
     times: list[float] = []
     for queue in sqs_backends[account][region].queues.values():
         if queue.redrive_policy:
@@ -61,32 +60,32 @@ def _wake_receivers(account: str, region: str) -> None:
             queue._messages_lock.notify_all()  # moto's
 
 
-def _wait_in_workflows(replace: Replace, clock: Clock) -> None:
-    # Hundreds of executions that all go on at once would spend their time on taking turns.
-    turns = Turns(_EXECUTIONS_AT_ONCE, clock)
+def _patch_workflow_waits(replace: Replace, clock: Clock) -> None:
+    # Hundreds of concurrent executions would spend their time on thread switches.
+    semaphore = FairSemaphore(_CONCURRENT_EXECUTIONS, clock)
     execute: Callable[[ExecutionWorker], None] = ExecutionWorker._execution_logic  # moto's
 
-    def execute_in_turn(self: ExecutionWorker) -> None:
-        with turns:
+    def execute_with_limit(self: ExecutionWorker) -> None:
+        with semaphore:
             execute(self)
 
-    def wait(seconds: float, wanted: Callable[[], bool] = lambda: True) -> None:
-        turns.release()
-        clock.wait(seconds, wanted)
-        turns.acquire()
+    def wait(seconds: float, needed: Callable[[], bool] = lambda: True) -> None:
+        semaphore.release()
+        clock.wait(seconds, needed)
+        semaphore.acquire()
 
-    replace(ExecutionWorker, "_execution_logic", execute_in_turn)
+    replace(ExecutionWorker, "_execution_logic", execute_with_limit)
     replace(WaitFunction, "_wait_interval", lambda _, env, wait_seconds: wait(wait_seconds, env.is_running))
     replace(retrier_decl, "time", SimpleNamespace(sleep=wait))
 
 
-def _tell_workflows_the_time(replace: Replace, clock: Clock) -> None:
+def _patch_workflow_time(replace: Replace, clock: Clock) -> None:
     replace(Timebox, "current_milli_time", staticmethod(lambda: round(clock.now() * 1000)))
-    told = SimpleNamespace(now=lambda tz: datetime.datetime.fromtimestamp(clock.now(), tz))
-    replace(state_machines, "datetime", SimpleNamespace(datetime=told, timezone=SimpleNamespace(utc=UTC)))
+    patched = SimpleNamespace(now=lambda tz: datetime.datetime.fromtimestamp(clock.now(), tz))
+    replace(state_machines, "datetime", SimpleNamespace(datetime=patched, timezone=SimpleNamespace(utc=UTC)))
 
 
-def _count_executions_as_work(replace: Replace, clock: Clock) -> None:
+def _count_executions(replace: Replace, clock: Clock) -> None:
     start, terminated = Execution.start, BaseExecutionWorkerCommunication.terminated
 
     def start_work(self: Execution) -> None:

@@ -166,7 +166,7 @@ def _after_ambiguity(upload: Upload, evidence: Evidence, run: Run) -> tuple[list
     later = [place for place in ambiguous if place < len(submits) - 1]
     problems = [f"repeated after an ambiguous submit ({submits[place]['fault']})" for place in later]
     # The POST was never sent, but the ledger can't show that.
-    killed = upload.version_id in run.faults.struck.get(BEFORE_POST, ())
+    killed = upload.version_id in run.faults.killed_uploads.get(BEFORE_POST, ())
     if (ambiguous or killed) and row.get("status") != "unknown":
         problems.append(f"an ambiguous submit, but its status is {row.get('status')}")
     return problems, len(ambiguous) + (killed and not ambiguous)

@@ -14,7 +14,7 @@ import requests
 from botocore.exceptions import ClientError
 
 from sandbox.demo.start import Sandbox, sandbox
-from tests.chaos.clock import Clock, NothingAhead
+from tests.chaos.clock import Clock, NothingScheduled
 from tests.chaos.faults import Faults, Plan
 from tests.chaos.proxy import Proxy, proxy
 from tests.chaos.uploads import Object
@@ -90,7 +90,7 @@ class Run:
             if not self.clock.busy and self.enhancer("unfinished") == 0:
                 try:
                     self.clock.skip(until)
-                except NothingAhead:
+                except NothingScheduled:
                     return True
                 self._skips.append((time.time(), self.clock.skipped))
             time.sleep(_POLL_SECONDS)
@@ -98,7 +98,7 @@ class Run:
 
     def advance(self, seconds: float) -> None:
         """Skips `seconds` at once, as soon as no work is active."""
-        while not self.clock.move(seconds):
+        while not self.clock.advance(seconds):
             time.sleep(_POLL_SECONDS)
         self._skips.append((time.time(), self.clock.skipped))
 

@@ -26,15 +26,15 @@ DAY = 86_400
 
 def random_faults(seed: int, count: int, keys: int, seconds: float) -> list[Finding]:
     """`count` uploads of `keys` keys with all kinds of faults; takes at most `seconds` of real time per phase."""
-    doomed = max(1, keys // 100)
+    crashing = max(1, keys // 100)
     with start_run(fault_plan.random_faults(seed)) as run:
         run.enhancer("faults", fault_plan.enhancer_faults(seed))
         run.stop_some_executions(seeded(seed), STOP_RATE, STOP_SECONDS)
         run.proxy.start_outages(seeded(seed), OUTAGE_PAUSE_SECONDS)
-        run.upload(uploads.mixed(seeded(seed), count, keys, doomed))
+        run.upload(uploads.mixed(seeded(seed), count, keys, crashing))
         run.run_until_idle(seconds)
         dead = receive_dead_letters(run)
-        run.faults.plan = replace(run.faults.plan, doomed="")
+        run.faults.plan = replace(run.faults.plan, crash_prefix="")
         for message in dead:
             run.client("sqs").send_message(QueueUrl=run.outputs["UploadQueueUrl"], MessageBody=message["Body"])
         run.run_until_idle(seconds)
@@ -108,7 +108,7 @@ def daily_limit(seed: int, count: int, limit: int, seconds: float) -> list[Findi
         duplicates=fault_plan.DUPLICATES,
         late_seconds=fault_plan.LATE_SECONDS,
         throttles={"dynamodb": fault_plan.THROTTLE_RATE},
-        lost_answers={"dynamodb": fault_plan.LOST_ANSWER_RATE},
+        lost_responses={"dynamodb": fault_plan.LOST_RESPONSE_RATE},
     )
     tasks: list[int] = []
     with start_run(plan, {"DailyTaskLimit": str(limit)}) as run:

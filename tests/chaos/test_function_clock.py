@@ -1,4 +1,4 @@
-"""Functions whose cloud follows a clock that skips."""
+"""Functions of a cloud that follows a skipping clock."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from sandbox.aws.runtime import MAX_ENVIRONMENTS, Function, Invocation, Outcome, Pool
-from tests.chaos.clock import Clock, NothingAhead
+from tests.chaos.clock import Clock, NothingScheduled
 from tests.chaos.clock_hooks import ClockHooks
 from tests.sandbox.test_runtime import CHECKER
 
 pytestmark = pytest.mark.enable_socket
 
-NAP_SECONDS = 0.4
+SLEEP_SECONDS = 0.4
 
 
 class Recording(ClockHooks):
@@ -52,28 +52,28 @@ def sleep(pool: Pool, seconds: float) -> Outcome:
     return pool.invoke(json.dumps({"do": "sleep", "seconds": seconds}).encode())
 
 
-def test_a_function_that_sleeps_lets_time_be_skipped(hooks: Recording, pool: Pool) -> None:
-    """So does an invocation that waits for a free environment."""
+def test_time_is_skipped_while_functions_sleep(hooks: Recording, pool: Pool) -> None:
+    """Also while an invocation waits for a free environment."""
     sleepers, clock = MAX_ENVIRONMENTS + 2, hooks.clock
 
     def work(_: int) -> Any:
         with clock.working():
-            return sleep(pool, NAP_SECONDS)
+            return sleep(pool, SLEEP_SECONDS)
 
     begun = clock.now()
     with ThreadPoolExecutor(sleepers) as threads:
         asleep = [threads.submit(work, number) for number in range(sleepers)]
         while not all(one.done() for one in asleep):
             if not clock.busy:
-                with suppress(NothingAhead):  # before the first has begun, after the last
+                with suppress(NothingScheduled):  # before the first sleep, after the last
                     clock.skip()
             time.sleep(0.005)
     assert not any(one.result().failed for one in asleep)
-    assert clock.now() - begun >= 2 * NAP_SECONDS
+    assert clock.now() - begun >= 2 * SLEEP_SECONDS
     assert not clock.busy
 
 
-def test_a_function_killed_while_it_sleeps_counts_as_work_again(hooks: Recording, pool: Pool) -> None:
+def test_a_function_that_is_killed_while_it_sleeps_counts_as_active_work(hooks: Recording, pool: Pool) -> None:
     clock = hooks.clock
     with clock.working(), ThreadPoolExecutor(1) as threads:
         lost = threads.submit(sleep, pool, 3600)

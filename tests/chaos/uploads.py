@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 import pyvips
 
-DOOMED = "doomed/"
+CRASH_PREFIX = "crashing/"
 """`submit` crashes each time it reads an object whose key starts with this."""
 
 _FOLDERS = ("", "a/", "a/b c/", "über/", "50%+/")
@@ -32,11 +32,11 @@ def seeded(seed: int) -> Random:
     return Random(seed)  # noqa: S311  # not for secrets: the same seed must give the same uploads
 
 
-def mixed(random: Random, uploads: int, keys: int, doomed: int = 0) -> list[Object]:
-    """`uploads` objects of `keys` keys, in upload order; the first `doomed` keys start with DOOMED."""
-    names = [f"{DOOMED}{n}.jpg" for n in range(doomed)]
-    names += [f"{random.choice(_FOLDERS)}photo {n}.{_extension(random)}" for n in range(keys - doomed)]
-    chosen = [*names, *random.choices(names[doomed:], k=uploads - keys)]
+def mixed(random: Random, uploads: int, keys: int, crashing: int = 0) -> list[Object]:
+    """`uploads` objects of `keys` keys, in upload order; the first `crashing` keys start with CRASH_PREFIX."""
+    names = [f"{CRASH_PREFIX}{n}.jpg" for n in range(crashing)]
+    names += [f"{random.choice(_FOLDERS)}photo {n}.{_extension(random)}" for n in range(keys - crashing)]
+    chosen = [*names, *random.choices(names[crashing:], k=uploads - keys)]
     random.shuffle(chosen)
     return [_object(random, name) for name in chosen]
 
@@ -57,7 +57,7 @@ def _extension(random: Random) -> str:
 
 def _object(random: Random, key: str) -> Object:
     kind, photo = random.random(), _photo(random, transparent=key.endswith(".png"))
-    if key.startswith(DOOMED):
+    if key.startswith(CRASH_PREFIX):
         return Object(key, photo)
     if kind < _NOT_AN_IMAGE:
         return Object(key, b"This is a text file, despite its name.")

@@ -1,4 +1,4 @@
-"""Python imports this at the start of each function's process: the process's clock follows the run's clock."""
+"""Python imports this module at the start of each function's process, so that its clock follows the run's clock."""
 
 import mmap
 import os

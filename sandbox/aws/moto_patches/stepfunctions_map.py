@@ -1,6 +1,4 @@
-"""What moto's Distributed Map does differently from AWS's: one function a gap, undone when the cloud closes."""
-
-# ruff: noqa: SLF001  # bridging moto means reaching into it
+"""Step Functions: Distributed Map."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -23,23 +21,24 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.item
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 
-Replace = Callable[[Any, str, Any], None]
+from sandbox.aws.moto_patches.patching import Context, Replace
+
 _Worker = workers.DistributedItemProcessorWorker
 _Kind = StatesErrorNameType
 
 
-def bridge(replace: Replace, may: Callable[..., bool]) -> None:
-    """Bridge every gap of the Distributed Map; arguments as for `moto_gaps.bridged`."""
-    _list_buckets_to_their_end(replace)
+def apply(replace: Replace, context: Context) -> None:
+    """Apply the patches of this part."""
+    _list_every_object(replace)
     _batch_items(replace)
-    _ask_before_starting_children(replace, may)
+    _authorize_children(replace, context.may)
     _fail_with_a_child(replace)
-    _count_objects_not_batches(replace)
+    _count_items(replace)
 
 
-def _list_buckets_to_their_end(replace: Replace) -> None:
-    # Moto reads the first thousand objects, fails where there are none, and hands on boto3's names and types.
-    # Shape: https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html
+def _list_every_object(replace: Replace) -> None:
+    # moto 5.2.5: reads the first thousand objects, fails on an empty bucket, and passes boto3's names and types on.
+    # AWS: https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html
     def read(env: Any, resource: Any, credentials: Any) -> None:
         client = ResourceEvalS3._get_s3_client(resource, credentials)
         pages = client.get_paginator("list_objects_v2").paginate(**env.stack.pop())
@@ -60,25 +59,24 @@ def _listed(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _batch_items(replace: Replace) -> None:
-    # Moto's parser knows no ItemBatcher, and no children but standard ones.
+    # moto 5.2.5: rejects ItemBatcher and EXPRESS children, and never ends a run without children. AWS: supports them.
     parse, run = AmazonStateLanguageParser.parse, DistributedIterationComponent._map_run
     sizes: dict[str, int] = {}
 
     def parse_the_rest(definition: str) -> Any:
         if "ItemBatcher" not in definition:
             return parse(definition)
-        told = json.loads(definition)
-        for name, state in _states(told):
+        parsed = json.loads(definition)
+        for name, state in _states(parsed):
             if "ItemBatcher" in state:
                 sizes[name] = state.pop("ItemBatcher")["MaxItemsPerBatch"]
                 state["ItemProcessor"]["ProcessorConfig"]["ExecutionType"] = "STANDARD"
-        return parse(json.dumps(told))
+        return parse(json.dumps(parsed))
 
     def run_in_batches(self: Any, env: Any, eval_input: Any) -> None:
         if size := sizes.get(eval_input.state_name):
             items = env.stack.pop()
             env.stack.append([{"Items": items[at : at + size]} for at in range(0, len(items), size)])
-        # Moto never ends a run without children.
         if env.stack[-1]:
             run(self, env, eval_input)
 
@@ -93,8 +91,9 @@ def _states(definition: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _states(state["ItemProcessor"])
 
 
-def _ask_before_starting_children(replace: Replace, may: Callable[..., bool]) -> None:
-    # In AWS the role needs the right to start its own state machine, and to look at what it started.
+def _authorize_children(replace: Replace, may: Callable[..., bool]) -> None:
+    # moto 5.2.5: starts children without permissions. AWS: the role needs states:StartExecution on its own state
+    # machine and states:DescribeExecution on the children.
     run = DistributedIterationComponent._map_run
 
     def run_if_allowed(self: Any, env: Any, eval_input: Any) -> None:
@@ -110,7 +109,7 @@ def _ask_before_starting_children(replace: Replace, may: Callable[..., bool]) ->
 
 
 def _fail_with_a_child(replace: Replace) -> None:
-    # A run whose template tolerates no failure fails in AWS with the first child that does; moto's succeeds.
+    # moto 5.2.5: a run succeeds although a child fails. AWS: it fails unless failures are tolerated.
     evaluate = _Worker._eval_job
 
     def evaluate_or_fail(self: Any, env: Any, job: Any) -> None:
@@ -122,8 +121,8 @@ def _fail_with_a_child(replace: Replace) -> None:
     replace(_Worker, "_eval_job", evaluate_or_fail)
 
 
-def _count_objects_not_batches(replace: Replace) -> None:
-    # AWS's DescribeMapRun counts the items of each batch, moto's the batches.
+def _count_items(replace: Replace) -> None:
+    # moto 5.2.5: DescribeMapRun counts batches. AWS: counts the items of each batch.
     evaluate = _Worker._eval_job
 
     def evaluate_and_count(self: Any, env: Any, job: Any) -> None:
