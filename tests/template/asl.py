@@ -65,7 +65,7 @@ _STATES_ERRORS = {
 }
 # How the errors of an integration begin, and the service whose errors they are.
 _SERVICES = {"Lambda": "lambda", "DynamoDB": "dynamodb", "S3": "s3", "Sqs": "sqs", "EventBridge": "events"}
-# Errors that Step Functions names itself, beside those of the services' own models.
+# Errors that Step Functions defines itself, besides those in the services' models.
 _OWN_ERRORS = {"Lambda.AWSLambdaException", "Lambda.SdkClientException", "Lambda.Unknown", "EventBridge.FailedEntry"}
 _AWS_FUNCTIONS = {"partition", "range", "hash", "random", "uuid", "parse"}
 _NOT_IN_AWS = {"eval"}

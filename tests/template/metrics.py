@@ -116,7 +116,7 @@ def _branches(node: ast.expr) -> list[ast.expr]:
 
 
 def modules_that_count_on_their_own() -> list[str]:
-    """Modules of the layer that emit metrics, which no service could be told for."""
+    """Modules of the layer that emit metrics, so that their service is unknown."""
     found = [path for path in (ROOT / "layers/lumendrop").glob("*.py") if path.stem != "telemetry"]
     return [path.name for path in found if list(_counted(path.read_text()))]
 

@@ -67,7 +67,7 @@ def test_a_change_of_the_layer_alone_publishes_versions_of_all_functions(tmp_pat
         file.write("# changed\n")
     after, still_blind = (versions(packaged(text, tmp_path, layer)) for text in (TEXT, without))
     assert not set(before.values()) & set(after.values())
-    # What would happen otherwise: the alias would go on running the old layer.
+    # What would happen otherwise: the alias would keep running the old layer.
     assert blind == still_blind
 
 

@@ -58,7 +58,7 @@ DEFECTS: dict[str, tuple[str, Change]] = {
     "a function without a time-out": ("without a time-out", lambda s: s["Deliver"].pop("TimeoutSeconds")),
     "no catcher": ("must catch States.ALL", lambda s: s["Deliver"].pop("Catch")),
     "States.All": ("no error States.All", lambda s: s["Deliver"]["Catch"][0].update(ErrorEquals=["States.All"])),
-    "States.ALL beside another": (
+    "States.ALL and another": (
         "must stand alone",
         lambda s: s["Deliver"]["Retry"][0].update(ErrorEquals=["States.ALL", "States.Timeout"]),
     ),
@@ -171,7 +171,7 @@ MAP_DEFECTS: dict[str, tuple[str, Change]] = {
         lambda s: child(s).update(Sent=child(s)["NotSent"]),
     ),
     "no items": ("either Items or ItemReader", lambda s: child(s)["SendBatches"].pop("Items")),
-    "items beside a reader": ("either Items or ItemReader", lambda s: s["SendUploads"].update(Items="{% [1] %}")),
+    "items and a reader": ("either Items or ItemReader", lambda s: s["SendUploads"].update(Items="{% [1] %}")),
     "a reader in the inline mode": (
         "distributed mode only",
         lambda s: child(s)["SendBatches"].update(ItemReader=s["SendUploads"]["ItemReader"]),

@@ -1,4 +1,4 @@
-"""Buckets, queues, table and secret: kept, closed, and told apart."""
+"""Buckets, queues, table, and secret: retained, private, and distinct."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_the_key_never_passes_through_cloudformation() -> None:
     ]
 
 
-# Buckets that were there before.
+# Existing buckets.
 
 
 @pytest.mark.parametrize("kind", ["Input", "Output"])

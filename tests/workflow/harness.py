@@ -246,7 +246,7 @@ class Workflow:
                 "definition"
             ]
         )
-        # It would follow each execution that fails with another, beside the one that a test looks at.
+        # It would start another execution after each failed one, next to the one under test.
         self.client("events").disable_rule(Name=self.resources["ExecutionFailureRule"])
         self._queue_url = self.client("sqs").get_queue_url(QueueName=self.resources["UploadQueue"].split("/")[-1])[
             "QueueUrl"

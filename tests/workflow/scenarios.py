@@ -273,7 +273,7 @@ SCENARIOS: dict[str, Scenario] = {
     "not retried, the queue takes nothing": Scenario(
         check_status=[RETRYABLE], faults={"SendMessage": [Forever(BROKEN)]}
     ),
-    # Executions that ended before their last word.
+    # Executions that ended before they wrote the final status.
     "aborted": Scenario(given=lambda workflow, row: workflow.ended(row, "ABORTED")),
     "timed out": Scenario(given=lambda workflow, row: workflow.ended(row, "TIMED_OUT")),
     "broken": Scenario(given=lambda workflow, row: workflow.ended(row, "FAILED", "States.Runtime")),

@@ -153,15 +153,15 @@ def test_looks_at_least_once_more_than_the_deadline_asks(ran: Ran) -> None:
 
 def test_report(ran: Ran) -> None:
     run = ran("failed")
-    said = outcome("failed", "content_policy_violation")
+    expected = outcome("failed", "content_policy_violation")
     assert run.report_type == "application/json"
     assert run.report is not None
     assert run.report.pop("execution").startswith("arn:aws:states:")
     assert run.report == {
         "status": "failed",
-        "code": said.code,
-        "what_happened": said.message,
-        "what_to_do": said.advice,
+        "code": expected.code,
+        "what_happened": expected.message,
+        "what_to_do": expected.advice,
         "may_have_cost_money": True,
         "correlation_id": run.given["correlation_id"],
         "upload": run.given["upload"],
@@ -190,20 +190,20 @@ def test_row_of_an_enhanced_photo(ran: Ran) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [
         ("failed", outcome("failed", "content_policy_violation")),
         ("superseded", outcome("superseded", "newer_upload_delivered")),
         ("refused", outcome("failed", "result_not_an_image")),
     ],
 )
-def test_row_of_a_photo_that_is_not_enhanced(ran: Ran, workflow: Workflow, name: str, said: Outcome) -> None:
+def test_row_of_a_photo_that_is_not_enhanced(ran: Ran, workflow: Workflow, name: str, expected: Outcome) -> None:
     run = ran(name)
     assert run.row["report_key"] == "errors/photo.jpg.json"
     assert run.row["finished_at"] == iso(run.ended_at)
     found = workflow.seen_by_submit(msgspec.convert(run.given["upload"], Upload), Clock())
-    assert found.status == said.status
-    assert found.outcome == said
+    assert found.status == expected.status
+    assert found.outcome == expected
     assert found.task_id == "task-unified-1"
 
 
@@ -266,8 +266,8 @@ def test_event_of_an_upload_without_a_task(ran: Ran) -> None:
 
 def test_an_execution_that_fails_says_what_the_report_says(ran: Ran) -> None:
     run = ran("failed, and nothing can be written")
-    said = outcome("failed", "content_policy_violation")
-    assert run.cause == f"{said.message} {said.advice}"
+    expected = outcome("failed", "content_policy_violation")
+    assert run.cause == f"{expected.message} {expected.advice}"
 
 
 # Another try.
@@ -345,14 +345,14 @@ def test_an_output_key_that_looks_like_code_is_taken_literally(ran: Ran) -> None
 
 def test_an_outcome_that_looks_like_code_is_taken_literally(ran: Ran) -> None:
     run = ran("failed, with a hostile key")
-    said = outcome("failed", "content_policy_violation")
+    expected = outcome("failed", "content_policy_violation")
     assert run.report is not None
-    assert (run.report["what_happened"], run.report["what_to_do"]) == (said.message, said.advice)
-    assert run.row["outcome"]["message"] == said.message
+    assert (run.report["what_happened"], run.report["what_to_do"]) == (expected.message, expected.advice)
+    assert run.row["outcome"]["message"] == expected.message
     assert run.row["report_key"] == f"errors/{HOSTILE}.json"
 
 
-# Executions that ended before their last word.
+# Executions that ended before they wrote the final status.
 
 
 @pytest.mark.parametrize("name", ["aborted", "timed out", "broken", "aborted while it was to be retried"])

@@ -41,7 +41,7 @@ def rounds(run: Run) -> Iterator[int]:
 
 @pytest.fixture(scope="package")
 def most_events_a_round(ran: Ran) -> int:
-    """Of all paths through the workflow; with retries of Lambda both before a look and before a delivery."""
+    """Of all paths through the workflow; with retries of Lambda both before a poll and before a delivery."""
     return max(events for name in SCENARIOS for events in rounds(ran(name)))
 
 
