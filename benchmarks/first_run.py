@@ -101,7 +101,7 @@ def sandbox_start(clone: Path) -> float:
         assert process.stdout is not None
         printed = next((line for line in process.stdout if ADDRESS.search(line)), None)
         seconds = time.monotonic() - started
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGTERM)
     if printed is None:
         raise SystemExit("make sandbox stopped before it printed its address.")
     return seconds
