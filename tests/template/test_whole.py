@@ -11,9 +11,8 @@ import pytest
 import yaml
 from cfnlint.api import lint
 from cfnlint.config import ManualArgs
-from samtranslator.yaml_helper import yaml_parse
 
-from sandbox.aws.template import load
+from sandbox.aws.template import load, parse_yaml
 from tests.template.reading import (
     EVERYTHING,
     MONITORING,
@@ -85,7 +84,7 @@ def test_what_cloudformation_gets_passes_its_linter(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "name"), [(path, name) for path in FILES for name in yaml_parse(path.read_text())["Resources"]]
+    ("path", "name"), [(path, name) for path in FILES for name in parse_yaml(path.read_text())["Resources"]]
 )
 def test_every_resource_has_a_comment_that_explains_why_it_exists(path: Path, name: str) -> None:
     lines = path.read_text().splitlines()
@@ -114,7 +113,7 @@ def test_stages_set_parameters_to_values_they_can_have(stage: str) -> None:
 
 
 def test_continuous_integration_runs_what_a_change_has_to_pass() -> None:
-    workflow = yaml_parse((ROOT / ".github/workflows/ci.yml").read_text())
+    workflow = parse_yaml((ROOT / ".github/workflows/ci.yml").read_text())
     (job,) = workflow["jobs"].values()
     assert workflow["permissions"] == {"contents": "read"}
     assert job["timeout-minutes"] <= 60

@@ -352,7 +352,7 @@ class Workflow:
             if time.monotonic() > give_up:
                 client.stop_execution(executionArn=arn)
                 raise AssertionError("the execution goes round in circles")
-            time.sleep(0.005)
+            time.sleep(0.02)  # A shorter pause takes more time from the execution than it saves.
         return dict(execution)
 
     def _collect(
