@@ -112,7 +112,7 @@ EXPLAINED = [
     Explained(r"Metadata\.AWS::CloudFormation::Interface\..+\.Label\.default", "Wording of a group's label."),
     Explained(
         r"Metadata\.AWS::ServerlessRepo::Application\..+",
-        "The Serverless Application Repository does not publish nested stacks from files; nobody used it.",
+        "The application is no longer prepared for the Serverless Application Repository, which its nested stack does not fit.",
         wording=False,
     ),
 ]

@@ -83,6 +83,12 @@ def test_what_cloudformation_gets_passes_its_linter(path: Path) -> None:
     assert [str(match) for match in lint(text, config=ManualArgs(regions=[REGION]))] == []
 
 
+def test_make_check_covers_both_templates() -> None:
+    names = [path.name for path in FILES]
+    assert parse_yaml((ROOT / ".checkov.yaml").read_text())["file"] == names
+    assert f"cfn-lint {' '.join(names)}\n" in (ROOT / "Makefile").read_text()
+
+
 @pytest.mark.parametrize(
     ("path", "name"), [(path, name) for path in FILES for name in parse_yaml(path.read_text())["Resources"]]
 )
