@@ -42,7 +42,7 @@ def refused(pipeline: Pipeline) -> str:
     """The key of an upload from before their input bucket kept versions."""
     target = ("--bucket", INPUT, "--key", "a/photo.jpg")
     pipeline.aws("s3api", "put-object", *target, "--body", str(pipeline.file(jpeg())))
-    pipeline.until(lambda: pipeline.keys("errors/"), "the upload is reported")
+    pipeline.wait_until(lambda: pipeline.keys("errors/"), "the upload is reported")
     return "a/photo.jpg"
 
 

@@ -38,7 +38,7 @@ def test_topic_and_hook_get_the_event_of_every_upload(pipeline: Pipeline, subscr
             heard += _received(pipeline, queue)
             return expected <= {(one["detail"]["upload"]["key"], one["detail-type"]) for one in heard}
 
-        pipeline.until(all_heard, f"{queue} hears of both")
+        pipeline.wait_until(all_heard, f"{queue} hears of both")
         assert [problems(event) for event in heard if problems(event)] == []
 
 
