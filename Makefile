@@ -101,7 +101,7 @@ bench-first-run: $(VENV)/.benchmarks ## Measure set-up, demo, and sandbox in fre
 	@$(BIN)/python -m benchmarks.first_run $(if $(FULL),--full)
 
 .PHONY: bench-pages
-bench-pages: $(VENV)/.benchmarks ## Fill README and docs/benchmarks.md with the benchmarks' figures.
+bench-pages: $(VENV)/.benchmarks ## Fill README, docs/benchmarks.md, and docs/limits.md with the benchmarks' figures.
 	@PYTHONPATH=layers $(BIN)/python -m benchmarks.pages
 
 .PHONY: pictures
