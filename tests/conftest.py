@@ -16,6 +16,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 _ONE_SANDBOX = {"e2e", "cli", "production", "sandbox", "workflow"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Groups the tests for pytest-xdist, which runs a group in one process: see `make test`."""
     for item in items if config.pluginmanager.hasplugin("xdist") else ():
