@@ -10,6 +10,7 @@ VENV := .venv
 SAM := .venv-sam
 CHECKOV := .venv-checkov
 CLI := .venv-cli
+PICTURES := .venv-pictures
 BIN := $(VENV)/bin
 export UV_PYTHON_DOWNLOADS := never
 export SAM_CLI_TELEMETRY := 0
@@ -60,8 +61,8 @@ sandbox: $(VENV)/.sandbox ## Run the stack on this machine until Ctrl-C, for the
 	@$(BIN)/python -m sandbox up --port $(PORT)
 
 .PHONY: test
-test: $(VENV)/.tests ## Run all tests.
-	@$(BIN)/python -m pytest
+test: $(VENV)/.tests ## Run all tests, one process for each core (at most four); `pytest PATH` runs some of them.
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 $(CLI)/.ready: requirements/cli.txt requirements/cli-build.txt pyproject.toml $(wildcard cli/lumendrop_cli/*.py)
 	@echo "Installing the command line into an environment of its own (about a quarter of a minute) …"
@@ -98,8 +99,19 @@ $(BENCHMARKS:%=bench-%): bench-%: $(VENV)/.benchmarks
 	@PYTHONPATH=layers $(BIN)/python -m benchmarks.$(subst -,_,$*)
 
 .PHONY: bench-pages
-bench-pages: $(VENV)/.benchmarks ## Fill README, docs/benchmarks.md and docs/cost.md with the benchmarks' figures.
+bench-pages: $(VENV)/.benchmarks ## Fill README and docs/benchmarks.md with the benchmarks' figures.
 	@PYTHONPATH=layers $(BIN)/python -m benchmarks.pages
+
+$(PICTURES)/.ready: requirements/pictures.txt
+	@echo "Installing Playwright into an environment of its own (about half a minute, once) …"
+	@$(PYTHON) -m venv $(PICTURES)
+	@$(PICTURES)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/pictures.txt
+	@touch $@
+
+.PHONY: pictures
+pictures: $(VENV)/.sandbox $(PICTURES)/.ready ## Take the README's pictures from a run of the demo; needs Chromium on the path.
+	@$(BIN)/python -m sandbox demo --out out
+	@$(PICTURES)/bin/python docs/pictures.py out/index.html
 
 .PHONY: check
 check: $(VENV)/.tests $(CHECKOV)/.ready ## Lint, types, template checks.
@@ -107,7 +119,7 @@ check: $(VENV)/.tests $(CHECKOV)/.ready ## Lint, types, template checks.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@for app in functions/*/app.py; do $(BIN)/mypy "$$app"; done
-	@$(BIN)/cfn-lint template.yaml
+	@$(BIN)/cfn-lint template.yaml monitoring.yaml
 	@$(CHECKOV)/bin/checkov
 	@$(BIN)/python -m pytest -q tests/template
 
@@ -150,9 +162,10 @@ lock: $(SAM)/.ready ## Lock the requirements anew.
 	$(LOCK) -c requirements/cli.txt -c requirements/sandbox.txt requirements/cli-build.in -o requirements/cli-build.txt
 	$(LOCK) -c requirements/sandbox.txt -c requirements/cli.txt requirements/tests.in -o requirements/tests.txt
 	$(LOCK) -c requirements/tests.txt requirements/benchmarks.in -o requirements/benchmarks.txt
+	$(LOCK) --upgrade requirements/pictures.in -o requirements/pictures.txt
 	$(LOCK) --upgrade requirements/sam.in -o requirements/sam.txt
 	$(LOCK) --upgrade requirements/checkov.in -o requirements/checkov.txt
 
 .PHONY: clean
 clean: ## Remove environments, builds and results.
-	rm -rf $(VENV) $(SAM) $(CHECKOV) $(CLI) .aws-sam out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(SAM) $(CHECKOV) $(CLI) $(PICTURES) .aws-sam out .pytest_cache .mypy_cache .ruff_cache

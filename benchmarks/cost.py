@@ -200,9 +200,9 @@ def peers(measured: Measured) -> dict[str, dict[str, Any]]:
     seen = PEERS["every 10 s"](SimulatedTask(measured.task_seconds, ESTIMATE_SECONDS, silent), world)
     fixed_states = (measured.transitions - 3) * PRICES["step_functions"]["transition"] * 1000
     result: dict[str, dict[str, Any]] = {
-        "a loop that looks every 10 s": {
+        "a loop that polls every 10 s": {
             "usd_per_1000": fixed_states + seen.cost * 1000 + others + around,
-            "gives_up": "seconds: it sees the end of a task up to 10 s late",
+            "gives_up": "seconds: it detects the end of a task up to 10 s late",
         }
     }
     cpu = sum(one["cpu_seconds"] for one in measured.functions.values())
@@ -213,8 +213,8 @@ def peers(measured: Measured) -> dict[str, dict[str, Any]]:
         result[f"one function of {size} MB that sleeps while it polls"] = {
             "usd_per_1000": price * 1000 + around,
             "gives_up": (
-                "tasks of over 15 minutes; a crash or a deployment in between loses the task or pays it twice; "
-                "no history, no report of what ended early; a concurrent execution for each photo all the time"
+                "tasks longer than 15 minutes; a crash or a deployment in between loses the task or pays for it twice; "
+                "no history, no report of early ends; one concurrent execution per photo all the time"
             ),
         }
     fargate = PRICES["fargate"]
@@ -222,7 +222,7 @@ def peers(measured: Measured) -> dict[str, dict[str, Any]]:
     for photos in MONTHLY_PHOTOS:
         result[f"a container of 0.25 vCPU, always on, at {photos:,} photos a month"] = {
             "usd_per_1000": month / photos * 1000 + around,
-            "gives_up": "a second zone, memory of what was paid for beyond a restart, somebody who keeps it patched",
+            "gives_up": "a second zone, a memory of paid tasks that survives a restart, somebody who patches it",
         }
     return result
 

@@ -109,7 +109,7 @@ def one_look_a_round(waits: Callable[[SimulatedTask], Iterator[float]]) -> Watch
     return watch
 
 
-def clairvoyant(task: SimulatedTask, world: World) -> Seen:
+def ideal(task: SimulatedTask, world: World) -> Seen:
     """One round that looks at the very moment at which the task ends."""
     return Seen(world.look_seconds, world.cost(1, world.look_seconds), 1, world.look_seconds)
 
@@ -151,7 +151,7 @@ def results(watch: Watch, world: World) -> dict[str, dict[str, float]]:
             "delay_seconds": statistics.mean(one.late for one in seen),
             "short_delay_seconds": statistics.mean(short),
             "short_delay_p95_seconds": short[int(0.95 * len(short))],
-            "looks": statistics.mean(one.looks for one in seen),
+            "polls": statistics.mean(one.looks for one in seen),
             "function_seconds": statistics.mean(one.function_seconds for one in seen),
         }
     rows["mean"] = {key: statistics.mean(row[key] for row in rows.values()) for key in next(iter(rows.values()))}
@@ -190,7 +190,7 @@ def main() -> None:
     look_seconds = ROUND_TRIP_SECONDS + look["look_cpu_seconds"] / cpu_share(memory)
     world = World(look_seconds, memory, int(properties["Timeout"]) - LONGEST_LOOK_SECONDS)
     peers = {name: results(peer, world) for name, peer in PEERS.items()}
-    mine, limit = results(ours, world), results(clairvoyant, world)
+    mine, limit = results(ours, world), results(ideal, world)
     split = {budget: results(ours, World(look_seconds, memory, budget))["mean"] for budget in BUDGETS}
     hull = envelope([(row["mean"]["delay_seconds"], row["mean"]["usd_per_1000"]) for row in peers.values()])
     same = at_the_same_delay(hull, mine["mean"]["delay_seconds"])
@@ -202,7 +202,7 @@ def main() -> None:
         "assumed": {"round_trip_seconds": ROUND_TRIP_SECONDS, "transition_seconds": TRANSITION_SECONDS},
         "ours": mine,
         "peers": peers,
-        "clairvoyant": limit,
+        "ideal": limit,
         "split": {str(budget): row for budget, row in split.items()},
         "peers_at_our_delay_usd_per_1000": same,
     }
@@ -212,8 +212,8 @@ def main() -> None:
 
 
 def _show(mine: Any, peers: Any, limit: Any, split: Any) -> None:
-    columns = ["", "USD / 1,000", "late, s", "late < 2 min, s", "p95", "looks", "function, s"]
-    everybody = {"Lumendrop": mine, **peers, "clairvoyant": limit}
+    columns = ["", "USD / 1,000", "late, s", "late < 2 min, s", "p95", "polls", "function, s"]
+    everybody = {"Lumendrop": mine, **peers, "ideal": limit}
     show("Polling, mean over the distributions", columns, [[n, *r["mean"].values()] for n, r in everybody.items()])
     show("Lumendrop by distribution", columns, [[name, *row.values()] for name, row in mine.items()])
     show("Seconds of watching in one invocation", columns, [[str(n), *row.values()] for n, row in split.items()])
@@ -225,7 +225,7 @@ def _plot(mine: Any, peers: Any, limit: Any, split: Any, hull: list[tuple[float,
     for name, row in peers.items():
         _point(left, name, row["mean"], PEER)
     _point(left, "Lumendrop", mine["mean"], OURS)
-    _point(left, "clairvoyant", limit["mean"], LIMIT)
+    _point(left, "ideal", limit["mean"], LIMIT)
     left.set(
         xscale="log", yscale="log", xlabel="seconds from a task's end to its being seen", ylabel="USD per 1,000 tasks"
     )

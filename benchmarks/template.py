@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from samtranslator.yaml_helper import yaml_parse
+
 from sandbox.aws.cloud import REPO
 from sandbox.aws.template import load
 
@@ -17,6 +19,6 @@ def function(logical_id: str) -> dict[str, Any]:
 
 
 def alarms() -> int:
-    """How many alarms the template makes."""
-    resources = load(REPO / "template.yaml", {}, "us-east-1").body["Resources"].values()
-    return sum(one["Type"] == "AWS::CloudWatch::Alarm" for one in resources)
+    """How many alarms the template and its nested stack create."""
+    templates = [yaml_parse((REPO / name).read_text()) for name in ("template.yaml", "monitoring.yaml")]
+    return sum(one["Type"] == "AWS::CloudWatch::Alarm" for body in templates for one in body["Resources"].values())

@@ -16,7 +16,6 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config
 from moto.awslambda.exceptions import LambdaClientError
-from moto.cloudformation.models import cloudformation_backends
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.base_backend import BackendDict
 from moto.core.utils import unix_time_millis
@@ -190,25 +189,14 @@ class Cloud:
         return f"http://127.0.0.1:{server.socket.getsockname()[1]}"
 
     def _deploy(self, stack_template: Template) -> None:
-        deployment = resources.Deployment(self.client)
-        body, unknown = resources.without_unknown(stack_template.body)
-        with resources.deploying(deployment):
-            cloudformation_backends[ACCOUNT][self.region].create_stack(
-                STACK, json.dumps(body), dict(stack_template.parameters)
-            )
-        self.skipped = unknown + deployment.skipped
-        cloudformation = self.client("cloudformation")
-        stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
+        deployment = resources.deploy(stack_template, STACK, self.client, ACCOUNT, self.region)
+        self.skipped = deployment.skipped
+        stack = self.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-        pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=STACK)
-        self.resources = {
-            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
-            for page in pages
-            for resource in page["StackResourceSummaries"]
-        }
+        self.resources = deployment.resources()
         self._closing.callback(moto_gaps.stop_executions, ACCOUNT, self.region)
         self._check_roles(deployment)
-        self._start_functions(stack_template, deployment)
+        self._start_functions(deployment)
         self._start_pollers(deployment)
 
     def _check_roles(self, deployment: resources.Deployment) -> None:
@@ -238,24 +226,17 @@ class Cloud:
                 f"{role} lacks {', '.join(missing)} on {resource}, without which AWS creates no such stack"
             )
 
-    def _start_functions(self, stack_template: Template, deployment: resources.Deployment) -> None:
+    def _start_functions(self, deployment: resources.Deployment) -> None:
         logical_ids = {physical: logical for logical, physical in self.resources.items()}
         for name, properties in deployment.functions.items():
-            function = self._function(name, properties, stack_template, deployment)
+            function = self._function(name, properties, deployment)
             self._logs[name] = deque(maxlen=100_000)
             write_log = partial(self._write_log, function, logical_ids[name])
             watch = partial(self._faults.watch, logical_ids[name])
             self._pools[name] = Pool(function, write_log, self._clock, watch)
             self._closing.callback(self._pools[name].close)
 
-    def _function(
-        self,
-        name: str,
-        properties: dict[str, Any],
-        stack_template: Template,
-        deployment: resources.Deployment,
-    ) -> Function:
-        layers = [stack_template.code(deployment.layers[arn]["Content"]) for arn in properties.get("Layers", [])]
+    def _function(self, name: str, properties: dict[str, Any], deployment: resources.Deployment) -> Function:
         variables = properties.get("Environment", {}).get("Variables", {})
         runtime = properties["Runtime"]
         return Function(
@@ -265,8 +246,8 @@ class Cloud:
             handler=properties["Handler"],
             timeout=int(properties.get("Timeout", 3)),
             memory=int(properties.get("MemorySize", 128)),
-            code=stack_template.code(properties["Code"]),
-            layers=tuple(layers),
+            code=deployment.code[name],
+            layers=tuple(deployment.layers[arn] for arn in properties.get("Layers", [])),
             log_group=properties.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{name}"),
             variables={
                 **{key: str(value) for key, value in variables.items()},

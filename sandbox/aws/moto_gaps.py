@@ -21,7 +21,8 @@ from jsonata.jsonata import Jsonata
 from jsonata.utils import Utils
 from moto.awslambda.models import EventSourceMapping, LambdaFunction
 from moto.cloudformation import parsing
-from moto.cloudformation.models import Stack
+from moto.cloudformation.exceptions import UnformattedGetAttTemplateException
+from moto.cloudformation.models import Stack, cloudformation_backends
 from moto.core.config import default_user_config
 from moto.core.responses import ActionResult
 from moto.dynamodb import models as tables
@@ -58,6 +59,8 @@ from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommu
 from moto.stepfunctions.parser.utils import TMP_THREADS
 
 from sandbox.aws import moto_maps
+from sandbox.aws.resources import create_stack, current
+from sandbox.aws.template import load
 
 # What AWS writes as "reason" of an Object Created event, by moto's name of the notification.
 _REASONS = {
@@ -88,6 +91,7 @@ def bridged(
         _compare_parameters_as_text(replace)
         _leave_no_value_out_of_lists(replace)
         _leave_out_what_no_condition_made(replace)
+        _nest_stacks(replace)
         _execute_state_machines(replace)
         _parse_definitions_once(replace)
         _evaluate_jsonata(replace)
@@ -146,6 +150,53 @@ def _leave_out_what_no_condition_made(replace: Replace) -> None:
     # Moto lists a resource whose condition is false as one without a name.
     made = property(lambda self: [one for one in self.resource_map.values() if one])
     replace(Stack, "stack_resources", made)
+
+
+def _nest_stacks(replace: Replace) -> None:
+    # Moto reads a nested template from S3 only, names the stack where AWS gives its ARN, and knows no
+    # Fn::GetAtt of its outputs.
+    replace(Stack, "create_from_cloudformation_json", staticmethod(_create_nested_stack))
+    replace(Stack, "physical_resource_id", property(lambda self: self.stack_id))
+    replace(Stack, "get_cfn_attribute", _nested_output)
+    replace(Stack, "parent_id", None)
+    replace(Stack, "root_id", property(_root_of_nested))
+    clean = parsing.clean_json
+
+    def clean_whole_attribute(part: Any, resources: Any) -> Any:
+        # Fn::Sub splits ${Nested.Outputs.Name} at every dot.
+        if isinstance(part, dict) and len(part.get("Fn::GetAtt", ())) > 2:
+            name, *attribute = part["Fn::GetAtt"]
+            return clean({"Fn::GetAtt": [name, ".".join(attribute)]}, resources)
+        return clean(part, resources)
+
+    replace(parsing, "clean_json", clean_whole_attribute)
+
+
+def _create_nested_stack(name: str, resource: dict[str, Any], account: str, region: str, **parent: Any) -> Stack:
+    properties, directory = resource["Properties"], current().template.directory
+    values = {
+        key: ",".join(map(str, value)) if isinstance(value, list) else value
+        for key, value in properties.get("Parameters", {}).items()
+    }
+    tags = {tag["Key"]: tag["Value"] for tag in properties.get("Tags", [])}
+    stack: Any = create_stack(load(directory / properties["TemplateURL"], values, region), name, account, region, tags)
+    stack.parent_id = parent["StackId"]
+    return cast(Stack, stack)
+
+
+def _root_of_nested(stack: Any) -> str | None:
+    if stack.parent_id is None:
+        return None
+    outer = cloudformation_backends[stack.account_id][stack.region_name].get_stack(stack.parent_id)
+    return _root_of_nested(outer) or outer.stack_id
+
+
+def _nested_output(self: Stack, attribute: str) -> str:
+    section, _, name = attribute.partition(".")
+    output = self.output_map[name] if section == "Outputs" and name in self.output_map.outputs else None
+    if output is None:
+        raise UnformattedGetAttTemplateException
+    return output.value
 
 
 def _leave_no_value_out_of_lists(replace: Replace) -> None:

@@ -1,25 +1,28 @@
 """CloudFormation resources that moto lacks or makes by half, made in full from the template's own properties.
 
 Importing this module registers them with moto's CloudFormation, which finds the types it knows among the
-subclasses of its `CloudFormationModel`; the last one of a type wins. While a stack is made, `deploying` says which
-`Deployment` they belong to.
+subclasses of its `CloudFormationModel`; the last one of a type wins. They belong to the `Deployment` that `deploy`
+is making.
 """
 
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from moto.awslambda.models import EventSourceMapping, LambdaFunction, LayerVersion
 from moto.cloudformation import parsing
+from moto.cloudformation.models import Stack, cloudformation_backends
 from moto.core.common_models import CloudFormationModel
 from moto.dynamodb.models.table import Table
 from moto.iam.models import Role
 from moto.s3.models import FakeBucket
 from moto.sqs.models import sqs_backends
+
+from sandbox.aws.template import Template
 
 Properties = dict[str, Any]
 # Properties of a mapping that the sandbox's poller doesn't act on.
@@ -28,28 +31,70 @@ _NOT_POLLED = {"FilterCriteria", "MaximumBatchingWindowInSeconds", "DestinationC
 
 @dataclass
 class Deployment:
-    """One stack in the making: how to reach the cloud, and what was made with which (resolved) properties."""
+    """A stack with its nested stacks, and the resolved properties of what the sandbox itself runs or checks.
+
+    `client` makes a boto3 client by service name. `template` is the template of the stack that is being created.
+    `stacks` holds the ARN of each stack, the outermost first. `functions` is keyed by function name,
+    `state_machines` and `layers` by ARN; `code` holds the directory of each function. `skipped` has a sentence for
+    each resource or property that the sandbox leaves out.
+    """
 
     client: Callable[[str], Any]
+    template: Template
+    stacks: list[str] = field(default_factory=list)
     functions: dict[str, Properties] = field(default_factory=dict)
-    layers: dict[str, Properties] = field(default_factory=dict)
+    code: dict[str, Path] = field(default_factory=dict)
+    layers: dict[str, Path] = field(default_factory=dict)
     mappings: list[EventSourceMapping] = field(default_factory=list)
     state_machines: dict[str, Properties] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+
+    def resources(self) -> dict[str, str]:
+        """Physical IDs by logical ID, nested stacks included; an outer stack's resource hides an inner one's."""
+        found: dict[str, str] = {}
+        pages = self.client("cloudformation").get_paginator("list_stack_resources")
+        for stack in self.stacks:
+            for page in pages.paginate(StackName=stack):
+                for resource in page["StackResourceSummaries"]:
+                    found.setdefault(resource["LogicalResourceId"], resource["PhysicalResourceId"])
+        return found
 
 
 _current: Deployment | None = None
 
 
-@contextmanager
-def deploying(deployment: Deployment) -> Iterator[Deployment]:
-    """Let the resources made inside belong to this deployment."""
+def deploy(template: Template, name: str, client: Callable[[str], Any], account: str, region: str) -> Deployment:
+    """Create the stack `name`, with its nested stacks. One deployment at a time in a process."""
     global _current
-    _current = deployment
+    _current = deployment = Deployment(client, template)
     try:
-        yield deployment
+        create_stack(template, name, account, region)
     finally:
         _current = None
+    return deployment
+
+
+def create_stack(template: Template, name: str, account: str, region: str, tags: dict[str, str] | None = None) -> Stack:
+    """Create one stack of the current deployment. Resources of unknown types are left out."""
+    deployment = current()
+    outer, deployment.template = deployment.template, template
+    body, unknown = without_unknown(template.body)
+    deployment.skipped += unknown
+    place = len(deployment.stacks)
+    try:
+        stack = cloudformation_backends[account][region].create_stack(
+            name, json.dumps(body), dict(template.parameters), tags=tags
+        )
+    finally:
+        deployment.template = outer
+    deployment.stacks.insert(place, stack.stack_id)
+    return stack
+
+
+def current() -> Deployment:
+    """The deployment that is under way."""
+    assert _current is not None  # noqa: S101  # moto creates resources inside deploy() only
+    return _current
 
 
 class Made:
@@ -165,12 +210,13 @@ def _completed_bucket(stack: Deployment, bucket: FakeBucket, properties: Propert
 
 def _completed_function(stack: Deployment, function: LambdaFunction, properties: Properties) -> None:
     stack.functions[function.function_name] = properties
+    stack.code[function.function_name] = stack.template.code(properties["Code"])
 
 
 def _completed_layer(stack: Deployment, layer: LayerVersion, properties: Properties) -> None:
     # Moto gives it no id to refer to.
     layer.physical_resource_id = layer.arn  # type: ignore[attr-defined]  # what CloudFormation's Ref looks for
-    stack.layers[layer.arn] = properties
+    stack.layers[layer.arn] = stack.template.code(properties["Content"])
 
 
 def _completed_mapping(stack: Deployment, mapping: EventSourceMapping, properties: Properties) -> None:
@@ -223,17 +269,15 @@ def _register(kind: str, make: Callable[..., Any], name_property: str = "") -> N
 
 def _lacking(make: Callable[[Deployment, str, Properties], Made]) -> Callable[..., Made]:
     def create(name: str, resource: dict[str, Any], *_: object, **__: object) -> Made:
-        assert _current is not None  # noqa: S101  # moto calls this inside deploying() only
-        return make(_current, name, resource["Properties"])
+        return make(current(), name, resource["Properties"])
 
     return create
 
 
 def _halved(model: Any, complete: Callable[[Deployment, Any, Properties], None]) -> Callable[..., Any]:
     def create(name: str, resource: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        assert _current is not None  # noqa: S101  # moto calls this inside deploying() only
         made = model.create_from_cloudformation_json(name, resource, *args, **kwargs)
-        complete(_current, made, resource["Properties"])
+        complete(current(), made, resource["Properties"])
         return made
 
     return create

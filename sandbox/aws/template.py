@@ -89,12 +89,21 @@ def _point_at_local_code(resource: dict[str, Any], directory: Path) -> None:
             properties["Definition"] = yaml_parse(definition.read_text())
         except OSError as error:
             raise TemplateError(f"{definition}: {error}") from error
+    if resource["Type"] == "AWS::CloudFormation::Stack":
+        _require_file(properties.get("TemplateURL"), directory)
     name = _LOCAL_PATHS.get(resource["Type"], "")
     uri = properties.get(name)
     if isinstance(uri, str) and not uri.startswith("s3://"):
         if not (directory / uri).is_dir():
             raise TemplateError(f"{name} {uri!r}: there is no such directory in {directory}")
         properties[name] = f"s3://{CODE_BUCKET}/{Path(uri).as_posix()}"
+
+
+def _require_file(nested: Any, directory: Path) -> None:
+    if not isinstance(nested, str) or "://" in nested:
+        raise TemplateError(f"TemplateURL {nested!r}: the sandbox deploys only templates from files")
+    if not (directory / nested).is_file():
+        raise TemplateError(f"TemplateURL {nested!r}: there is no such file in {directory}")
 
 
 def _parameter_values(declared: dict[str, dict[str, Any]], given: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import jinja2
 import pyvips
 
-from sandbox.demo.photos import Comparison, luminance
+from sandbox.demo.images import Comparison, luminance
 
 PAGE_BYTES = 14_000_000  # of embedded pictures, as base64
 LARGEST_SIDE, SMALLEST_SIDE = 1600, 640  # pixels

@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-COPIED = ("functions", "layers", "sandbox", "statemachines", "tests", "template.yaml", "pyproject.toml")
+COPIED = (
+    "functions",
+    "layers",
+    "sandbox",
+    "statemachines",
+    "tests",
+    "template.yaml",
+    "monitoring.yaml",
+    "pyproject.toml",
+)
 PATIENCE = 240
 # Enough for the suite to give up by itself, and to start and judge.
 MOST_SECONDS = 3 * PATIENCE

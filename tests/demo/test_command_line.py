@@ -15,10 +15,10 @@ from rich.console import Console
 from sandbox.__main__ import main
 from sandbox.demo import demo
 from sandbox.demo.demo import Board, Run, present
+from sandbox.demo.images import Photo, load
 from sandbox.demo.page import Outcome, size_text
-from sandbox.demo.photos import Photo, load
 from sandbox.demo.start import Sandbox
-from sandbox.demo.watch import Watch
+from sandbox.demo.status import StatusReader
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def keep_signal_handler() -> Iterator[None]:
     ("arguments", "says"),
     [
         (["demo", "--photos", "missing"], "missing is not a folder"),
-        (["demo", "--photos", "empty"], "empty has no files in it"),
+        (["demo", "--photos", "empty"], "empty has no files"),
         (["demo", "--photos", "photos", "--out", "photos"], "Choose another --out"),
         (["demo", "--photos", "photos", "--out", "."], "Choose another --out"),
         (["demo", "--photos", "photos", "--out", "photos/photo.jpg"], "can't be a folder for results"),
@@ -74,7 +74,7 @@ def test_help_has_examples(arguments: list[str], capsys: pytest.CaptureFixture[s
 def test_the_demo_ends_well_only_if_every_photo_came_back(
     last_state: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def through(run: Run, photos: list[Photo]) -> list[Outcome]:
+    def process(run: Run, photos: list[Photo]) -> list[Outcome]:
         *most, last = [Outcome(photo.key, "enhanced", photo.path, result=tmp_path / photo.key) for photo in photos]
         for photo in photos:
             load(photo.path).resize(2).write_to_file(str(tmp_path / photo.key))
@@ -88,7 +88,7 @@ def test_the_demo_ends_well_only_if_every_photo_came_back(
         asked.append(parameters)
         yield Sandbox(cloud, "http://127.0.0.1:1", tmp_path)
 
-    monkeypatch.setattr(Run, "through", through)
+    monkeypatch.setattr(Run, "process", process)
     monkeypatch.setattr(demo, "sandbox", sandbox)
     assert main(["demo", "--out", str(tmp_path)]) == code
     assert asked == [{"Resolution": "1K"}]
@@ -152,15 +152,15 @@ def test_the_state_comes_from_ledger_enhancer_and_workflow(
     row: dict[str, Any], task: str, entered: list[str], state: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     row = {"key": "a.jpg", "version_id": "1", "task_id": "t", "submitted_at": 0, "estimated_seconds": 5, **row}
-    monkeypatch.setattr(Watch, "_rows", lambda _: [row])
-    monkeypatch.setattr(Watch, "_task_statuses", lambda _: {"t": task})
-    monkeypatch.setattr(Watch, "_find_executions", lambda watch: watch._version_ids.update(arn="1"))
-    monkeypatch.setattr(Watch, "_states_entered", lambda *_: entered)
+    monkeypatch.setattr(StatusReader, "_rows", lambda _: [row])
+    monkeypatch.setattr(StatusReader, "_task_statuses", lambda _: {"t": task})
+    monkeypatch.setattr(StatusReader, "_find_executions", lambda reader: reader._version_ids.update(arn="1"))
+    monkeypatch.setattr(StatusReader, "_states_entered", lambda *_: entered)
     cloud: Any = SimpleNamespace(outputs={}, client=lambda _: None)
-    [sight] = Watch(Sandbox(cloud, "http://127.0.0.1:1", tmp_path)).look()
-    assert sight.state == state
-    assert sight.is_final == ("finished_at" in row)
-    assert sight.percent == (95 if state == "enhancing" else 0)
+    [status] = StatusReader(Sandbox(cloud, "http://127.0.0.1:1", tmp_path)).read()
+    assert status.state == state
+    assert status.is_final == ("finished_at" in row)
+    assert status.percent == (95 if state == "enhancing" else 0)
 
 
 def test_a_result_that_can_not_be_shown_is_said_and_linked(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 import pyvips
 
 from sandbox.demo import page
+from sandbox.demo.images import Comparison
 from sandbox.demo.page import Outcome, Writer, busiest, detail_view, size_text
-from sandbox.demo.photos import Comparison
 
 
 def noise(width: int, height: int) -> pyvips.Image:

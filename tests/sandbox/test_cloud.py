@@ -40,7 +40,8 @@ def test_resources_have_the_templates_properties(cloud: Cloud) -> None:
     attributes = cloud.client("sqs").get_queue_attributes(QueueUrl=cloud.resources["Queue"], AttributeNames=["All"])
     assert attributes["Attributes"]["VisibilityTimeout"] == "60"
     assert "events.amazonaws.com" in attributes["Attributes"]["Policy"]
-    alarm = cloud.client("cloudwatch").describe_alarms()["MetricAlarms"][0]
+    alarms = cloud.client("cloudwatch").describe_alarms(AlarmNames=[cloud.resources["Alarm"]])
+    alarm = alarms["MetricAlarms"][0]
     assert alarm["Dimensions"][0]["Value"] == cloud.resources["DeadLetters"].rpartition("/")[2]
     secret = cloud.client("secretsmanager").get_secret_value(SecretId=cloud.resources["Secret"])
     assert secret["SecretString"] == "not-set"
@@ -57,6 +58,7 @@ def test_what_can_not_be_made_is_said(cloud: Cloud) -> None:
             ("Insight", "CloudWatch::InsightRule"),
             ("ServerlessDeploymentApplication", "CodeDeploy::Application"),
             ("CheckerDeploymentGroup", "CodeDeploy::DeploymentGroup"),
+            ("NestedInsight", "CloudWatch::InsightRule"),
         )
     ]
 
@@ -173,7 +175,7 @@ def test_the_aws_cli_sees_the_stack_with_any_credentials(cloud: Cloud) -> None:
     command = [sys.executable, "-m", "awscli", *arguments]
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     outputs = json.loads(answer.stdout)["Stacks"][0]["Outputs"]
-    assert {"BucketName", "WorkflowArn"} == {output["OutputKey"] for output in outputs}
+    assert {"BucketName", "WorkflowArn", "NestedAlarmArn", "NestedNames"} == {output["OutputKey"] for output in outputs}
 
 
 def has_ended(process: int) -> bool:

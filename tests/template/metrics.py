@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
-from tests.template.reading import FUNCTIONS, PARAMETERS, ROOT, SAM, written
+from tests.template.merged import written
+from tests.template.reading import FUNCTIONS, PARAMETERS, ROOT, SAM
 
 Body = dict[str, Any]
 
@@ -248,6 +249,5 @@ OPTIONAL = {"${HeartbeatAlarm.Arn}", "${CompletionRuleAlarm.Arn}"}
 
 @cache
 def anchors() -> set[str]:
-    """The anchors of docs/operations.md, as GitHub makes them from headings."""
-    headings = re.findall(r"^#+ (.+)$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    """The anchors of the alarms' rows in docs/operations.md."""
+    return set(re.findall(r'<a id="(\w+)"></a>', (ROOT / "docs/operations.md").read_text()))

@@ -11,6 +11,7 @@ import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from sandbox.aws.template import load
+from tests.template.merged import written
 from tests.template.reading import (
     FUNCTIONS,
     PARAMETERS,
@@ -23,7 +24,6 @@ from tests.template.reading import (
     resources,
     translated,
     unresolved,
-    written,
 )
 
 PREFIXES = {name: name.removesuffix("Function") for name in FUNCTIONS}
@@ -53,6 +53,7 @@ def packaged(text: str, directory: Path, layer: Path) -> dict[str, Any]:
         text.replace("CodeUri: ", "CodeUri: s3://code/")
         .replace("ContentUri: layers/", f"ContentUri: s3://code/{checksum}")
         .replace("DefinitionUri: ", f"DefinitionUri: {ROOT}/")
+        .replace("TemplateURL: ", f"TemplateURL: {ROOT}/")
     )
     return load(file, {}, REGION).body
 

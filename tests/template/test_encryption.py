@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sandbox.aws.keys import DEMANDS
-from tests.template.reading import as_list, resources, translated, unresolved, written
+from tests.template.merged import written
+from tests.template.reading import as_list, resources, translated, unresolved
 
 NAMED = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d"
 # Where each type of resource says which key encrypts it.

@@ -6,7 +6,8 @@ import ast
 
 import pytest
 
-from tests.template.reading import FUNCTIONS, SAM, properties, resources, translated, written
+from tests.template.merged import written
+from tests.template.reading import FUNCTIONS, SAM, properties, resources, translated
 
 NAMES = {"SubmitFunction": "submit", "CheckStatusFunction": "check_status", "DeliverFunction": "deliver"}
 

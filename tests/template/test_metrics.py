@@ -13,16 +13,11 @@ import typer.main
 
 from lumendrop_cli.main import app
 from tests.template import metrics
+from tests.template.merged import written
 from tests.template.metrics import AWS, OURS, emitted, problems
-from tests.template.reading import ROOT, translated, written
+from tests.template.reading import EVERYTHING, ROOT, translated
 
 Body = dict[str, Any]
-EVERYTHING = {
-    "AlarmEmail": "owner@example.com",
-    "HeartbeatHours": "24",
-    "PhotoNotices": "topic",
-    "CompletionTarget": "arn:aws:states:us-east-1:123456789012:stateMachine:after-photos",
-}
 
 
 def whole() -> Body:
@@ -46,13 +41,21 @@ def test_code_names_its_metrics_where_they_can_be_read() -> None:
     assert metrics.modules_that_count_on_their_own() == []
 
 
-def test_every_alarm_has_a_section_of_its_own_that_says_what_happened_and_what_to_do() -> None:
-    text = (ROOT / "docs/operations.md").read_text()
-    sections = dict(re.findall(r"^### (\w+Alarm)\n(.*?)(?=^##)", text, re.DOTALL | re.MULTILINE))
-    assert set(alarms(whole())) == set(sections)
-    for name, section in sections.items():
-        assert "*What happened:*" in section and "*What to do:*" in section, name
-        assert written(alarms(whole())[name]["AlarmDescription"]).strip().endswith(f"#{name.lower()}")
+ROW = re.compile(r'^\| <a id="(\w+)"></a>`(\w+)` \| (.+?) \| .+ \|$', re.MULTILINE)
+
+
+def plain(text: str) -> str:
+    """A text without Markdown, without substitution marks, and without the link at its end."""
+    return re.sub(r"See docs/operations\.md#[\w-]+$|[`${}]", "", " ".join(text.split())).strip()
+
+
+def test_the_runbook_has_a_row_for_each_alarm_with_the_alarms_description() -> None:
+    rows = ROW.findall((ROOT / "docs/operations.md").read_text())
+    assert {name: anchor for anchor, name, _ in rows} == {name: name.lower() for name in alarms(whole())}
+    for _, name, text in rows:
+        description = written(alarms(whole())[name]["AlarmDescription"]).strip()
+        assert plain(text) == plain(description), name
+        assert description.endswith(f"#{name.lower()}")
 
 
 def test_the_commands_that_alarms_name_are_there() -> None:

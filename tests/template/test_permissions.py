@@ -15,6 +15,7 @@ from cfnlint.helpers import load_resource
 
 from lumendrop.storage import report_key
 from tests.template.asl import all_states
+from tests.template.merged import written
 from tests.template.reading import (
     DEFINITIONS,
     FUNCTIONS,
@@ -27,7 +28,6 @@ from tests.template.reading import (
     resources,
     statements,
     translated,
-    written,
 )
 
 ROLES = list(resources("AWS::IAM::Role"))

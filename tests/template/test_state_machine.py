@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from tests.template.asl import problems
-from tests.template.reading import DEFINITIONS, PARAMETERS, ROOT, SAM, TEXT, properties, written
+from tests.template.merged import written
+from tests.template.reading import DEFINITIONS, PARAMETERS, ROOT, SAM, TEXT, properties
 
 SUBSTITUTIONS = {name: set(SAM["Resources"][name]["Properties"]["DefinitionSubstitutions"]) for name in DEFINITIONS}
 DEFINITION = DEFINITIONS["Workflow"]

@@ -10,7 +10,8 @@ import pytest
 from moto.events.models import EventPattern
 
 from lumendrop.uploads import Upload, as_event
-from tests.template.reading import properties, references, resources, translated, written
+from tests.template.merged import written
+from tests.template.reading import properties, references, resources, translated
 from tests.workflow.harness import ended_event
 
 BUCKETS = ["InputBucket", "OutputBucket"]

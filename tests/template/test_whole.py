@@ -5,23 +5,68 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
+import yaml
 from cfnlint.api import lint
 from cfnlint.config import ManualArgs
 from samtranslator.yaml_helper import yaml_parse
 
 from sandbox.aws.template import load
-from tests.template.reading import PARAMETERS, REGION, ROOT, SAM, TEMPLATE, TEXT, references, translated, unresolved
+from tests.template.reading import (
+    EVERYTHING,
+    MONITORING,
+    PARAMETERS,
+    REGION,
+    ROOT,
+    SAM,
+    TEMPLATE,
+    TEXT,
+    references,
+    translated,
+    unresolved,
+)
 
 PSEUDO = {"AWS::Region", "AWS::AccountId", "AWS::Partition", "AWS::StackName", "AWS::URLSuffix", "AWS::NoValue"}
+OPTIONAL = {"HeartbeatAlarm", "CompletionRuleAlarm"}
+MOST_LINES = 1400
 SAMCONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
 
 
-def test_every_reference_resolves() -> None:
-    body = unresolved()
+FILES = [TEMPLATE, MONITORING]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_reference_resolves(path: Path) -> None:
+    body = unresolved(path)
     known = set(body["Resources"]) | set(body["Parameters"]) | PSEUDO
-    assert references({name: body[name] for name in ("Conditions", "Rules", "Resources", "Outputs")}) <= known
+    assert references([body.get(name, {}) for name in ("Conditions", "Rules", "Resources", "Outputs")]) <= known
+
+
+@pytest.mark.parametrize("parameters", [{}, EVERYTHING], ids=["defaults", "everything"])
+def test_the_nested_stack_resolves_in_the_place_of_its_parent(parameters: dict[str, str]) -> None:
+    body = translated(**parameters)
+    known = set(body["Resources"]) | set(body["Parameters"]) | PSEUDO
+    assert references([body["Resources"], body["Outputs"]]) <= known
+    assert set(unresolved(MONITORING)["Resources"]) - set(body["Resources"]) == OPTIONAL - set(parameters and OPTIONAL)
+
+
+def test_the_nested_stack_is_plain_cloudformation_named_after_its_parent() -> None:
+    """CloudFormation resolves no YAML aliases, and AWS::StackName is the nested stack's own name."""
+    text = MONITORING.read_text()
+    assert not {type(token) for token in yaml.scan(text)} & {yaml.AnchorToken, yaml.AliasToken}
+    assert "Transform" not in unresolved(MONITORING)
+    assert "AWS::StackName" not in text
+    passed = unresolved()["Resources"]["Monitoring"]["Properties"]["Parameters"]
+    assert passed["StackName"] == {"Ref": "AWS::StackName"}
+    assert set(passed) == set(unresolved(MONITORING)["Parameters"])
+
+
+def test_the_parent_is_at_most_1400_lines_and_keeps_what_rolls_a_deployment_back() -> None:
+    assert len(TEXT.splitlines()) <= MOST_LINES
+    parents = {name for name, one in unresolved()["Resources"].items() if one["Type"].startswith("AWS::CloudWatch")}
+    assert parents == {"SubmitErrorsAlarm", "CheckStatusErrorsAlarm", "DeliverErrorsAlarm"}
 
 
 def test_every_parameter_is_used_and_is_in_a_group() -> None:
@@ -31,15 +76,19 @@ def test_every_parameter_is_used_and_is_in_a_group() -> None:
     assert sorted(name for group in groups for name in group["Parameters"]) == sorted(PARAMETERS)
 
 
-def test_what_cloudformation_gets_passes_its_linter() -> None:
-    """`make check` lints the SAM template; the linter sees more of the workflow in the translated one."""
-    found = lint(json.dumps(unresolved()), config=ManualArgs(regions=[REGION]))
-    assert [str(match) for match in found] == []
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_what_cloudformation_gets_passes_its_linter(path: Path) -> None:
+    """`make check` lints the files; the linter sees more of the workflow in the translated template."""
+    # `sam deploy` uploads the nested template.
+    text = json.dumps(unresolved(path)).replace('"monitoring.yaml"', f'"https://s3.{REGION}.amazonaws.com/code/stack"')
+    assert [str(match) for match in lint(text, config=ManualArgs(regions=[REGION]))] == []
 
 
-@pytest.mark.parametrize("name", SAM["Resources"])
-def test_every_resource_says_why_it_is_there(name: str) -> None:
-    lines = TEXT.splitlines()
+@pytest.mark.parametrize(
+    ("path", "name"), [(path, name) for path in FILES for name in yaml_parse(path.read_text())["Resources"]]
+)
+def test_every_resource_has_a_comment_that_explains_why_it_exists(path: Path, name: str) -> None:
+    lines = path.read_text().splitlines()
     above = lines[lines.index(f"  {name}:") - 1]
     assert re.match(r"  # \w", above), f"no comment above {name}"
 
@@ -60,17 +109,8 @@ def test_stages_set_parameters_to_values_they_can_have(stage: str) -> None:
     deploy = SAMCONFIG[stage]["deploy"]["parameters"]
     overrides = dict(one.split("=", 1) for one in deploy.get("parameter_overrides", "").split())
     load(TEMPLATE, overrides, REGION)
-    assert deploy["capabilities"] == "CAPABILITY_IAM"
-
-
-def test_the_application_repositorys_metadata_is_the_projects() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    application = SAM["Metadata"]["AWS::ServerlessRepo::Application"]
-    assert application["SemanticVersion"] == project["version"]
-    assert (application["Name"], application["Description"]) == (project["name"], project["description"])
-    assert application["SpdxLicenseId"] == project["license"]
-    for name in ("LicenseUrl", "ReadmeUrl"):
-        assert (ROOT / application[name]).is_file()
+    # CloudFormation asks for the second one because the stack has a transform and a nested stack.
+    assert deploy["capabilities"] == "CAPABILITY_IAM CAPABILITY_AUTO_EXPAND"
 
 
 def test_continuous_integration_runs_what_a_change_has_to_pass() -> None:

@@ -27,7 +27,6 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 from jsonata.timebox import Timebox
 from moto import mock_aws
-from moto.cloudformation.models import cloudformation_backends
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sqs.models import sqs_backends
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
@@ -239,16 +238,9 @@ class Workflow:
         self.client = clients.of
         self._numbers = itertools.count(1)
         template = load(TEMPLATE, {"Deployment": "all-at-once"}, REGION)  # moto knows no CodeDeploy
-        deployment = resources.Deployment(self.client)
-        body, unknown = resources.without_unknown(template.body)
-        assert not unknown, unknown
-        with resources.deploying(deployment):
-            cloudformation_backends[DEFAULT_ACCOUNT_ID][REGION].create_stack(
-                "lumendrop", json.dumps(body), dict(template.parameters)
-            )
-        cloudformation = self.client("cloudformation")
-        found = cloudformation.describe_stack_resources(StackName="lumendrop")["StackResources"]
-        self.resources = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in found}
+        deployment = resources.deploy(template, "lumendrop", self.client, DEFAULT_ACCOUNT_ID, REGION)
+        assert not [one for one in deployment.skipped if "resource of type" in one], deployment.skipped
+        self.resources = deployment.resources()
         self.definition = json.loads(
             self.client("stepfunctions").describe_state_machine(stateMachineArn=self.resources["Workflow"])[
                 "definition"

@@ -1,40 +1,30 @@
-"""Photos for the demo: which ones to drop, and how a result compares with what was dropped."""
+"""Photos for the demo: which files to upload, and how a result compares with its original."""
 
 import os
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import pyvips
 
 from sandbox.enhancer.enhance import kind_of
 
-# What scikit-image's wheel carries, and the name each is dropped under: three formats, six motifs.
-BUNDLED = {
-    "astronaut.png": "astronaut.jpg",
-    "chelsea.png": "cat.png",
-    "coffee.png": "coffee.webp",
-    "rocket.jpg": "rocket.jpg",
-    "motorcycle_left.png": "motorcycle.webp",
-    "hubble_deep_field.jpg": "galaxies.png",
-}
-BUNDLED_LONG_SIDE = 384
-ROTATE_90_CLOCKWISE_TO_VIEW = 6  # the EXIF orientation of a phone held upright
+# Sources and licences are in the README there.
+SAMPLES = Path(__file__).parent / "photos"
 
 LAPLACIAN = pyvips.Image.new_from_array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
 
 
 class PhotosError(ValueError):
-    """The photos can't be used; the message says why and is meant for people."""
+    """The photos can't be used. The message is shown to the user."""
 
 
 class UnreadableError(ValueError):
-    """A file that can't be decoded here; the message says which and why."""
+    """A file can't be decoded. The message names the file and the cause."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A file to drop: where it is, and the key it gets in the input bucket."""
+    """A file to upload, and its key in the input bucket."""
 
     path: Path
     key: str
@@ -52,11 +42,11 @@ class Comparison:
 def discover(folder: Path, leave_out: Path | None = None) -> list[Photo]:
     """Every file below `folder`, sorted by key, except hidden ones and those below `leave_out`.
 
-    The key is the path below `folder` with slashes. Files that are no photos are included: that they end as a
-    report is part of what the sandbox shows. Raises `PhotosError` when there is nothing.
+    The key is the path below `folder` with slashes. Files that aren't photos are included, because the demo also
+    shows reports. Raises `PhotosError` when there are no files.
     """
     if not folder.is_dir():
-        raise PhotosError(f"{folder} is not a folder. Name a folder with photos in it.")
+        raise PhotosError(f"{folder} is not a folder. Choose a folder that has photos.")
     excluded = leave_out.resolve() if leave_out else None
     photos = []
     for parent, folders, names in os.walk(folder):
@@ -65,7 +55,7 @@ def discover(folder: Path, leave_out: Path | None = None) -> list[Photo]:
         files = (here / name for name in names if not _hidden(name))
         photos += [Photo(path, _key(path, folder)) for path in files if path.is_file()]
     if not photos:
-        raise PhotosError(f"{folder} has no files in it (hidden ones don't count). Put photos there.")
+        raise PhotosError(f"{folder} has no files. Hidden files are ignored. Add photos, or choose another folder.")
     return sorted(photos, key=lambda photo: photo.key)
 
 
@@ -74,37 +64,19 @@ def _hidden(name: str) -> bool:
 
 
 def _key(path: Path, folder: Path) -> str:
-    # A file name need not be UTF-8 on Linux; an S3 key must be.
+    # On Linux a file name can be any bytes; an S3 key must be UTF-8.
     return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "replace")
 
 
-def bundled(folder: Path) -> list[Photo]:
-    """Write scikit-image's photographs to `folder`, shrunk to 384 pixels on the long side."""
-    source = resources.files("skimage.data")
-    photos = []
-    for original, name in BUNDLED.items():
-        image = pyvips.Image.new_from_buffer((source / original).read_bytes(), "")
-        if name == "rocket.jpg":
-            image = _as_phone_portrait(image)
-        image.thumbnail_image(BUNDLED_LONG_SIDE, height=BUNDLED_LONG_SIDE, no_rotate=True).write_to_file(
-            str(folder / name)
-        )
-        photos.append(Photo(folder / name, name))
-    return photos
-
-
-def _as_phone_portrait(image: pyvips.Image) -> pyvips.Image:
-    """The upright middle of `image`, stored lying on its side with the EXIF orientation that rights it."""
-    width = round(image.height * 2 / 3)
-    lying = image.crop((image.width - width) // 2, 0, width, image.height).rot270().copy()
-    lying.set_type(pyvips.GValue.gint_type, "orientation", ROTATE_90_CLOCKWISE_TO_VIEW)
-    return lying
+def samples() -> list[Photo]:
+    """The photos that come with the repository, sorted by key."""
+    return [photo for photo in discover(SAMPLES) if photo.path.suffix != ".md"]
 
 
 def load(path: Path) -> pyvips.Image:
-    """The picture in `path` as people see it: upright, 8-bit sRGB. Raises `UnreadableError` if there is none."""
+    """The image in `path`, upright, as 8-bit sRGB. Raises `UnreadableError` if it can't be decoded."""
     try:
-        # From bytes, since libvips reads the end of a name like "a[1]" as options.
+        # From bytes, because libvips parses the end of a name such as "a[1]" as options.
         data = path.read_bytes()
         image = _heif(data) if kind_of(data) == "heif" else pyvips.Image.new_from_buffer(data, "").autorot()
         if image.get_typeof("icc-profile-data"):
@@ -115,7 +87,7 @@ def load(path: Path) -> pyvips.Image:
 
 
 def _heif(data: bytes) -> pyvips.Image:
-    # libvips' own wheels leave HEVC out for its patents; this one turns photos upright by itself.
+    # The libvips wheels omit HEVC because of its patents. pillow_heif applies the orientation itself.
     import pillow_heif
 
     return pyvips.Image.new_from_array(pillow_heif.open_heif(data, convert_hdr_to_8bit=True))
@@ -128,10 +100,10 @@ def compare(before: pyvips.Image, after: pyvips.Image) -> Comparison:
 
 
 def sharpness_gain(before: pyvips.Image, after: pyvips.Image) -> float:
-    """Sharpness of `after` over that of `before` brought to the same size by plain bicubic scaling.
+    """Sharpness of `after`, relative to `before` scaled to the same size by bicubic interpolation.
 
-    Sharpness is the variance of the luminance's Laplacian, a usual focus measure (Pech-Pacheco et al., 2000).
-    1.0: no sharper than bicubic.
+    Sharpness is the variance of the luminance's Laplacian, a common focus measure (Pech-Pacheco et al., 2000).
+    1.0 means no sharper than bicubic.
     """
     plain = before.resize(after.width / before.width, vscale=after.height / before.height, kernel="cubic")
     reference = _laplacian(plain).deviate() ** 2

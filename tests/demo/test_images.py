@@ -1,4 +1,4 @@
-"""Which photos the demo drops, and how it compares them."""
+"""The files that the demo uploads, and how it compares images."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pillow_heif
 import pytest
 import pyvips
 
-from sandbox.demo.photos import BUNDLED, PhotosError, UnreadableError, bundled, discover, load, sharpness_gain
+from sandbox.demo.images import SAMPLES, PhotosError, UnreadableError, discover, load, samples, sharpness_gain
 
 
 def touch(path: Path, content: bytes = b"x") -> Path:
@@ -42,24 +42,33 @@ def test_names_a_folder_that_can_not_be_used(tmp_path: Path) -> None:
     touch(tmp_path / "empty/.DS_Store")
     with pytest.raises(PhotosError, match=r"missing is not a folder"):
         discover(tmp_path / "missing")
-    with pytest.raises(PhotosError, match=r"empty has no files in it"):
+    with pytest.raises(PhotosError, match=r"empty has no files"):
         discover(tmp_path / "empty")
 
 
-def test_bundled_photos_come_in_three_formats_small_and_one_lying_on_its_side(tmp_path: Path) -> None:
-    photos = bundled(tmp_path)
-    images = {photo.key: load(photo.path) for photo in photos}
-    assert set(images) == set(BUNDLED.values())
+def test_the_samples_are_small_photos_in_three_formats_and_one_is_rotated_by_exif() -> None:
+    images = {photo.key: load(photo.path) for photo in samples()}
+    assert len(images) == 6
     assert {Path(key).suffix for key in images} == {".jpg", ".png", ".webp"}
     assert all(max(image.width, image.height) == 384 for image in images.values())
-    raw = pyvips.Image.new_from_file(str(tmp_path / "rocket.jpg"))
+    assert sum(file.stat().st_size for file in SAMPLES.iterdir()) < 400_000
+    raw = pyvips.Image.new_from_file(str(SAMPLES / "rocket.jpg"))
     assert raw.get("orientation") == 6
     assert raw.width > raw.height
     assert images["rocket.jpg"].width < images["rocket.jpg"].height
-    # The dark sky is above, the launch pad's lights are below.
+    # The dark sky is at the top, the lights of the launch pad are at the bottom.
     upright = images["rocket.jpg"]
     third = upright.height // 3
     assert upright.crop(0, 0, upright.width, third).avg() < upright.crop(0, 2 * third, upright.width, third).avg()
+
+
+def test_each_sample_has_a_source_and_a_licence() -> None:
+    rows = [
+        line.split("|")[1:-1] for line in (SAMPLES / "README.md").read_text().splitlines() if line.startswith("| `")
+    ]
+    licences = {name.strip(" `"): licence.strip() for name, _, _, licence in rows}
+    assert set(licences) == {photo.key for photo in samples()}
+    assert set(licences.values()) == {"public domain", "CC0 1.0"}
 
 
 def test_loads_a_file_whose_name_looks_like_options_and_makes_it_srgb(tmp_path: Path) -> None:
@@ -82,8 +91,8 @@ def test_a_file_that_is_no_image_can_not_be_loaded(tmp_path: Path) -> None:
         load(touch(tmp_path / "photo.jpg", b"not a photo"))
 
 
-def test_sharpness_is_measured_against_bicubic(tmp_path: Path) -> None:
-    small = load(bundled(tmp_path)[1].path)
+def test_sharpness_is_measured_against_bicubic() -> None:
+    small = load(SAMPLES / "cat.png")
     bicubic = small.resize(3, kernel="cubic")
     assert sharpness_gain(small, bicubic) == pytest.approx(1.0)
     assert sharpness_gain(small, (bicubic * 2 - bicubic.gaussblur(1)).cast("uchar")) > 1.2
