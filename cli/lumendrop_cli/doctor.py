@@ -185,7 +185,7 @@ def _queues(stack: Stack) -> Iterator[Finding]:
     if age is None:
         yield Finding("oldest upload", "ok", "Its age is not known here: CloudWatch has no figure of the last minutes.")
     elif age > _OLD_SECONDS:
-        to_do = "submit's log says why (`sent to the back of the queue`); docs/operations.md, Uploads wait."
+        to_do = "submit's log says why (`upload requeued`); docs/operations.md, Uploads wait."
         yield Finding("oldest upload", "warning", f"It waits for {timedelta(seconds=int(age))}.", to_do)
     else:
         yield Finding("oldest upload", "ok", f"It waits for {timedelta(seconds=int(age))}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lumendrop_cli.stack import Stack
 
-# In the queue and visible, handed to submit right now, and sent to the back to wait.
+# In the queue and visible, handed to submit right now, and requeued with a delay.
 _COUNTS = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",

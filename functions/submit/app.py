@@ -28,6 +28,10 @@ class Settings(msgspec.Struct, frozen=True):
 
     api_base_url: str
     key_secret_arn: str
+    resolution: str
+    creativity: str
+    resemblance: str
+    profile_ids: str
     max_upload_bytes: Annotated[int, Meta(gt=0)]
     max_concurrent_submits: Annotated[int, Meta(gt=0)]
     daily_task_limit: Annotated[int, Meta(gt=0)]
@@ -39,7 +43,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 SETTINGS = settings.read(Settings)
-DEFAULTS = options.defaults(settings.read(options.Parameters))
+DEFAULTS = options.defaults(SETTINGS.resolution, SETTINGS.creativity, SETTINGS.resemblance, SETTINGS.profile_ids)
 S3 = clients.s3()
 SQS = clients.sqs()
 STEPFUNCTIONS = clients.stepfunctions()
@@ -69,10 +73,7 @@ def handle_message(message: Message, context: LambdaContext) -> None:
 
 
 def resolve(item: BackfillItem) -> Upload | None:
-    """The object's current version, or None if it was deleted or has ended.
-
-    Most objects of a backfill have ended long ago. Reading the row is cheaper than a claim that fails.
-    """
+    """The object's current version, or None if it was deleted or, like most objects of a backfill, has ended."""
     logger.append_keys(upload=item.uri)
     upload = storage.resolve_version(S3, item)
     if upload is not None and not LEDGER.is_final(upload):
@@ -152,8 +153,7 @@ def resolve_existing(row: Row, message: Message) -> Row:
     if row.status != "claimed":
         return row
     if LEDGER.has_expired(row):
-        detail = "The function that submitted this upload ended before it recorded the answer."
-        return mark_unknown(row, detail, message)
+        return mark_unknown(row, "The function that claimed the upload ended before it recorded the answer.", message)
     raise Deferred("claimed", "another run is submitting this upload", (row.claim_expires or 0) - time.time() + 1)
 
 

@@ -16,15 +16,6 @@ _PROFILE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _MOST_PROFILE_IDS = 20
 
 
-class Parameters(msgspec.Struct, frozen=True):
-    """The stack's parameters with the options of every task that has none of its own."""
-
-    resolution: str
-    creativity: str
-    resemblance: str
-    profile_ids: str
-
-
 class Options(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Options of one task. `creativity` and `resemblance` are 0.0 to 1.0. Options that are None are not sent."""
 
@@ -46,9 +37,10 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
         return msgspec.json.encode(self).decode()
 
 
-def defaults(parameters: Parameters) -> Options:
+def defaults(resolution: str, creativity: str, resemblance: str, profile_ids: str) -> Options:
     """The options that the stack's parameters set."""
-    return read({name.replace("_", "-"): value for name, value in msgspec.structs.asdict(parameters).items()})
+    values = {"resolution": resolution, "creativity": creativity, "resemblance": resemblance}
+    return read(values | {"profile-ids": profile_ids})
 
 
 def read(values: Mapping[str, str], defaults: Options | None = None) -> Options:

@@ -79,8 +79,9 @@ MUTATIONS = (
         "a dead claimant's upload is sent again",
         "paid once",
         SUBMIT,
-        "        return mark_unknown(row, what, message)",
-        '        LEDGER.release(row); raise Deferred("claimed", what)',
+        '        return mark_unknown(row, "The function that claimed the upload '
+        'ended before it recorded the answer.", message)',
+        '        LEDGER.release(row); raise Deferred("claimed", "its claim has expired")',
     ),
     Mutation(
         "a task is not recorded",
@@ -100,9 +101,9 @@ MUTATIONS = (
     Mutation(
         "an ambiguous submit is sent again without end",
         "paid once",
-        SUBMIT,
-        ' == "retry" and all(one.task_id for one in row.earlier):',
-        ' == "retry":',
+        LEDGER,
+        " and retry_ambiguous and all(one.task_id for one in self.earlier):",
+        " and retry_ambiguous:",
         SECOND_CHANCES,
     ),
     Mutation(
@@ -123,8 +124,8 @@ MUTATIONS = (
         "uploads to wait are not acknowledged",
         "only crashes are dead",
         SUBMIT,
-        '        logger.warning("sent to the back of the queue", extra=said)\n        return',
-        '        logger.warning("sent to the back of the queue", extra=said)\n        raise',
+        'extra=extra | {"requeue_count": message.requeue_count + 1})\n        return',
+        'extra=extra | {"requeue_count": message.requeue_count + 1})\n        raise',
         BALANCE,
     ),
     Mutation(

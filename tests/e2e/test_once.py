@@ -53,7 +53,7 @@ def _drop_two(pipeline: Pipeline, key: str, *seconds: int) -> Pair:
 
 def test_eleven_messages_at_a_time_make_one_task(pipeline: Pipeline, dropped: Dropped) -> None:
     def all_taken() -> bool:
-        lines = ("settled", "sent to the back of the queue")
+        lines = ("upload processed", "upload requeued")
         return sum(len(pipeline.submit_log(dropped.crowd, line)) for line in lines) > COPIES
 
     pipeline.until(all_taken, "submit has taken all copies", [dropped.crowd])
@@ -66,8 +66,10 @@ def test_a_message_that_comes_when_all_is_done_changes_nothing(
     upload = dropped.late_copy
     result = pipeline.enhanced(upload)
     events.repeat(upload, 1)
-    settled = pipeline.until(lambda: pipeline.submit_log(upload, "settled")[1:], "submit has taken the copy", [upload])
-    assert settled[0]["status"] == "enhanced"
+    processed = pipeline.until(
+        lambda: pipeline.submit_log(upload, "upload processed")[1:], "submit has taken the copy", [upload]
+    )
+    assert processed[0]["status"] == "enhanced"
     assert pipeline.enhanced(upload).metadata == result.metadata
 
 

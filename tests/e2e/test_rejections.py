@@ -88,7 +88,7 @@ def test_nothing_becomes_of_what_is_no_photo(
     pipeline: Pipeline, uploads: dict[str, Upload], key: str, reason: str
 ) -> None:
     upload = uploads[key]
-    skipped = pipeline.until(lambda: pipeline.submit_log(upload, "skipped"), f"submit passes over {key}")
+    skipped = pipeline.until(lambda: pipeline.submit_log(upload, "upload skipped"), f"submit passes over {key}")
     assert [line["reason"] for line in skipped] == [reason]
     assert upload not in pipeline.rows()
     assert upload not in pipeline.executions()

@@ -17,7 +17,7 @@ BUSY = "trouble/busy.jpg"
 RACE = "trouble/race.jpg"
 BALANCE = "trouble/no money.jpg"
 Ended = Callable[[str], Upload]
-BACK = "sent to the back of the queue"
+REQUEUED = "upload requeued"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def uploads(pipeline: Pipeline, events: Listener) -> dict[str, Upload]:
     # The workflow's own message comes after a minute; one that comes earlier does as well.
     events.repeat(dropped[RETRIED], 1)
     events.repeat(dropped[AMBIGUOUS], 1)
-    pipeline.until(lambda: pipeline.submit_log(dropped[AMBIGUOUS], "settled")[1:], "submit has taken the copy")
+    pipeline.until(lambda: pipeline.submit_log(dropped[AMBIGUOUS], "upload processed")[1:], "submit has taken the copy")
     pipeline.wait_for_status(dropped[RETRIED], "submitted", "enhanced")
     dropped[BALANCE] = _drop_without_balance(pipeline)
     return dropped
@@ -49,7 +49,7 @@ def _drop_without_balance(pipeline: Pipeline) -> Upload:
     """An upload that comes to the back of the queue before the balance is topped up."""
     pipeline.account(credits=11)
     upload = pipeline.drop(BALANCE, jpeg())
-    pipeline.until(lambda: pipeline.submit_log(upload, BACK), "submit has sent the upload back", [upload])
+    pipeline.until(lambda: pipeline.submit_log(upload, REQUEUED), "submit has sent the upload back", [upload])
     queue = ("--queue-url", pipeline.outputs["UploadQueueUrl"])
     told = pipeline.aws("sqs", "get-queue-attributes", *queue, "--attribute-names", "All")
     assert int(told["Attributes"]["ApproximateNumberOfMessagesDelayed"]) >= 1
@@ -59,7 +59,7 @@ def _drop_without_balance(pipeline: Pipeline) -> Upload:
     return upload
 
 
-def _reasons(pipeline: Pipeline, upload: Upload, said: str = BACK) -> list[str]:
+def _reasons(pipeline: Pipeline, upload: Upload, said: str = REQUEUED) -> list[str]:
     return [line["reason"] for line in pipeline.submit_log(upload, said)]
 
 
@@ -107,7 +107,7 @@ def test_a_submit_without_an_answer_is_never_sent_again(pipeline: Pipeline, ende
     assert "task_id" not in row
     assert report["task_id"] is None
     assert report["may_have_cost_money"] is True
-    assert "Nobody can tell whether a task was created and paid for." in report["what_happened"]
+    assert "It is unknown whether a task was created and paid for." in report["what_happened"]
     assert "vendor's account" in report["what_to_do"]
     execution = _execution(pipeline, upload)
     assert (execution["status"], execution["error"]) == ("FAILED", "ambiguous_submit")
@@ -163,7 +163,7 @@ def test_an_upload_waits_for_a_vendor_in_trouble(pipeline: Pipeline, ended: Ende
     upload = ended(BUSY)
     pipeline.enhanced(upload)
     reasons = ["rate_limit_error", "service_unavailable_error", "no_compatible_channel"]
-    assert _reasons(pipeline, upload, "trying again soon") == reasons
+    assert _reasons(pipeline, upload, "submit retried") == reasons
 
 
 def test_a_task_completed_without_results_is_asked_for_again(pipeline: Pipeline, ended: Ended) -> None:
