@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from benchmarks import limits
 from benchmarks.prices import PRICES
@@ -48,7 +49,7 @@ def price() -> str:
     """The README's sentence about money."""
     found = load("cost")
     aws = found["usd_per_1000"]["sum"] + found["data_transfer"]["usd_per_1000"]
-    vendor, month = PRICES["vendor"]["photo"], sum(found["usd_a_month"].values())
+    vendor, month = PRICES["vendor"]["photo"], sum(found["usd_per_month"].values())
     return (
         f"A photo costs about {number(vendor)} USD at the vendor and {number(aws / 1000, 1)} USD on AWS. "
         f"The stack itself costs {number(month)} USD a month."
@@ -185,7 +186,7 @@ def _sandbox() -> list[Cells]:
         return []
     once = f"{run['tasks']:,} tasks for {run['photos']:,} photos"
     return [
-        ["1,000 photos through the sandbox", "exactly once", once, "", f"{number(run['photos_a_minute'])} a minute"]
+        ["1,000 photos through the sandbox", "exactly once", once, "", f"{number(run['photos_per_minute'])} a minute"]
     ]
 
 
@@ -207,19 +208,34 @@ def cold_start() -> str:
 
 
 def delivery() -> str:
-    columns = ["result", "", "seconds", "times the floor", "CPU seconds", "CPU seconds of the servers", "peak MB"]
-    keys = ("seconds", "of_floor", "cpu_seconds", "servers_cpu_seconds", "peak_megabytes")
+    sizes = load("delivery")["sizes"]
+    largest = list(sizes)[-1]
+    keys = ("cpu_seconds", "servers_cpu_seconds", "peak_megabytes")
+    columns = [
+        "seconds (times the floor)",
+        *sizes,
+        f"CPU s, {largest}",
+        f"servers' CPU s, {largest}",
+        f"peak MB, {largest}",
+    ]
     rows = [
-        [size, name, *(number(one[key]["median"]) for key in keys)]
-        for size, contenders in load("delivery")["sizes"].items()
-        for name, one in contenders.items()
+        [
+            name,
+            *(f"{_median(sizes[size][name], 'seconds')} ({_median(sizes[size][name], 'of_floor')})" for size in sizes),
+            *(_median(sizes[largest][name], key) for key in keys),
+        ]
+        for name in sizes[largest]
     ]
     return table(columns, rows)
 
 
+def _median(figures: dict[str, dict[str, float]], key: str) -> str:
+    return number(figures[key]["median"])
+
+
 def enhancer() -> str:
     found = load("enhancer")
-    keys = ("seconds", "megapixels_a_second", "peak_megabytes")
+    keys = ("seconds", "megapixels_per_second", "peak_megabytes")
     rows = [
         [resolution, name, *(number(one[key]["median"]) for key in keys)]
         for resolution, contenders in found["speed"].items()
@@ -267,20 +283,20 @@ def measured() -> str:
     columns = ["function", "memory, MB", "invocations", "seconds", "CPU seconds", "peak memory, MiB"]
     keys = ("memory_mb", "invocations", "seconds", "cpu_seconds", "peak_mib")
     rows = [[name, *(number(one[key]) for key in keys)] for name, one in found["functions"].items()]
-    more = [
-        ["state transitions", number(found["transitions"])],
-        ["DynamoDB write units", number(found["dynamodb_write_units"])],
-        ["bytes logged", number(found["log_bytes"])],
-        *([f"`{action}`", number(count)] for action, count in found["requests"].items()),
-    ]
-    return f"{table(columns, rows)}\n\n{table(['per photo', ''], more)}"
+    requests = ", ".join(f"`{action}` {number(count)}" for action, count in found["requests"].items())
+    transitions, units, logged = (number(found[key]) for key in ("transitions", "dynamodb_write_units", "log_bytes"))
+    per_photo = (
+        f"Per photo: {transitions} state transitions, {units} DynamoDB write units, {logged} bytes logged, requests: "
+        f"{requests}."
+    )
+    return f"{table(columns, rows)}\n\n{per_photo}"
 
 
 def sweep() -> str:
     """Duration and cost of each function by memory, from its measured waiting time and CPU time."""
     found, prices = load("cost"), PRICES["lambda"]
     sizes = (128, 256, 512, 1024, prices["full_cpu_mb"])
-    waits = {"submit": found["assumed"]["vendor_takes_a_task_seconds"]}
+    waits = {"submit": found["assumed"]["submit_seconds"]}
     rows = []
     for name, one in found["measured"]["functions"].items():
         cells = []
@@ -296,7 +312,7 @@ def sweep() -> str:
 def formula() -> str:
     """The bill for any number of photos."""
     found = load("cost")
-    transfer, month = found["data_transfer"], found["usd_a_month"]
+    transfer, month = found["data_transfer"], found["usd_per_month"]
     vendor, total = found["vendor_usd_per_1000"], found["usd_per_1000"]["sum"]
     monthly = ", ".join(f"{name} {number(usd)}" for name, usd in month.items())
     return (
@@ -310,37 +326,18 @@ def formula() -> str:
 
 
 def burst() -> str:
-    found = (load("burst") or {}).get("simulated", [])
-    columns = [
-        "vendor",
-        "uploads",
-        "runs",
-        "time, times the limit",
-        "worst",
-        "wasted calls",
-        "worst",
-        "429",
-        "503",
-        "calls per upload",
-    ]
-    return table(
-        columns,
-        [
-            [
-                one["scenario"],
-                f"{one['uploads']:,}",
-                str(one["runs"]),
-                number(one["drain_of_limit"]),
-                number(one["worst_drain_of_limit"]),
-                percent(one["wasted_share"]),
-                percent(one["worst_wasted_share"]),
-                f"{one['refused_429']:,}",
-                f"{one['refused_503']:,}",
-                number(one["calls_an_upload"]),
-            ]
-            for one in found
-        ],
-    )
+    found = {(one["scenario"], one["uploads"]): one for one in (load("burst") or {}).get("simulated", [])}
+    scenarios, sizes = ({key[part]: None for key in found} for part in (0, 1))
+    runs = {size: next(one["runs"] for one in found.values() if one["uploads"] == size) for size in sizes}
+    columns = ["vendor", *(f"{size:,} uploads, {runs[size]} {'run' if runs[size] == 1 else 'runs'}" for size in sizes)]
+    return table(columns, [[name, *(_burst_cell(found[name, size]) for size in sizes)] for name in scenarios])
+
+
+def _burst_cell(one: dict[str, Any]) -> str:
+    time, wasted = number(one["drain_of_limit"]), percent(one["wasted_share"])
+    if one["runs"] == 1:
+        return f"{time}; {wasted}"
+    return f"{time} ({number(one['worst_drain_of_limit'])}); {wasted} ({percent(one['worst_wasted_share'])})"
 
 
 def sandbox() -> str:

@@ -9,7 +9,7 @@ import msgspec
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from msgspec import Meta
 
-from lumendrop import clients, ledger, options, outcomes, settings, storage, upload_queue, uploads, workflow
+from lumendrop import clients, options, outcomes, settings, storage, upload_queue, uploads, workflow
 from lumendrop.api_key import ApiKey
 from lumendrop.circuit_breaker import CircuitBreaker
 from lumendrop.enhancer import Ambiguous, Enhancer, Refused, Unavailable
@@ -103,7 +103,7 @@ def process_upload(upload: Upload, message: Message, context: LambdaContext) -> 
         logger.warning("upload requeued", extra=extra | {"requeue_count": message.requeue_count + 1})
         return
     logger.info("upload processed", extra={"status": row.status, "task_id": row.task_id, "attempt": row.attempt})
-    if row.status not in ledger.FINAL:
+    if row.needs_workflow:
         workflow.start(STEPFUNCTIONS, SETTINGS.workflow_arn, row)
 
 

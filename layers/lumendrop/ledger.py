@@ -39,14 +39,11 @@ TRANSITIONS: dict[Status | None, frozenset[Status | None]] = {
 }
 """The statuses that can follow each status. None is an upload without a row."""
 
-FINAL: frozenset[Status] = frozenset({"enhanced", "failed", "superseded"})
-"""Recorded by a workflow that has ended, so no workflow has to be started.
+FINAL: frozenset[Status] = frozenset({"enhanced", "failed", "rejected", "superseded", "unknown"})
+"""Processing has ended. Only the owner can send such an upload again."""
 
-`rejected` and `unknown` are not among them: `submit` records these before a workflow reports them.
-"""
-
-RESENDABLE: frozenset[Status] = frozenset({"failed", "rejected", "superseded", "unknown"})
-"""Ended without an enhanced photo: the owner can send such an upload again, which pays for another task."""
+RESENDABLE: frozenset[Status] = FINAL - {"enhanced"}
+"""Ended without an enhanced photo, so the owner can send the upload again, which pays for another task."""
 
 POSSIBLY_CHARGED: frozenset[Status] = frozenset(get_args(Status)) - {"rejected"}
 """The current attempt may have created a task."""
@@ -99,6 +96,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def sk(self) -> str:
         return self.upload.version_id
+
+    @property
+    def needs_workflow(self) -> bool:
+        """Whether a workflow has to wait for the task or to report the outcome.
+
+        `submit` records `rejected` and `unknown` before the workflow reports them, so these may not be reported yet.
+        """
+        return self.status not in FINAL or self.status in ("rejected", "unknown")
 
     def attempts_that_may_have_cost(self) -> tuple[EarlierAttempt, ...]:
         """The attempts so far, without those that certainly created no task."""

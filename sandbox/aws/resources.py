@@ -97,7 +97,7 @@ def current() -> Deployment:
     return _current
 
 
-class Made:
+class Provided:
     """A resource that moto's CloudFormation did not make, in the shape that it expects back."""
 
     def __init__(self, physical_resource_id: str, **attributes: str) -> None:
@@ -114,12 +114,12 @@ class Made:
         """Stay: the whole cloud goes when it is closed."""
 
 
-def _secret(stack: Deployment, name: str, properties: Properties) -> Made:
+def _secret(stack: Deployment, name: str, properties: Properties) -> Provided:
     value = {name: properties[name] for name in ("SecretString", "Description", "KmsKeyId") if name in properties}
     if "GenerateSecretString" in properties:
         value["SecretString"] = _generated(properties["GenerateSecretString"])
     secret = stack.client("secretsmanager").create_secret(Name=properties.get("Name", name), **value)
-    return Made(secret["ARN"], Id=secret["ARN"])
+    return Provided(secret["ARN"], Id=secret["ARN"])
 
 
 def _generated(wanted: Properties) -> str:
@@ -129,43 +129,43 @@ def _generated(wanted: Properties) -> str:
     return json.dumps({**json.loads(wanted["SecretStringTemplate"]), wanted["GenerateStringKey"]: password})
 
 
-def _queue_policy(stack: Deployment, name: str, properties: Properties) -> Made:
+def _queue_policy(stack: Deployment, name: str, properties: Properties) -> Provided:
     for url in properties["Queues"]:
         stack.client("sqs").set_queue_attributes(
             QueueUrl=url, Attributes={"Policy": json.dumps(properties["PolicyDocument"])}
         )
-    return Made(name)
+    return Provided(name)
 
 
-def _bucket_policy(stack: Deployment, name: str, properties: Properties) -> Made:
+def _bucket_policy(stack: Deployment, name: str, properties: Properties) -> Provided:
     stack.client("s3").put_bucket_policy(Bucket=properties["Bucket"], Policy=json.dumps(properties["PolicyDocument"]))
-    return Made(name)
+    return Provided(name)
 
 
-def _alarm(stack: Deployment, name: str, properties: Properties) -> Made:
+def _alarm(stack: Deployment, name: str, properties: Properties) -> Provided:
     stack.client("cloudwatch").put_metric_alarm(**{"AlarmName": name, **properties})
     alarm = stack.client("cloudwatch").describe_alarms(AlarmNames=[properties.get("AlarmName", name)])
-    return Made(properties.get("AlarmName", name), Arn=alarm["MetricAlarms"][0]["AlarmArn"])
+    return Provided(properties.get("AlarmName", name), Arn=alarm["MetricAlarms"][0]["AlarmArn"])
 
 
-def _topic_policy(stack: Deployment, name: str, properties: Properties) -> Made:
+def _topic_policy(stack: Deployment, name: str, properties: Properties) -> Provided:
     for arn in properties["Topics"]:
         stack.client("sns").set_topic_attributes(
             TopicArn=arn, AttributeName="Policy", AttributeValue=json.dumps(properties["PolicyDocument"])
         )
-    return Made(name)
+    return Provided(name)
 
 
-def _subscription(stack: Deployment, _: str, properties: Properties) -> Made:
-    return Made(stack.client("sns").subscribe(**properties, ReturnSubscriptionArn=True)["SubscriptionArn"])
+def _subscription(stack: Deployment, _: str, properties: Properties) -> Provided:
+    return Provided(stack.client("sns").subscribe(**properties, ReturnSubscriptionArn=True)["SubscriptionArn"])
 
 
-def _saved_query(stack: Deployment, name: str, properties: Properties) -> Made:
+def _saved_query(stack: Deployment, name: str, properties: Properties) -> Provided:
     stack.skipped.append(f"{name}: moto's CloudWatch Logs knows no saved queries, such as {properties['Name']!r}.")
-    return Made(name)
+    return Provided(name)
 
 
-def _state_machine(stack: Deployment, name: str, properties: Properties) -> Made:
+def _state_machine(stack: Deployment, name: str, properties: Properties) -> Provided:
     # Moto makes it in the backend that does not execute it, and leaves the substitutions out.
     definition = properties.get("DefinitionString") or json.dumps(properties["Definition"])
     substitutions = properties.get("DefinitionSubstitutions", {})
@@ -178,21 +178,21 @@ def _state_machine(stack: Deployment, name: str, properties: Properties) -> Made
         type=properties.get("StateMachineType", "STANDARD"),
     )["stateMachineArn"]
     stack.state_machines[arn] = properties
-    return Made(arn, Arn=arn, Name=name)
+    return Provided(arn, Arn=arn, Name=name)
 
 
-def _version(stack: Deployment, _: str, properties: Properties) -> Made:
+def _version(stack: Deployment, _: str, properties: Properties) -> Provided:
     description = properties.get("Description", "")
     version = stack.client("lambda").publish_version(FunctionName=properties["FunctionName"], Description=description)
-    return Made(version["FunctionArn"], Version=version["Version"], FunctionArn=version["FunctionArn"])
+    return Provided(version["FunctionArn"], Version=version["Version"], FunctionArn=version["FunctionArn"])
 
 
-def _alias(stack: Deployment, _: str, properties: Properties) -> Made:
+def _alias(stack: Deployment, _: str, properties: Properties) -> Provided:
     alias = stack.client("lambda").create_alias(**properties)
-    return Made(alias["AliasArn"], AliasArn=alias["AliasArn"])
+    return Provided(alias["AliasArn"], AliasArn=alias["AliasArn"])
 
 
-def _completed_bucket(stack: Deployment, bucket: FakeBucket, properties: Properties) -> None:
+def _complete_bucket(stack: Deployment, bucket: FakeBucket, properties: Properties) -> None:
     s3 = stack.client("s3")
     if "VersioningConfiguration" in properties:
         s3.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration=properties["VersioningConfiguration"])
@@ -208,18 +208,18 @@ def _completed_bucket(stack: Deployment, bucket: FakeBucket, properties: Propert
         )
 
 
-def _completed_function(stack: Deployment, function: LambdaFunction, properties: Properties) -> None:
+def _complete_function(stack: Deployment, function: LambdaFunction, properties: Properties) -> None:
     stack.functions[function.function_name] = properties
     stack.code[function.function_name] = stack.template.code(properties["Code"])
 
 
-def _completed_layer(stack: Deployment, layer: LayerVersion, properties: Properties) -> None:
+def _complete_layer(stack: Deployment, layer: LayerVersion, properties: Properties) -> None:
     # Moto gives it no id to refer to.
     layer.physical_resource_id = layer.arn  # type: ignore[attr-defined]  # what CloudFormation's Ref looks for
     stack.layers[layer.arn] = stack.template.code(properties["Content"])
 
 
-def _completed_mapping(stack: Deployment, mapping: EventSourceMapping, properties: Properties) -> None:
+def _complete_mapping(stack: Deployment, mapping: EventSourceMapping, properties: Properties) -> None:
     # Moto would invoke the function in the middle of SendMessage, once; the sandbox's poller does it instead.
     for queue in sqs_backends[mapping.account_id][mapping.region].queues.values():
         queue.lambda_event_source_mappings.pop(mapping.function_arn, None)
@@ -230,12 +230,12 @@ def _completed_mapping(stack: Deployment, mapping: EventSourceMapping, propertie
     ]
 
 
-def _completed_role(stack: Deployment, role: Role, properties: Properties) -> None:
+def _complete_role(stack: Deployment, role: Role, properties: Properties) -> None:
     for arn in properties.get("ManagedPolicyArns", []):
         stack.client("iam").attach_role_policy(RoleName=role.name, PolicyArn=arn)
 
 
-def _completed_table(stack: Deployment, table: Table, properties: Properties) -> None:
+def _complete_table(stack: Deployment, table: Table, properties: Properties) -> None:
     recovery = properties.get("PointInTimeRecoverySpecification")
     if recovery:
         stack.client("dynamodb").update_continuous_backups(
@@ -267,14 +267,14 @@ def _register(kind: str, make: Callable[..., Any], name_property: str = "") -> N
     _MODELS.append(Model)  # type: ignore[type-abstract]  # moto never makes an instance of it
 
 
-def _lacking(make: Callable[[Deployment, str, Properties], Made]) -> Callable[..., Made]:
-    def create(name: str, resource: dict[str, Any], *_: object, **__: object) -> Made:
+def _provide(make: Callable[[Deployment, str, Properties], Provided]) -> Callable[..., Provided]:
+    def create(name: str, resource: dict[str, Any], *_: object, **__: object) -> Provided:
         return make(current(), name, resource["Properties"])
 
     return create
 
 
-def _halved(model: Any, complete: Callable[[Deployment, Any, Properties], None]) -> Callable[..., Any]:
+def _extend(model: Any, complete: Callable[[Deployment, Any, Properties], None]) -> Callable[..., Any]:
     def create(name: str, resource: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         made = model.create_from_cloudformation_json(name, resource, *args, **kwargs)
         complete(current(), made, resource["Properties"])
@@ -286,22 +286,22 @@ def _halved(model: Any, complete: Callable[[Deployment, Any, Properties], None])
 # Kept here because Python's own list of subclasses forgets them otherwise.
 _MODELS: list[type[CloudFormationModel]] = []
 
-_register("AWS::SecretsManager::Secret", _lacking(_secret), "Name")
-_register("AWS::SQS::QueuePolicy", _lacking(_queue_policy))
-_register("AWS::S3::BucketPolicy", _lacking(_bucket_policy))
-_register("AWS::SNS::TopicPolicy", _lacking(_topic_policy))
-_register("AWS::SNS::Subscription", _lacking(_subscription))
-_register("AWS::Logs::QueryDefinition", _lacking(_saved_query))
-_register("AWS::CloudWatch::Alarm", _lacking(_alarm), "AlarmName")
-_register("AWS::Lambda::Version", _lacking(_version))
-_register("AWS::Lambda::Alias", _lacking(_alias))
-_register("AWS::StepFunctions::StateMachine", _lacking(_state_machine), "StateMachineName")
-_register("AWS::S3::Bucket", _halved(FakeBucket, _completed_bucket), "BucketName")
-_register("AWS::Lambda::Function", _halved(LambdaFunction, _completed_function), "FunctionName")
-_register("AWS::Lambda::LayerVersion", _halved(LayerVersion, _completed_layer), "LayerName")
-_register("AWS::Lambda::EventSourceMapping", _halved(EventSourceMapping, _completed_mapping))
-_register("AWS::DynamoDB::Table", _halved(Table, _completed_table), "TableName")
-_register("AWS::IAM::Role", _halved(Role, _completed_role), "RoleName")
+_register("AWS::SecretsManager::Secret", _provide(_secret), "Name")
+_register("AWS::SQS::QueuePolicy", _provide(_queue_policy))
+_register("AWS::S3::BucketPolicy", _provide(_bucket_policy))
+_register("AWS::SNS::TopicPolicy", _provide(_topic_policy))
+_register("AWS::SNS::Subscription", _provide(_subscription))
+_register("AWS::Logs::QueryDefinition", _provide(_saved_query))
+_register("AWS::CloudWatch::Alarm", _provide(_alarm), "AlarmName")
+_register("AWS::Lambda::Version", _provide(_version))
+_register("AWS::Lambda::Alias", _provide(_alias))
+_register("AWS::StepFunctions::StateMachine", _provide(_state_machine), "StateMachineName")
+_register("AWS::S3::Bucket", _extend(FakeBucket, _complete_bucket), "BucketName")
+_register("AWS::Lambda::Function", _extend(LambdaFunction, _complete_function), "FunctionName")
+_register("AWS::Lambda::LayerVersion", _extend(LayerVersion, _complete_layer), "LayerName")
+_register("AWS::Lambda::EventSourceMapping", _extend(EventSourceMapping, _complete_mapping))
+_register("AWS::DynamoDB::Table", _extend(Table, _complete_table), "TableName")
+_register("AWS::IAM::Role", _extend(Role, _complete_role), "RoleName")
 for cached in (parsing.get_model_list, parsing.get_model_map, parsing.get_name_type_map):
     cached.cache_clear()
 

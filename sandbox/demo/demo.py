@@ -150,8 +150,8 @@ class Run:
         while pending and time.monotonic() < deadline:
             started = time.monotonic()
             outcomes |= self._poll_once(pending)
-            # A poll takes CPU time from the simulated AWS, more with a longer ledger. This limits it to a fifth.
-            time.sleep(max(POLL_SECONDS, 4 * (time.monotonic() - started)))
+            # A poll takes CPU time from the simulated AWS, more with a longer ledger. This limits it to a third.
+            time.sleep(max(POLL_SECONDS, 2 * (time.monotonic() - started)))
         for photo in pending.values():
             reason = "It did not finish in time. Try fewer photos, or --resolution 1K."
             outcomes[photo.key] = self._without_result(photo, "timed out", reason)

@@ -60,6 +60,7 @@ class StatusReader:
         self._dynamodb = sandbox.cloud.client("dynamodb")
         self._stepfunctions = sandbox.cloud.client("stepfunctions")
         self._version_ids: dict[str, str] = {}  # by execution
+        self._delivering: set[str] = set()  # version IDs
 
     def read(self) -> list[UploadStatus]:
         """The current status of every upload in the ledger."""
@@ -99,10 +100,14 @@ class StatusReader:
         return UploadStatus(str(row["key"]), str(row["version_id"]), state, percent, row)
 
     def _is_delivering(self, version_id: str) -> bool:
+        if version_id in self._delivering:
+            return True
         if version_id not in self._version_ids.values():
             self._find_executions()
         executions = [execution for execution, its_id in self._version_ids.items() if its_id == version_id]
-        return any("Deliver" in self._states_entered(execution) for execution in executions)
+        if any("Deliver" in self._states_entered(execution) for execution in executions):
+            self._delivering.add(version_id)
+        return version_id in self._delivering
 
     def _find_executions(self) -> None:
         pages = self._stepfunctions.get_paginator("list_executions").paginate(

@@ -5,12 +5,14 @@ difference, round after round, until the result shrinks back to the input. Enlar
 here, so the rounds are folded into one small filter that runs on the input before it is enlarged once.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import mul
 from pathlib import Path
+from statistics import fmean
 
-import numpy as np
-import numpy.typing as npt
 import pyvips
 
 LONG_SIDE = {"1K": 1024, "4K": 4096}
@@ -21,8 +23,6 @@ HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 
 # Every photo comes once: libvips' cache of results would only hold memory.
 pyvips.cache_set_max(0)
-
-Floats = npt.NDArray[np.float64]
 
 
 class ImageError(Exception):
@@ -99,7 +99,7 @@ def _decode_heif(data: bytes) -> pyvips.Image:
     try:
         heif = pillow_heif.open_heif(data, convert_hdr_to_8bit=True)
         _refuse_bombs(*heif.size)
-        image = pyvips.Image.new_from_array(np.asarray(heif))
+        image = pyvips.Image.new_from_array(heif)
     except (ValueError, OSError, RuntimeError, EOFError, SyntaxError) as error:
         raise ImageError("the HEIC image is damaged or of an unknown kind") from error
     profile = heif.info.get("icc_profile")
@@ -198,29 +198,34 @@ def _shrunk(image: pyvips.Image, width: int, height: int) -> pyvips.Image:
 
 def _back_projection(scale: float, resemblance: float) -> pyvips.Image:
     """The rounds of back-projection, folded into one filter for rows and columns."""
-    there_and_back = _there_and_back(max(1.0, round(scale, 2)))
-    unchanged = np.zeros_like(there_and_back)
-    unchanged[len(unchanged) // 2] = 1.0
-    sharper = unchanged
+    response = _response(max(1.0, round(scale, 2)))
+    identity = [float(at == len(response) // 2) for at in range(len(response))]
+    sharper = identity
     for _ in range(ROUNDS):
-        missing = unchanged - np.convolve(sharper, there_and_back, "same")
-        sharper = sharper + resemblance * missing
-    return pyvips.Image.new_from_list([(sharper / sharper.sum()).tolist()])
+        reproduced = _convolve(sharper, response)
+        sharper = [s + resemblance * (i - r) for s, i, r in zip(sharper, identity, reproduced, strict=True)]
+    return pyvips.Image.new_from_list([[value / sum(sharper) for value in sharper]])
+
+
+def _convolve(values: Sequence[float], kernel: Sequence[float]) -> list[float]:
+    """`values` convolved with a kernel of the same odd length, cut to that length."""
+    padding = [0.0] * (len(kernel) // 2)
+    padded, reverse = [*padding, *values, *padding], kernel[::-1]
+    return [sum(map(mul, padded[at:], reverse)) for at in range(len(values))]
 
 
 @lru_cache(maxsize=64)
-def _there_and_back(scale: float) -> Floats:
-    """What enlarging by `scale` and shrinking again does to one bright pixel in a row."""
+def _response(scale: float) -> tuple[float, ...]:
+    """The response to one bright pixel in a row of enlarging by `scale` and shrinking again."""
     spacing, pixels = 14, 24
-    row = np.zeros((1, spacing * pixels), dtype=np.float32)
-    row[0, spacing // 2 :: spacing] = 1.0
-    image = pyvips.Image.new_from_array(row)
-    back = _shrunk(_enlarged(image, round(image.width * scale), 1), image.width, 1)
-    # Where a pixel falls between the enlarged ones differs: the mean over the row stands for all of them.
-    spread = back.numpy().reshape(pixels, spacing)[2:-2].mean(axis=0, dtype=np.float64)[1:]
-    response: Floats = spread + spread[::-1]
-    response /= response.sum()
-    return response
+    row = [float(at % spacing == spacing // 2) for at in range(spacing * pixels)]
+    image = pyvips.Image.new_from_list([row]).cast("float")
+    back = _shrunk(_enlarged(image, round(image.width * scale), 1), image.width, 1).tolist()[0]
+    # The position of a pixel between the enlarged pixels varies along the row, so this takes the mean. It leaves out
+    # two pixels at each end.
+    spread = [fmean(back[2 * spacing + at : -2 * spacing : spacing]) for at in range(1, spacing)]
+    symmetric = [left + right for left, right in zip(spread, reversed(spread), strict=True)]
+    return tuple(value / sum(symmetric) for value in symmetric)
 
 
 def _calmed(photo: pyvips.Image, creativity: float) -> pyvips.Image:
@@ -240,7 +245,7 @@ def _noise(photo: pyvips.Image) -> float:
     middle = photo.smartcrop(min(1024, photo.width), min(1024, photo.height), interesting="centre")
     mask = pyvips.Image.new_from_array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
     mean: float = middle.cast("float").conv(mask, precision="float").abs().avg()
-    return mean * float(np.sqrt(np.pi / 2)) / 6
+    return mean * math.sqrt(math.pi / 2) / 6
 
 
 def _crisp(large: pyvips.Image, scale: float, creativity: float) -> pyvips.Image:

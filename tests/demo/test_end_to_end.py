@@ -14,17 +14,25 @@ from pathlib import Path
 import pytest
 
 from sandbox.demo.images import SAMPLES, load
+from tests.demo.locked import REPO, environment
 
-REPO = Path(__file__).resolve().parents[2]
 SECONDS = 120
 
 
-def sandbox(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment variables of a process that has only the sandbox's packages."""
+    return environment(tmp_path_factory.mktemp("locked"))
+
+
+def sandbox(variables: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sandbox", *arguments]
-    return subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=SECONDS, check=False)
+    return subprocess.run(
+        command, cwd=REPO, env=variables, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
 
 
-def test_the_demo_enhances_photos_and_reports_other_files(tmp_path: Path) -> None:
+def test_the_demo_enhances_photos_and_reports_other_files(tmp_path: Path, locked: dict[str, str]) -> None:
     folder, out = tmp_path / "Fotos für Oma", tmp_path / "out"
     (folder / "süd").mkdir(parents=True)
     shutil.copy(SAMPLES / "cat.png", folder / "süd/cat +1%.png")
@@ -33,7 +41,7 @@ def test_the_demo_enhances_photos_and_reports_other_files(tmp_path: Path) -> Non
     (folder / "empty.jpg").touch()
     (folder / ".DS_Store").write_text("x")
 
-    run = sandbox("demo", "--photos", folder, "--out", out, "--resolution", "1K")
+    run = sandbox(locked, "demo", "--photos", folder, "--out", out, "--resolution", "1K")
 
     assert run.returncode == 1, run.stdout + run.stderr
     assert run.stderr == ""
@@ -56,11 +64,11 @@ def test_the_demo_enhances_photos_and_reports_other_files(tmp_path: Path) -> Non
 class Up:
     """`up` in a separate process, and its output."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, variables: dict[str, str]) -> None:
         self._log = log
         with log.open("wb") as output:
             command = [sys.executable, "-m", "sandbox", "up", "--port", "0"]
-            self.process = subprocess.Popen(command, cwd=REPO, stdout=output, stderr=output)
+            self.process = subprocess.Popen(command, cwd=REPO, env=variables, stdout=output, stderr=output)
 
     def printed(self) -> str:
         return self._log.read_text()
@@ -76,8 +84,8 @@ class Up:
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[Up]:
-    running = Up(tmp_path / "up.log")
+def up(tmp_path: Path, locked: dict[str, str]) -> Iterator[Up]:
+    running = Up(tmp_path / "up.log", locked)
     yield running
     # SIGTERM, because a killed process would leave its child processes behind.
     running.process.terminate()
@@ -97,14 +105,14 @@ def shell(command: str, folder: Path) -> str:
     ).stdout
 
 
-def test_up_prints_commands_that_work_and_stops_on_sigterm(up: Up, tmp_path: Path) -> None:
+def test_up_prints_commands_that_work_and_stops_on_sigterm(up: Up, tmp_path: Path, locked: dict[str, str]) -> None:
     shutil.copy(SAMPLES / "astronaut.jpg", tmp_path / "photo.jpg")
     up.wait_for("Uploads:$")
     export, copy_in, status, copy_out = re.findall(r"^  (.*)$", up.printed(), re.MULTILINE)
     assert len(up.printed().splitlines()) == 9
     address = up.wait_for(r"http://127\.0\.0\.1:(\d+)$")
 
-    taken = sandbox("up", "--port", address.group(1))
+    taken = sandbox(locked, "up", "--port", address.group(1))
     assert taken.returncode == 2
     assert f"cannot listen on 127.0.0.1:{address.group(1)}" in taken.stderr
     assert "Traceback" not in taken.stderr
@@ -112,7 +120,8 @@ def test_up_prints_commands_that_work_and_stops_on_sigterm(up: Up, tmp_path: Pat
     shell(f"{export}; {copy_in}", tmp_path)
     up.wait_for(r"dropped +photo\.jpg$")
     up.wait_for(r"enhanced +photo\.jpg  s3://")
-    assert "enhanced: in the output bucket" in shell(f"cd {REPO}; {export}; {status}", tmp_path)
+    lumendrop = f"PYTHONPATH={locked['PYTHONPATH']} {status}"
+    assert "enhanced: in the output bucket" in shell(f"cd {REPO}; {export}; {lumendrop}", tmp_path)
     shell(f"{export}; {copy_out}", tmp_path)
     enhanced = load(tmp_path / "enhanced.jpg")
     assert (enhanced.width, enhanced.height) == (4096, 4096)

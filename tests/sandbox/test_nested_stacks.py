@@ -11,6 +11,7 @@ import pytest
 
 from sandbox.aws.cloud import Cloud
 from sandbox.aws.template import TemplateError, load
+from tests.sandbox import NAME
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -28,18 +29,18 @@ def resources(cloud: Cloud, stack: str) -> dict[str, dict[str, Any]]:
 
 
 def test_the_physical_id_is_the_nested_stacks_arn(cloud: Cloud) -> None:
-    nested = resources(cloud, "lumendrop")["Nested"]
+    nested = resources(cloud, NAME)["Nested"]
     assert nested["ResourceType"] == "AWS::CloudFormation::Stack"
     assert nested["PhysicalResourceId"] == cloud.resources["Nested"]
     stack = describe(cloud, cloud.resources["Nested"])
     assert stack["StackId"] == cloud.resources["Nested"]
-    assert stack["StackName"].startswith("lumendrop-Nested-")
+    assert stack["StackName"].startswith(f"{NAME}-Nested-")
     assert stack["StackStatus"] == "CREATE_COMPLETE"
     assert stack["Tags"] == [{"Key": "purpose", "Value": "test"}]
 
 
 def test_a_nested_stack_names_its_parent_and_root(cloud: Cloud) -> None:
-    root, nested = (describe(cloud, name) for name in ("lumendrop", cloud.resources["Nested"]))
+    root, nested = (describe(cloud, name) for name in (NAME, cloud.resources["Nested"]))
     innermost = describe(cloud, cloud.resources["Innermost"])
     assert nested["ParentId"] == nested["RootId"] == root["StackId"]
     assert (innermost["ParentId"], innermost["RootId"]) == (nested["StackId"], root["StackId"])
@@ -70,7 +71,7 @@ def test_code_of_a_nested_function_lies_next_to_the_nested_template(cloud: Cloud
 
 
 def test_the_outer_stacks_resource_hides_a_nested_one_of_the_same_name(cloud: Cloud) -> None:
-    assert cloud.resources["Queue"] == resources(cloud, "lumendrop")["Queue"]["PhysicalResourceId"]
+    assert cloud.resources["Queue"] == resources(cloud, NAME)["Queue"]["PhysicalResourceId"]
     assert cloud.resources["Queue"] != resources(cloud, cloud.resources["Nested"])["Queue"]["PhysicalResourceId"]
 
 
@@ -101,10 +102,10 @@ from pathlib import Path
 from subprocess import PIPE, STDOUT
 from sandbox.aws.cloud import Cloud
 
-with Cloud(Path(sys.argv[1])) as cloud:
+with Cloud(Path(sys.argv[1]), "parent") as cloud:
     cloudformation, queues = cloud.client("cloudformation"), lambda: cloud.client("sqs").list_queues().get("QueueUrls")
     before = bool(queues())
-    cloudformation.delete_stack(StackName="lumendrop")
+    cloudformation.delete_stack(StackName="parent")
     print(before, queues(), [one["StackName"] for one in cloudformation.describe_stacks()["Stacks"]])
 """
 

@@ -5,25 +5,22 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandbox.aws.clock import VARIABLE, Clock, NothingAhead
-from sandbox.aws.runtime import MAX_ENVIRONMENTS, Function, Invocation, Pool, Throttled
+from sandbox.aws.runtime import MAX_ENVIRONMENTS, Function, Pool, Throttled
 
 pytestmark = pytest.mark.enable_socket
 
 STACK = Path(__file__).with_name("stack")
 REPO = STACK.parents[2]
-NAP_SECONDS = 0.4
 CHECKER = Function(
+    logical_id="Checker",
     name="checker",
     arn="arn:aws:lambda:us-east-1:123456789012:function:checker",
     role="arn:aws:iam::123456789012:role/checker",
@@ -198,44 +195,3 @@ time.sleep(60)
         sandbox.send_signal(signal.SIGKILL)
         sandbox.wait()
         eventually(lambda: not running(function))
-
-
-def test_a_function_that_sleeps_rests_by_the_clock() -> None:
-    """Many at a time, too: those that wait for an environment rest as well."""
-    sleepers = MAX_ENVIRONMENTS + 2
-    with Clock() as clock, ThreadPoolExecutor(sleepers) as threads:
-        pool = Pool(_following(clock), lambda *_: None, clock)
-
-        def sleep(_: int) -> Any:
-            with clock.working():
-                return invoke(pool, do="sleep", seconds=NAP_SECONDS)
-
-        begun = clock.now()
-        asleep = [threads.submit(sleep, number) for number in range(sleepers)]
-        while not all(one.done() for one in asleep):
-            if not clock.busy:
-                with suppress(NothingAhead):  # before the first has begun, after the last
-                    clock.skip()
-            time.sleep(0.005)
-        pool.close()
-        assert all(one.result()["said"] for one in asleep)
-        assert clock.now() - begun >= 2 * NAP_SECONDS
-        assert not clock.busy
-
-
-def test_a_function_killed_in_its_sleep_is_at_work_again_for_the_clock() -> None:
-    with Clock() as clock:
-        running: list[Invocation] = []
-        pool = Pool(_following(clock), lambda *_: None, clock, running.append)
-        with clock.working(), ThreadPoolExecutor(1) as threads:
-            lost = threads.submit(failure, pool, do="sleep", seconds=3600)
-            while clock.busy:
-                time.sleep(0.005)
-            running[0].kill()
-            assert lost.result()["errorType"] == "Runtime.ExitError"
-            assert clock.busy
-        pool.close()
-
-
-def _following(clock: Clock) -> Function:
-    return replace(CHECKER, variables={**CHECKER.variables, VARIABLE: str(clock.path)})

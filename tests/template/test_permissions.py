@@ -263,7 +263,7 @@ def statements_without_a_comment(text: str) -> list[str]:
 def test_every_statement_of_a_role_says_why() -> None:
     assert all(role.endswith("Role") for role in ROLES)
     assert statements_without_a_comment(TEXT) == []
-    without = TEXT.replace("              # Into its own log group only.\n", "", 1)
+    without = TEXT.replace("              # Only its own log group.\n", "", 1)
     assert len(statements_without_a_comment(without)) == 1
 
 
@@ -323,7 +323,7 @@ def test_every_wildcard_has_a_written_reason() -> None:
         ("Action: s3:* # wildcard:", "Action: s3:* #"),
         ("Action: sqs:SendMessage\n", "Action: sqs:*\n"),
         ("Resource: !GetAtt LedgerTable.Arn", 'Resource: "*"'),
-        ("              # A key of its own per report, all under errors/.\n", ""),
+        ("              # Each report has its own key. All keys start with errors/.\n", ""),
     ],
 )
 def test_a_wildcard_without_a_reason_is_found(before: str, after: str) -> None:

@@ -140,7 +140,6 @@ def test_the_sandbox_runs_the_very_packages_that_are_deployed() -> None:
     [
         "layers/requirements.txt",
         "requirements/sandbox.txt",
-        "requirements/cli.txt",
         "requirements/tests.txt",
         "requirements/benchmarks.txt",
         "requirements/sam.txt",

@@ -37,7 +37,7 @@ from lumendrop.outcomes import Outcome
 from lumendrop.storage import report_key
 from lumendrop.uploads import Upload
 from lumendrop.workflow import execution_input
-from sandbox.aws import moto_gaps, resources
+from sandbox.aws import moto_patches, resources
 from sandbox.aws.template import load
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
@@ -481,7 +481,7 @@ def deployed() -> Iterator[Workflow]:
     with (
         mock_aws(),
         patch.dict("os.environ", variables),
-        moto_gaps.bridged(_no_lambda, clients.of, lambda *_, **__: True, DEFAULT_ACCOUNT_ID, REGION),
+        moto_patches.apply(_no_lambda, clients.of, lambda *_, **__: True, DEFAULT_ACCOUNT_ID, REGION),
     ):
         yield Workflow(clients)
 
