@@ -94,8 +94,14 @@ bench: $(BENCHMARKS:%=bench-%) ## Run all benchmarks: each prints a table and wr
 $(BENCHMARKS:%=bench-%): bench-%: $(VENV)/.benchmarks
 	@PYTHONPATH=layers $(BIN)/python -m benchmarks.$(subst -,_,$*)
 
+FULL ?=
+
+.PHONY: bench-first-run
+bench-first-run: $(VENV)/.benchmarks ## Measure set-up, demo, and sandbox in fresh clones; with FULL=1 also make check and make test.
+	@$(BIN)/python -m benchmarks.first_run $(if $(FULL),--full)
+
 .PHONY: bench-pages
-bench-pages: $(VENV)/.benchmarks ## Fill README and docs/benchmarks.md with the benchmarks' figures.
+bench-pages: $(VENV)/.benchmarks ## Fill README, docs/benchmarks.md, and docs/limits.md with the benchmarks' figures.
 	@PYTHONPATH=layers $(BIN)/python -m benchmarks.pages
 
 .PHONY: pictures

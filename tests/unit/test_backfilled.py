@@ -1,4 +1,4 @@
-"""What the backfill found, through submit and deliver: an upload that no event told of, or told of too."""
+"""Uploads from the backfill, through submit and deliver, with and without an event of their own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def listed(key: str = "a/photo.jpg") -> Any:
 
 
 def finish(world: World) -> None:
-    """The workflow's last word on every upload there is."""
+    """Gives every upload its final status, like the workflow."""
     for row in world.rows():
         world.dynamodb.update_item(
             TableName="ledger",
