@@ -90,7 +90,7 @@ def test_an_upload_that_has_ended_costs_one_read(
     assert [call.operation for call in world.calls] == ["HeadObject", "GetItem"]
     assert world.row()["status"] == status
     assert len(world.enhancer.submits) == 1
-    assert "has ended before" in logs.getvalue()
+    assert "already ended" in logs.getvalue()
 
 
 def test_an_upload_that_has_ended_does_not_wait_for_the_balance(world: World, submit: ModuleType) -> None:
