@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import yaml
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from samtranslator.model.exceptions import InvalidDocumentException
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
-from samtranslator.yaml_helper import yaml_parse
-from yaml import YAMLError
+from samtranslator.yaml_helper import intrinsics_multi_constructor
 
 # SAM wants code to be in S3 before it translates. `sam deploy` uploads it; here the key is the code's own path.
 CODE_BUCKET = "sandbox-code"
@@ -21,6 +21,13 @@ _LOCAL_PATHS = {
     "AWS::Serverless::Function": "CodeUri",
     "AWS::Serverless::LayerVersion": "ContentUri",
 }
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml's, where PyYAML has it
+    """Reads the short forms of CloudFormation's functions, such as !Ref."""
+
+
+_Loader.add_multi_constructor("!", intrinsics_multi_constructor)
 
 
 class TemplateError(Exception):
@@ -48,8 +55,8 @@ def load(path: Path, parameters: Mapping[str, str], region: str) -> Template:
     Raises TemplateError when it can't be read or translated, or when a parameter breaks its constraints.
     """
     try:
-        sam = yaml_parse(path.read_text())
-    except (OSError, YAMLError) as error:
+        sam = parse_yaml(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
         raise TemplateError(f"{path}: {error}") from error
     values = _parameter_values(sam.get("Parameters", {}), parameters)
     _hold_rules(sam.get("Rules", {}), values)
@@ -59,6 +66,11 @@ def load(path: Path, parameters: Mapping[str, str], region: str) -> Template:
         {"Type": "AWS::Serverless::Function", "Properties": sam.get("Globals", {}).get("Function", {})}, path.parent
     )
     return Template(_translate(sam, values, path, region), values, path.parent.resolve())
+
+
+def parse_yaml(text: str) -> Any:
+    """A template, or a part of one, with the functions in their long form, such as {"Ref": "Bucket"}."""
+    return yaml.load(text, _Loader)  # noqa: S506  # a safe loader
 
 
 def _translate(sam: dict[str, Any], values: dict[str, str], path: Path, region: str) -> dict[str, Any]:
@@ -86,7 +98,7 @@ def _point_at_local_code(resource: dict[str, Any], directory: Path) -> None:
     if resource["Type"] == "AWS::Serverless::StateMachine" and isinstance(properties.get("DefinitionUri"), str):
         definition = directory / properties.pop("DefinitionUri")
         try:
-            properties["Definition"] = yaml_parse(definition.read_text())
+            properties["Definition"] = parse_yaml(definition.read_text())
         except OSError as error:
             raise TemplateError(f"{definition}: {error}") from error
     if resource["Type"] == "AWS::CloudFormation::Stack":
