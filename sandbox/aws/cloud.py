@@ -274,7 +274,7 @@ class Cloud:
         )
 
     def _surroundings(self, role: str) -> dict[str, str]:
-        """What a function finds in its environment beside the template's variables and Lambda's own."""
+        """What a function's environment has besides the template's variables and Lambda's own."""
         return {
             **_own_settings(self.region),
             **self._permissions.credentials(role),

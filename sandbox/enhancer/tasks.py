@@ -79,7 +79,7 @@ class Account:
 
 @dataclass
 class Task:
-    """One paid task. `seen` is what the status route last told of it: only `sync_upstream` refreshes it."""
+    """One paid task. `seen` is what the status route last returned: only `sync_upstream` refreshes it."""
 
     id: str
     created: int

@@ -32,7 +32,7 @@ def enhanced(folder: Path, key: str = "a/photo.jpg") -> Outcome:
 
 
 class Elements(HTMLParser):
-    """Every start tag with its attributes, and the text beside scripts and styles."""
+    """Every start tag with its attributes, and the text outside scripts and styles."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
