@@ -415,6 +415,8 @@ def _own_environment(region: str) -> Iterator[None]:
         # Code is not uploaded here, so there is nothing for moto to find in S3.
         "VALIDATE_LAMBDA_S3": "false",
         "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
+        # Otherwise moto searches the access keys of every account and partition for each request.
+        "MOTO_ACCOUNT_ID": ACCOUNT,
     }
     os.environ.update(ours)
     try:
