@@ -201,7 +201,7 @@ MUTATIONS = (
         "no photo failed without balance",
         ENHANCER,
         "        if status in (401, 402, 403) or",
-        "        if status == 402: return Refused(code, words)\n        if status in (401, 403) or",
+        "        if status == 402: return Refused(code, text)\n        if status in (401, 403) or",
         EMPTY_BALANCE,
     ),
     Mutation(
