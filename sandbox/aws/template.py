@@ -45,7 +45,7 @@ class Template:
     def code(self, location: Mapping[str, str]) -> Path:
         """The directory that a translated `Code` or `Content` property stands for."""
         if location.get("S3Bucket") != CODE_BUCKET:
-            raise TemplateError(f"the sandbox runs only code that lies beside the template, not {dict(location)}")
+            raise TemplateError(f"the sandbox runs only code from the folder of the template, not {dict(location)}")
         return self.directory / location["S3Key"]
 
 

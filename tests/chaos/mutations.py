@@ -79,8 +79,9 @@ MUTATIONS = (
         "the upload of a dead claimant is submitted again",
         "paid once",
         SUBMIT,
-        "        return mark_unknown(row, what, message)",
-        '        LEDGER.release(row); raise Deferred("claimed", what)',
+        '        return mark_unknown(row, "The function that claimed the upload '
+        'ended before it recorded the answer.", message)',
+        '        LEDGER.release(row); raise Deferred("claimed", "its claim has expired")',
     ),
     Mutation(
         "a task is not recorded",
@@ -100,9 +101,9 @@ MUTATIONS = (
     Mutation(
         "an ambiguous submit is repeated without limit",
         "paid once",
-        SUBMIT,
-        ' == "retry" and all(one.task_id for one in row.earlier):',
-        ' == "retry":',
+        LEDGER,
+        " and retry_ambiguous and all(one.task_id for one in self.earlier):",
+        " and retry_ambiguous:",
         AMBIGUOUS_SUBMITS,
     ),
     Mutation(
@@ -123,8 +124,8 @@ MUTATIONS = (
         "a requeued message is not deleted",
         "only crashes in the dead-letter queue",
         SUBMIT,
-        '        logger.warning("sent to the back of the queue", extra=said)\n        return',
-        '        logger.warning("sent to the back of the queue", extra=said)\n        raise',
+        'extra=extra | {"requeue_count": message.requeue_count + 1})\n        return',
+        'extra=extra | {"requeue_count": message.requeue_count + 1})\n        raise',
         EMPTY_BALANCE,
     ),
     Mutation(

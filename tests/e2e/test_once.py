@@ -53,7 +53,7 @@ def _drop_two(pipeline: Pipeline, key: str, *seconds: int) -> Pair:
 
 def test_eleven_concurrent_messages_create_one_task(pipeline: Pipeline, dropped: Dropped) -> None:
     def all_processed() -> bool:
-        lines = ("settled", "sent to the back of the queue")
+        lines = ("upload processed", "upload requeued")
         return sum(len(pipeline.submit_log(dropped.duplicated, line)) for line in lines) > COPIES
 
     pipeline.wait_until(all_processed, "submit has processed all duplicates", [dropped.duplicated])
@@ -65,7 +65,7 @@ def test_a_duplicate_after_the_end_changes_nothing(pipeline: Pipeline, events: E
     result = pipeline.enhanced(upload)
     events.repeat(upload, 1)
     settled = pipeline.wait_until(
-        lambda: pipeline.submit_log(upload, "settled")[1:], "submit has processed the duplicate", [upload]
+        lambda: pipeline.submit_log(upload, "upload processed")[1:], "submit has processed the duplicate", [upload]
     )
     assert settled[0]["status"] == "enhanced"
     assert pipeline.enhanced(upload).metadata == result.metadata

@@ -88,7 +88,7 @@ def test_an_object_that_is_not_a_photo_is_skipped(
     pipeline: Pipeline, uploads: dict[str, Upload], key: str, reason: str
 ) -> None:
     upload = uploads[key]
-    skipped = pipeline.wait_until(lambda: pipeline.submit_log(upload, "skipped"), f"submit skips {key}")
+    skipped = pipeline.wait_until(lambda: pipeline.submit_log(upload, "upload skipped"), f"submit skips {key}")
     assert [line["reason"] for line in skipped] == [reason]
     assert upload not in pipeline.rows()
     assert upload not in pipeline.executions()

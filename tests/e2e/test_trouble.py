@@ -17,7 +17,7 @@ BUSY = "trouble/busy.jpg"
 RACE = "trouble/race.jpg"
 BALANCE = "trouble/no money.jpg"
 Ended = Callable[[str], Upload]
-REQUEUED = "sent to the back of the queue"
+REQUEUED = "upload requeued"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,9 @@ def uploads(pipeline: Pipeline, events: EventRecorder) -> dict[str, Upload]:
     # The workflow's message is delivered after a minute; the test sends an earlier one.
     events.repeat(dropped[RETRIED], 1)
     events.repeat(dropped[AMBIGUOUS], 1)
-    pipeline.wait_until(lambda: pipeline.submit_log(dropped[AMBIGUOUS], "settled")[1:], "submit has processed the copy")
+    pipeline.wait_until(
+        lambda: pipeline.submit_log(dropped[AMBIGUOUS], "upload processed")[1:], "submit has processed the copy"
+    )
     pipeline.wait_for_status(dropped[RETRIED], "submitted", "enhanced")
     dropped[BALANCE] = _drop_without_balance(pipeline)
     return dropped
@@ -105,7 +107,7 @@ def test_a_submit_without_a_response_is_never_repeated(pipeline: Pipeline, ended
     assert "task_id" not in row
     assert report["task_id"] is None
     assert report["may_have_cost_money"] is True
-    assert "Nobody can tell whether a task was created and paid for." in report["what_happened"]
+    assert "It is unknown whether a task was created and paid for." in report["what_happened"]
     assert "vendor's account" in report["what_to_do"]
     execution = _execution(pipeline, upload)
     assert (execution["status"], execution["error"]) == ("FAILED", "ambiguous_submit")
@@ -161,7 +163,7 @@ def test_an_upload_is_submitted_after_temporary_errors(pipeline: Pipeline, ended
     upload = ended(BUSY)
     pipeline.enhanced(upload)
     reasons = ["rate_limit_error", "service_unavailable_error", "no_compatible_channel"]
-    assert _reasons(pipeline, upload, "trying again soon") == reasons
+    assert _reasons(pipeline, upload, "submit retried") == reasons
 
 
 def test_a_completed_task_without_results_is_polled_again(pipeline: Pipeline, ended: Ended) -> None:

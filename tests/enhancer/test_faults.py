@@ -211,7 +211,7 @@ def test_a_plan_is_reproducible(enhancer: Enhancer) -> None:
         ({"upload": {}}, "upload"),
     ],
 )
-def test_a_bad_plan_is_rejected_with_the_name_of_the_field(enhancer: Enhancer, plan: dict[str, Any], named: str) -> None:
+def test_a_bad_plan_is_rejected(enhancer: Enhancer, plan: dict[str, Any], named: str) -> None:
     answer = enhancer.plan(**plan)
     assert answer.status_code == 422
     assert named in answer.json()["error"]["message"]

@@ -54,7 +54,7 @@ def versioned(pipeline: Pipeline, refused: str) -> Pipeline:
 
 
 def _what_is_theirs(cloud: Cloud) -> None:
-    """Buckets to use, and a queue that is told how each upload ended, with the policy that docs/events.md names."""
+    """Buckets to use, and a queue that receives the outcome of each upload, with the policy from docs/events.md."""
     rule = "arn:aws:events:us-east-1:123456789012:rule/lumendrop-CompletionRule-*"
     statement = {
         "Sid": "AllowLumendrop",

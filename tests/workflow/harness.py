@@ -56,7 +56,7 @@ REJECTED = Outcome(
 UNKNOWN = Outcome(
     status="unknown",
     code="ambiguous_submit",
-    message="Nobody can tell whether a task was created and paid for.",
+    message="It is unknown whether a task was created and paid for.",
     advice="Look at the vendor's account.",
     may_have_cost=True,
 )

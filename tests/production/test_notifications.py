@@ -1,4 +1,4 @@
-"""Programs that asked to be told how each upload ended: by the topic, and by the owner's hook."""
+"""Programs receive the outcome of each upload, through the topic and through the owner's hook."""
 
 import json
 from collections.abc import Iterator
@@ -28,9 +28,9 @@ def subscriber(pipeline: Pipeline) -> Iterator[str]:
 def test_topic_and_hook_get_the_event_of_every_upload(pipeline: Pipeline, subscriber: str) -> None:
     versioning = ("--versioning-configuration", "Status=Enabled")
     pipeline.aws("s3api", "put-bucket-versioning", "--bucket", INPUT, *versioning)
-    photo, text = pipeline.drop("told/photo.jpg", jpeg()), pipeline.drop("told/diary.txt", b"Dear diary")
+    photo, text = pipeline.drop("notified/photo.jpg", jpeg()), pipeline.drop("notified/diary.txt", b"Dear diary")
     pipeline.wait([photo, text])
-    expected = {("told/photo.jpg", "Photo Enhanced"), ("told/diary.txt", "Photo Not Enhanced")}
+    expected = {("notified/photo.jpg", "Photo Enhanced"), ("notified/diary.txt", "Photo Not Enhanced")}
     for queue in (subscriber, pipeline.aws("sqs", "get-queue-url", "--queue-name", "after-photos")["QueueUrl"]):
         heard: list[Json] = []
 
