@@ -1,4 +1,4 @@
-"""A certificate authority for one run, so that benchmarks over loopback pay for TLS as they would in the cloud."""
+"""A certificate authority for one run, so that benchmarks over loopback include the cost of TLS."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import trustme
 
 
 def make(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """A bundle of certifi's authorities and a new one, and a server's side of TLS for 127.0.0.1, signed by the new one.
+    """Creates an authority; returns a bundle of it and certifi's, and a TLS context for servers on 127.0.0.1.
 
-    The bundle holds the usual authorities too, since reading them is part of what a connection costs.
+    The bundle includes certifi's authorities because reading them is part of the cost of a connection.
     """
     authority, bundle = trustme.CA(), folder / "authorities.pem"
     bundle.write_bytes(Path(certifi.where()).read_bytes() + authority.cert_pem.bytes())

@@ -1,7 +1,6 @@
-"""The backfill over many objects in the sandbox: each once in the queue, each paid for once, and what a sweep costs.
+"""The backfill of many objects in the sandbox: each is sent once and paid for once; and the cost of a sweep.
 
-Times are those of the sandbox on this machine, where one process is all of AWS. What a sweep costs there is calculated
-from AWS's prices and the calls that are counted here.
+The times are those of the sandbox on this machine. The costs are calculated from AWS's prices and the counted calls.
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ from sandbox.aws.cloud import ACCOUNT
 from sandbox.demo.start import Sandbox, sandbox
 from tests.e2e.photos import jpeg
 
-AT_ONCE = 8
-LOOK_SECONDS = 1.0
+UPLOAD_THREADS = 8
+POLL_SECONDS = 1.0
 
 
 def measure(running: Sandbox, objects: int, submitted: int) -> dict[str, Any]:
-    """Raises SystemExit when an object is not there exactly once."""
+    """Raises SystemExit unless each object is sent and paid for exactly once."""
     cloud = running.cloud
     cloud.client("events").disable_rule(Name=cloud.resources["UploadRule"])
-    listen(running, on=False)
-    print(f"Putting {objects:,} photos …")
+    enable_event_source(running, enabled=False)
+    print(f"Uploading {objects:,} photos …")
     keys = [f"photos/{'some' if number < submitted else 'rest'}/{number:06}.jpg" for number in range(objects)]
     bucket, photo = cloud.outputs["InputBucketName"], jpeg()
-    with ThreadPoolExecutor(AT_ONCE) as workers:
+    with ThreadPoolExecutor(UPLOAD_THREADS) as workers:
         list(workers.map(lambda key: cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=photo), keys))
     print("Sending them to the upload queue …")
     sent = timed(lambda: backfill(running, "photos/"))
-    exactly_once(Counter(drained(running)), keys, "in the upload queue")
-    print(f"Having {submitted:,} of them enhanced, and swept over …")
-    listen(running, on=True)
+    exactly_once(Counter(drain(running)), keys, "in the upload queue")
+    print(f"Enhancing {submitted:,} of them, then sweeping them …")
+    enable_event_source(running, enabled=True)
     some = keys[:submitted]
     paid = timed(lambda: [backfill(running, "photos/some/"), wait(lambda: has_ended(running, submitted))])
     exactly_once(Counter(tasks(running)), some, "among the enhancer's tasks")
@@ -71,16 +70,16 @@ def timed(work: Callable[[], object]) -> float:
     return round(time.monotonic() - began, 1)
 
 
-def wait(look: Callable[[], bool]) -> None:
-    while not look():
-        time.sleep(LOOK_SECONDS)
+def wait(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(POLL_SECONDS)
 
 
-def listen(running: Sandbox, *, on: bool) -> None:
-    """Switches the event source; its last poll takes a second to come back."""
+def enable_event_source(running: Sandbox, *, enabled: bool) -> None:
+    """Enables or disables the event source; its last poll takes up to a second."""
     mapping = running.cloud.resources["SubmitFunctionUploads"]
-    running.cloud.client("lambda").update_event_source_mapping(UUID=mapping, Enabled=on)
-    time.sleep(2 * LOOK_SECONDS)
+    running.cloud.client("lambda").update_event_source_mapping(UUID=mapping, Enabled=enabled)
+    time.sleep(2 * POLL_SECONDS)
 
 
 def backfill(running: Sandbox, prefix: str) -> None:
@@ -91,8 +90,8 @@ def backfill(running: Sandbox, prefix: str) -> None:
         raise SystemExit(f"The backfill failed: {ended.get('cause')}")
 
 
-def drained(running: Sandbox) -> list[str]:
-    """The key of each message in the upload queue, which is empty then. Read in moto: receiving them takes hours."""
+def drain(running: Sandbox) -> list[str]:
+    """Empties the upload queue; returns the key of each message. Reads moto's state, because receiving takes hours."""
     url = running.cloud.outputs["UploadQueueUrl"]
     queue = sqs_backends[ACCOUNT][running.cloud.region].queues[url.rpartition("/")[2]]
     keys = [json.loads(message.body)["detail"]["object"]["key"] for message in queue.messages]
@@ -101,7 +100,7 @@ def drained(running: Sandbox) -> list[str]:
 
 
 def tasks(running: Sandbox) -> list[str]:
-    """The key of each task that the enhancer has created and charged."""
+    """The key of each task that the enhancer created and charged."""
     found = requests.get(f"{running.enhancer}/_sandbox/tasks", timeout=60).json()
     return [unquote(task["image"]).partition("/")[2].partition("/")[2] for task in found]
 
@@ -125,28 +124,28 @@ def is_empty(running: Sandbox) -> bool:
 def exactly_once(found: Counter[str], keys: list[str], where: str) -> None:
     if found != Counter(keys):
         wrong = (found - Counter(keys)) + (Counter(keys) - found)
-        raise SystemExit(f"Not once {where}: {wrong.most_common(5)} …")
+        raise SystemExit(f"Not exactly once {where}: {wrong.most_common(5)} …")
 
 
 def usd_to_send() -> float:
-    """A listing of a thousand objects, ten children of 200 ms in 64 MB, a hundred batches of ten messages."""
+    """USD for a listing of 1,000 objects, ten child executions of 200 ms with 64 MB, and 100 batches."""
     states = PRICES["step_functions"]
     children = 10 * (states["express_request"] + 0.2 * 0.0625 * states["express_gb_second"])
     return float(PRICES["s3"]["put"] + children + 100 * PRICES["sqs"]["request"])
 
 
 def usd_to_sweep() -> float:
-    """Sending, and for each object that is done a receive, a delete, an invocation of 50 ms, a HEAD and half a read."""
+    """USD for sending, and per enhanced object a receive, a delete, an invocation of 50 ms, a HEAD, and half a read."""
     invocation = PRICES["lambda"]["request"] + 0.05 * 0.5 * PRICES["lambda"]["gb_second"]
-    looks = 2 * PRICES["sqs"]["request"] + invocation + PRICES["s3"]["get"] + 0.5 * PRICES["dynamodb"]["read_unit"]
-    return float(usd_to_send() + 1000 * looks)
+    checks = 2 * PRICES["sqs"]["request"] + invocation + PRICES["s3"]["get"] + 0.5 * PRICES["dynamodb"]["read_unit"]
+    return float(usd_to_send() + 1000 * checks)
 
 
 def main() -> None:
     """Prints the figures; writes the JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.backfill", description=__doc__)
-    parser.add_argument("--objects", type=int, default=10_000, help="in the bucket, and in the queue (default 10000)")
-    parser.add_argument("--submitted", type=int, default=100, help="of them enhanced, then swept over (default 100)")
+    parser.add_argument("--objects", type=int, default=10_000, help="objects in the bucket (default 10000)")
+    parser.add_argument("--submitted", type=int, default=100, help="objects to enhance and then sweep (default 100)")
     arguments = parser.parse_args()
     with sandbox({"Resolution": "1K"}, enhancer_arguments=["--task-seconds", "0"]) as running:
         figures = measure(running, arguments.objects, arguments.submitted)

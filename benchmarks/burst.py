@@ -1,10 +1,10 @@
-"""Many uploads at once, against a vendor's limits: the layer's pacing simulated, and a real run in the sandbox."""
+"""Many uploads at once and a vendor with limits: a simulation of the rate limiter, and a real run in the sandbox."""
 
 from __future__ import annotations
 
 import heapq
 import math
-import random as chance
+import random
 import statistics
 import time
 import tracemalloc
@@ -23,20 +23,20 @@ from benchmarks.prices import PRICES
 from benchmarks.results import write
 from benchmarks.tasks import ESTIMATE_SECONDS
 from lumendrop import polling, upload_queue
-from lumendrop.pace import Pace, State
 from lumendrop.polling import Poll, Task
+from lumendrop.rate_limiter import RateLimiter, State
 from sandbox.demo.start import Sandbox, sandbox
 
 SEED = 1
-# As functions/submit/app.py and its time-out have it.
-ROOM_SECONDS = 20
+# As in functions/submit/app.py.
+SUBMIT_WINDOW_SECONDS = 20
 REFUSED_SECONDS = 1
-# Assumed: what a submit does before the POST, what the vendor takes to answer, what comes after.
+# Assumed durations: submit before the POST, the POST, submit after the POST.
 BEFORE_SECONDS, POST_SECONDS, AFTER_SECONDS = 0.25, 0.6, 0.1
 SPREAD = 0.3
 SIGMA = 0.35
-# Of this many uploads one is polled: each takes some fifteen looks.
-POLLED_OF = {1_000: 1, 100_000: 50, 1_000_000: 500}
+# One of this many uploads is polled, because each takes about fifteen polls.
+POLLED_SHARE = {1_000: 1, 100_000: 50, 1_000_000: 500}
 PHOTOS = 1_000
 PHOTO_SECONDS = 480
 _GOALS = {"drain": 1.1, "wasted": 0.02}
@@ -44,16 +44,19 @@ _GOALS = {"drain": 1.1, "wasted": 0.02}
 
 @dataclass(frozen=True)
 class Scenario:
-    """A vendor: tasks a second, or so many seconds' worth of them at the start of each `window`; tasks at a time; when
-    it is away, as shares of the time that draining takes; and the share of calls that it refuses for no reason.
+    """The limits of a vendor.
+
+    `rate`: tasks per second; with `window`, the tasks of that many seconds at the start of each window.
+    `concurrency`: concurrent tasks. `outage`: its start and end, as shares of the drain time.
+    `random_refusals`: the share of calls that are refused at random.
     """
 
     name: str
     rate: float | None = None
     window: float | None = None
-    at_once: int | None = None
-    away: tuple[float, float] | None = None
-    at_random: float = 0.0
+    concurrency: int | None = None
+    outage: tuple[float, float] | None = None
+    random_refusals: float = 0.0
     functions: int = 5
 
 
@@ -61,19 +64,19 @@ SCENARIOS = [
     Scenario("2 tasks a second", rate=2),
     Scenario("10 tasks a second, 20 functions", rate=10, functions=20),
     Scenario("60 tasks in each minute", rate=1, window=60),
-    Scenario("50 tasks at a time", at_once=50),
-    Scenario("500 tasks at a time, 20 functions", at_once=500, functions=20),
-    Scenario("2 tasks a second, away for a fifth of the time", rate=2, away=(0.2, 0.4)),
-    Scenario("no limit, 3 % refused at random", at_random=0.03),
+    Scenario("50 tasks at a time", concurrency=50),
+    Scenario("500 tasks at a time, 20 functions", concurrency=500, functions=20),
+    Scenario("2 tasks a second, away for a fifth of the time", rate=2, outage=(0.2, 0.4)),
+    Scenario("no limit, 3 % refused at random", random_refusals=0.03),
 ]
-# By uploads: how often, each time with other chances. In a small burst they weigh more, and a large one takes minutes.
+# Runs by number of uploads, each with another seed. Small bursts vary more; a large one takes minutes.
 BURSTS = {1_000: 20, 100_000: 3, 1_000_000: 1}
-_TRACED = 100_000  # larger bursts would take too long with every allocation noted
+_TRACED = 100_000  # tracing larger bursts takes too long
 
 
 @dataclass
-class Row:
-    """The pace's row as DynamoDB keeps it: one conditional write at a time."""
+class Store:
+    """The rate limiter's row as DynamoDB keeps it: one conditional write at a time."""
 
     state: State | None = None
     writes: int = 0
@@ -81,9 +84,9 @@ class Row:
     def read(self) -> State | None:
         return self.state
 
-    def write(self, new: State, over: State | None) -> bool:
+    def write(self, new: State, previous: State | None) -> bool:
         self.writes += 1
-        if self.state != over:
+        if self.state != previous:
             return False
         self.state = new
         return True
@@ -91,33 +94,33 @@ class Row:
 
 @dataclass
 class Vendor:
-    """Takes a submit, or says 429 or 503."""
+    """Accepts a submit, or responds with 429 or 503."""
 
     scenario: Scenario
     random: Random
-    away: tuple[float, float]
+    outage: tuple[float, float]
     running: list[float] = field(default_factory=list)
     tokens: float = 0.0
     filled_at: float = 0.0
     answers: Counter[int] = field(default_factory=Counter)
 
     def submit(self, now: float) -> tuple[int, float]:
-        """The status, and when the task will end."""
+        """The status, and the end of the task."""
         status = self._status(now)
         self.answers[status] += 1
         ends = now + self.random.lognormvariate(math.log(ESTIMATE_SECONDS), SIGMA)
-        if status == 200 and self.scenario.at_once:
+        if status == 200 and self.scenario.concurrency:
             heapq.heappush(self.running, ends)
         return status, ends
 
     def _status(self, now: float) -> int:
-        if self.away[0] <= now < self.away[1]:
+        if self.outage[0] <= now < self.outage[1]:
             return 503
-        if self.scenario.at_random and self.random.random() < self.scenario.at_random:
+        if self.scenario.random_refusals and self.random.random() < self.scenario.random_refusals:
             return 429
         while self.running and self.running[0] <= now:
             heapq.heappop(self.running)
-        if self.scenario.at_once and len(self.running) >= self.scenario.at_once:
+        if self.scenario.concurrency and len(self.running) >= self.scenario.concurrency:
             return 429
         if self.scenario.rate:
             self._fill(self.scenario.rate, now)
@@ -127,7 +130,7 @@ class Vendor:
         return 200
 
     def _fill(self, rate: float, now: float) -> None:
-        """A bucket that fills all the time, or once a window."""
+        """Refills the token bucket, continuously or once per window."""
         if window := self.scenario.window:
             begins = now // window * window
             if begins >= self.filled_at:
@@ -138,123 +141,123 @@ class Vendor:
 
 
 class Burst:
-    """So many uploads in the queue at once, and everything that happens until the last is submitted and polled."""
+    """A simulation from `uploads` messages in the queue until the last upload is submitted and polled."""
 
     def __init__(self, scenario: Scenario, uploads: int, run: int) -> None:
         self.env = simpy.Environment()
         self.random = Random(f"{scenario.name} {uploads} {SEED} {run}")  # noqa: S311  # a simulation, no secret
         self.uploads = uploads
         self.limit = limit(scenario, uploads)
-        start, end = scenario.away or (0.0, 0.0)
+        start, end = scenario.outage or (0.0, 0.0)
         self.vendor = Vendor(scenario, self.random, (start * self.limit, end * self.limit))
         self.limit += (end - start) * self.limit
-        self.row = Row()
+        self.store = Store()
         self.ready = deque((upload, 0) for upload in range(uploads))
         self.delayed: list[tuple[float, int, int]] = []
-        self.submitted = self.turned_away = self.most_waits = self.polled = self.looks = self.late = 0
+        self.submitted = self.requeued = self.max_requeues = self.polled = self.polls = 0
         self.drained_at = 0.0
         self.delays: list[float] = []
-        self.polled_of = POLLED_OF.get(uploads, 1)
+        self.polled_share = POLLED_SHARE.get(uploads, 1)
         for _ in range(scenario.functions):
             self.env.process(self._function(scenario.functions))
 
     def run(self) -> None:
         self.env.run()
 
-    def _takes(self, seconds: float) -> float:
+    def _duration(self, seconds: float) -> float:
         return seconds * self.random.uniform(1 - SPREAD, 1 + SPREAD)
 
     def _function(self, functions: int) -> Generator[simpy.Event, None, None]:
-        """One warm submit, as functions/submit/app.py goes about it."""
-        pace = Pace(self.row, functions, lambda: self.env.now)
+        """One warm environment of submit, as in functions/submit/app.py."""
+        limiter = RateLimiter(self.store, functions, lambda: self.env.now)
         while self.submitted < self.uploads:
             received = self._receive()
             if received is None:
                 next_at = self.delayed[0][0] if self.delayed else self.env.now + 1
                 yield self.env.timeout(max(0.02, next_at - self.env.now))
                 continue
-            upload, waits = received
-            yield self.env.timeout(self._takes(BEFORE_SECONDS))
-            if not (yield from self._submit_in_time(pace, upload)):
-                self.turned_away += 1
-                self._send_to_back(upload, waits)
-            yield self.env.timeout(self._takes(AFTER_SECONDS))
+            upload, requeues = received
+            yield self.env.timeout(self._duration(BEFORE_SECONDS))
+            if not (yield from self._submit_with_backoff(limiter, upload)):
+                self.requeued += 1
+                self._requeue(upload, requeues)
+            yield self.env.timeout(self._duration(AFTER_SECONDS))
 
-    def _submit_in_time(self, pace: Pace, upload: int) -> Generator[simpy.Event, Any, bool]:
-        until = self.env.now + ROOM_SECONDS
-        while (yield from self._turn(pace, until)):
-            pace.sent()
-            yield self.env.timeout(self._takes(POST_SECONDS) / 2)
+    def _submit_with_backoff(self, limiter: RateLimiter, upload: int) -> Generator[simpy.Event, Any, bool]:
+        until = self.env.now + SUBMIT_WINDOW_SECONDS
+        while (yield from self._acquire(limiter, until)):
+            limiter.on_send()
+            yield self.env.timeout(self._duration(POST_SECONDS) / 2)
             status, ends = self.vendor.submit(self.env.now)
-            yield self.env.timeout(self._takes(POST_SECONDS) / 2)
+            yield self.env.timeout(self._duration(POST_SECONDS) / 2)
             if status == 200:
-                pace.taken()
+                limiter.on_accepted()
                 self._submit_done(upload, ends)
                 return True
             too_fast = status == 429
-            pace.refused(REFUSED_SECONDS if too_fast else 0, too_fast=too_fast)
+            limiter.on_throttled(REFUSED_SECONDS if too_fast else 0, too_fast=too_fast)
             yield self.env.timeout(REFUSED_SECONDS)
         return False
 
-    def _turn(self, pace: Pace, until: float) -> Generator[simpy.Event, None, bool]:
-        while (wait := pace.turn(until - self.env.now)) is not None:
+    def _acquire(self, limiter: RateLimiter, until: float) -> Generator[simpy.Event, None, bool]:
+        while (wait := limiter.acquire(until - self.env.now)) is not None:
             yield self.env.timeout(wait)
-            if not wait or pace.holds():
+            if not wait or limiter.is_still_valid():
                 return True
         yield self.env.timeout(max(0.0, until - self.env.now))
         return False
 
     def _receive(self) -> tuple[int, int] | None:
         while self.delayed and self.delayed[0][0] <= self.env.now:
-            _, upload, waits = heapq.heappop(self.delayed)
-            self.ready.append((upload, waits))
+            _, upload, requeues = heapq.heappop(self.delayed)
+            self.ready.append((upload, requeues))
         return self.ready.popleft() if self.ready else None
 
-    def _send_to_back(self, upload: int, waits: int) -> None:
-        delay = upload_queue.delay(waits)
-        self.most_waits = max(self.most_waits, waits + 1)
-        heapq.heappush(self.delayed, (self.env.now + delay, upload, waits + 1))
+    def _requeue(self, upload: int, requeues: int) -> None:
+        delay = upload_queue.delay(requeues)
+        self.max_requeues = max(self.max_requeues, requeues + 1)
+        heapq.heappush(self.delayed, (self.env.now + delay, upload, requeues + 1))
 
     def _submit_done(self, upload: int, ends: float) -> None:
         self.submitted += 1
         self.drained_at = self.env.now
-        if upload % self.polled_of == 0:
+        if upload % self.polled_share == 0:
             self.env.process(self._poll(int(self.env.now), ends))
 
     def _poll(self, submitted_at: int, ends: float) -> Generator[simpy.Event, None, None]:
-        """The layer's schedule, look by look; where the function sleeps and where the workflow is the same to time."""
+        """The layer's schedule, poll by poll; it does not matter whether the function or the workflow waits."""
         task = Task("task-1", submitted_at, submitted_at + 3600, ESTIMATE_SECONDS)
         wait = polling.first_wait(task.estimated_seconds)
-        looks = 0
+        polls = 0
         while True:
             yield self.env.timeout(wait)
-            looks += 1
+            polls += 1
             if self.env.now >= ends:
                 break
-            wait = polling.next_wait(task, Poll(polls=looks), self.env.now)
+            wait = polling.next_wait(task, Poll(polls=polls), self.env.now)
         self.polled += 1
-        self.looks += looks
+        self.polls += polls
         self.delays.append(self.env.now - ends)
 
 
 def limit(scenario: Scenario, uploads: int) -> float:
-    """Seconds until the last upload is submitted by somebody who knows when the vendor has room."""
+    """Seconds until an ideal client, which knows when the vendor has capacity, submits the last upload."""
     random = Random(SEED)  # noqa: S311  # a simulation, no secret
     speed = scenario.functions / (BEFORE_SECONDS + POST_SECONDS + AFTER_SECONDS)
-    gap = 1 / min(speed, scenario.rate or speed)
-    if not scenario.at_once:
-        return uploads * gap
+    interval = 1 / min(speed, scenario.rate or speed)
+    if not scenario.concurrency:
+        return uploads * interval
     now, running = 0.0, list[float]()
     for _ in range(uploads):
-        now += gap
-        if len(running) == scenario.at_once:
+        now += interval
+        if len(running) == scenario.concurrency:
             now = max(now, heapq.heappop(running))
         heapq.heappush(running, now + random.lognormvariate(math.log(ESTIMATE_SECONDS), SIGMA))
     return now
 
 
 def simulate(scenario: Scenario, uploads: int) -> dict[str, Any]:
-    """The median run, and the worst of all."""
+    """The median run and the worst run."""
     runs = [simulate_once(scenario, uploads, run) for run in track(range(BURSTS[uploads]), scenario.name)]
     median: dict[str, Any] = {"scenario": scenario.name}
     for name in list(runs[0])[1:]:
@@ -265,7 +268,7 @@ def simulate(scenario: Scenario, uploads: int) -> dict[str, Any]:
 
 
 def simulate_once(scenario: Scenario, uploads: int, run: int) -> dict[str, Any]:
-    chance.seed(f"{SEED} {run}")
+    random.seed(f"{SEED} {run}")
     if uploads <= _TRACED and scenario is SCENARIOS[0] and not run:
         tracemalloc.start()
     begun = time.monotonic()
@@ -276,7 +279,7 @@ def simulate_once(scenario: Scenario, uploads: int, run: int) -> dict[str, Any]:
     calls = sum(burst.vendor.answers.values())
     return {
         "scenario": scenario.name,
-        "limited": not scenario.at_random,
+        "limited": not scenario.random_refusals,
         "uploads": uploads,
         "limit_seconds": burst.limit,
         "drain_seconds": burst.drained_at,
@@ -286,13 +289,13 @@ def simulate_once(scenario: Scenario, uploads: int, run: int) -> dict[str, Any]:
         "refused_429": burst.vendor.answers[429],
         "refused_503": burst.vendor.answers[503],
         "submitted": burst.submitted,
-        "calls_an_upload": calls / uploads,
-        "queue_rounds_an_upload": (calls + burst.turned_away) / uploads,
-        "most_waits": burst.most_waits,
-        "pace_writes_an_upload": burst.row.writes / uploads,
-        "looks_a_task": burst.looks / max(1, burst.polled),
-        "seen_late_seconds": statistics.mean(burst.delays),
-        "bytes_an_upload": peak / uploads if peak else None,
+        "calls_per_upload": calls / uploads,
+        "queue_rounds_per_upload": (calls + burst.requeued) / uploads,
+        "max_requeues": burst.max_requeues,
+        "limiter_writes_per_upload": burst.store.writes / uploads,
+        "polls_per_task": burst.polls / max(1, burst.polled),
+        "delay_seconds": statistics.mean(burst.delays),
+        "bytes_per_upload": peak / uploads if peak else None,
         "simulated_in_seconds": time.monotonic() - begun,
     }
 
@@ -301,7 +304,7 @@ def simulate_once(scenario: Scenario, uploads: int, run: int) -> dict[str, Any]:
 
 
 def real_run() -> dict[str, Any]:
-    """A thousand small photos through the sandbox: every upload one task, one execution, one enhanced photo."""
+    """Processes a thousand small photos in the sandbox: one task, one execution, and one result each."""
     photo = _small_photo()
     arguments = ["--task-seconds", "0.2", "--credits", "1000000"]
     parameters = {"Resolution": "1K", "MaxConcurrentSubmits": "4", "MaxWaitMinutes": "60"}
@@ -311,7 +314,7 @@ def real_run() -> dict[str, Any]:
         begun = time.monotonic()
         for number in range(PHOTOS):
             s3.put_object(Bucket=bucket, Key=f"{number % 16:x}/{number}.jpg", Body=photo)
-        dropped = time.monotonic() - begun
+        uploaded = time.monotonic() - begun
         while (done := _outputs(running)) < PHOTOS and time.monotonic() - begun < PHOTO_SECONDS:
             time.sleep(1)
         seconds = time.monotonic() - begun
@@ -326,10 +329,10 @@ def real_run() -> dict[str, Any]:
         "tasks": len(tasks),
         "photos_with_more_than_one_task": sum(count > 1 for count in images.values()),
         "in_the_dead_letter_queue": int(dead),
-        "seconds_to_drop": dropped,
+        "seconds_to_upload": uploaded,
         "seconds": seconds,
-        "photos_a_minute": done / seconds * 60,
-        "seconds_a_photo": seconds / max(1, done),
+        "photos_per_minute": done / seconds * 60,
+        "seconds_per_photo": seconds / max(1, done),
     }
 
 
@@ -357,7 +360,7 @@ def main() -> None:
     write("burst", "make bench-burst", rounded(figures | {"assumed": assumed, "simulated": found, "sandbox": run}))
     columns = ["", "uploads", "drain / limit", "worst", "wasted", "worst", "calls / upload", "bytes / upload"]
     shares = ("drain_of_limit", "worst_drain_of_limit", "wasted_share", "worst_wasted_share")
-    keys = ("uploads", *shares, "calls_an_upload", "bytes_an_upload")
+    keys = ("uploads", *shares, "calls_per_upload", "bytes_per_upload")
     show("Bursts, simulated", columns, [[one["scenario"], *(one[key] for key in keys)] for one in found])
     show("1,000 photos through the sandbox", ["", ""], [[name, value] for name, value in run.items()])
     _plot(found)
@@ -365,7 +368,7 @@ def main() -> None:
 
 def _plot(found: list[dict[str, Any]]) -> None:
     made, (left, right) = figure(2)
-    limited = [scenario for scenario in SCENARIOS if not scenario.at_random]
+    limited = [scenario for scenario in SCENARIOS if not scenario.random_refusals]
     for scenario, colour in zip(limited, (OURS, LIMIT, PEER, "#b05cc6", "#c65c6e", "#4fb3bf"), strict=True):
         rows = [one for one in found if one["scenario"] == scenario.name]
         uploads = [one["uploads"] for one in rows]
@@ -374,8 +377,8 @@ def _plot(found: list[dict[str, Any]]) -> None:
         right.plot([], [], color=colour, label=scenario.name)
     left.axhline(_GOALS["drain"], color=GREY, linewidth=0.8, linestyle="--")
     right.axhline(100 * _GOALS["wasted"], color=GREY, linewidth=0.8, linestyle="--")
-    left.set(xscale="log", xlabel="uploads at once", ylabel="drain time, of the vendor's limit", ylim=(1, None))
-    right.set(xscale="log", xlabel="uploads at once", ylabel="calls wasted, %", ylim=(0, None))
+    left.set(xscale="log", xlabel="uploads at once", ylabel="drain time / the vendor's limit", ylim=(1, None))
+    right.set(xscale="log", xlabel="uploads at once", ylabel="wasted calls, %", ylim=(0, None))
     right.legend(fontsize=7)
     save_plot("burst", made)
 

@@ -1,7 +1,7 @@
-"""Cold starts: from a process's start to its first `next`, under AWS's own runtime client.
+"""Cold starts: from the start of a process to its first `next`, with AWS's runtime client.
 
-Each function against the least it could import (boto3 with one client, requests) and against itself written the usual
-way. The contenders take turns, so that a busy machine slows all of them alike; what counts are the ratios.
+Compares each function with the minimum of imports (boto3 with one client, requests) and with the same function written
+the usual way. The contenders alternate, so that load on the machine affects all of them alike; the ratios matter.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Contender:
 
 
 def contenders(scratch: Path) -> list[Contender]:
-    """Ours, the floor, the usual way, and submit as it starts from a layer that was built without bytecode."""
+    """The functions, the floor, the usual way, and submit with a layer that was built without bytecode."""
     layer = results.REPO / "layers"
     found = [Contender("floor", "floor.handler", (PEERS,), {})]
     uncompiled = {**_environment("submit"), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -55,7 +55,7 @@ def contenders(scratch: Path) -> list[Contender]:
 
 
 def _sources(folder: Path) -> Path:
-    """The layer as sources only; Lambda can't keep what it compiles of it, so each cold start compiles it anew."""
+    """The layer without bytecode; Lambda can't store bytecode, so each cold start compiles the sources again."""
     leave_out = shutil.ignore_patterns("__pycache__")
     shutil.copytree(results.REPO / "layers" / "lumendrop", folder / "lumendrop", ignore=leave_out)
     locked = (results.REPO / "layers" / "requirements.txt").read_text()
@@ -68,7 +68,7 @@ def _sources(folder: Path) -> Path:
 
 
 def _environment(function: str) -> dict[str, str]:
-    """What the template sets, parameters at their defaults; names of resources matter to no import."""
+    """The variables of the template, with default parameters; resource names do not affect imports."""
     template = yaml_parse((results.REPO / "template.yaml").read_text())
     defaults = {name: str(one.get("Default", "none")) for name, one in template["Parameters"].items()}
     properties = next(
@@ -93,12 +93,12 @@ class Start:
 
 
 def start(contender: Contender, home: str) -> Start:
-    """Starts one environment, and ends it at its first `next`."""
+    """Starts one environment, and stops it at its first `next`."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(START_SECONDS)
         port = listener.getsockname()[1]
         begun = time.perf_counter()
-        process = subprocess.Popen(  # this interpreter, AWS's runtime client
+        process = subprocess.Popen(
             [sys.executable, "-s", "-P", "-m", "awslambdaric", contender.handler],
             cwd=contender.folders[0],
             env={
@@ -130,19 +130,19 @@ def start(contender: Contender, home: str) -> Start:
         finally:
             process.kill()
             _, _, used = os.wait4(process.pid, 0)
-            process.returncode = -9  # or Popen would wait for it once more
+            process.returncode = -9  # so that Popen does not wait for it again
     return Start(milliseconds, (used.ru_utime + used.ru_stime) * 1000, peak)
 
 
 def measure(rounds: int) -> dict[str, dict[str, Any]]:
-    """Every contender `rounds` times, in turns, after one start each that fills the caches."""
+    """Starts every contender `rounds` times, alternating, after one start each that fills the caches."""
     starts: dict[str, list[Start]] = {}
     with tempfile.TemporaryDirectory() as home:
-        everyone = contenders(Path(home))
-        for contender in everyone:
+        all_contenders = contenders(Path(home))
+        for contender in all_contenders:
             start(contender, home)
         for _ in range(rounds):
-            for contender in everyone:
+            for contender in all_contenders:
                 starts.setdefault(contender.name, []).append(start(contender, home))
     floors = starts["floor"]
     return {
@@ -159,7 +159,7 @@ def measure(rounds: int) -> dict[str, dict[str, Any]]:
 
 
 def plot(figures: dict[str, dict[str, Any]]) -> None:
-    """CPU time of each contender, as a share of the floor's."""
+    """CPU time of each contender relative to the floor."""
     made, (axes,) = plots.figure(1, height=3.2)
     names = list(reversed(figures))
     shares = [figures[name]["of_floor"] for name in names]
@@ -167,17 +167,17 @@ def plot(figures: dict[str, dict[str, Any]]) -> None:
     colours = [plots.LIMIT if name == "floor" else plots.OURS if name in FUNCTIONS else plots.PEER for name in names]
     axes.barh(names, [one["median"] for one in shares], xerr=errors, color=colours, ecolor=plots.GREY)
     axes.axvline(GOAL, color=plots.GREY, linestyle=":")
-    axes.set_xlabel(f"CPU time of a cold start, times the floor's (dotted: the goal, {GOAL})")
+    axes.set_xlabel(f"CPU time of a cold start / the floor's (dotted: the goal, {GOAL})")
     plots.save_plot("cold-start", made)
 
 
 def main() -> None:
     """Prints the table; writes the JSON and the plot."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cold_start", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="starts of each contender (default 15)")
+    parser.add_argument("--rounds", type=int, default=15, help="starts per contender (default 15)")
     rounds = parser.parse_args().rounds
     figures = measure(rounds)
-    columns = ["", "ms to the first next", "ms of CPU", "CPU, times the floor's", "peak MB"]
+    columns = ["", "ms to the first next", "ms of CPU", "CPU / the floor's", "peak MB"]
     keys = ("milliseconds", "cpu_milliseconds", "of_floor", "peak_megabytes")
     plots.show("Cold start", columns, [[name, *(one[key]["median"] for key in keys)] for name, one in figures.items()])
     plot(figures)

@@ -1,4 +1,4 @@
-"""AWS's cost of 1,000 photos at tasks of 45 seconds: counted and timed in the sandbox, reckoned with dated prices."""
+"""AWS's cost of 1,000 photos with tasks of 45 seconds: usage measured in the sandbox, at dated prices."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 
 import pyvips
 
-from benchmarks.looks import cpu_share, usage
 from benchmarks.plots import GREY, OURS, PEER, figure, rounded, save_plot, show
-from benchmarks.polling import PEERS, World
+from benchmarks.polling import PEERS, Setup
+from benchmarks.polls import cpu_share, usage
 from benchmarks.prices import PRICES
 from benchmarks.results import load, write
 from benchmarks.tasks import ESTIMATE_SECONDS, SimulatedTask, silent
@@ -25,23 +25,23 @@ from sandbox.aws.cloud import Cloud
 from sandbox.demo.start import sandbox
 
 FUNCTIONS = {"SubmitFunction": "submit", "CheckStatusFunction": "check_status", "DeliverFunction": "deliver"}
-PHOTOS = 8  # as many as the sandbox runs environments of a function: none waits for another
+PHOTOS = 8  # the sandbox's maximum of environments per function, so that no photo waits
 PHOTO_PIXELS = 3000
 WAIT_SECONDS = 240
-HOURS_A_MONTH = 730
+HOURS_PER_MONTH = 730
 MONTHLY_PHOTOS = (1_000, 10_000, 100_000)
-# Assumed, since the sandbox's enhancer is next door: what the vendor takes to accept a task, and a way there and back.
+# Assumed, because the sandbox's enhancer is on the same machine: the time to create a task, and a round trip.
 SUBMIT_SECONDS = 1.0
 ROUND_TRIP_SECONDS = 0.15
 # A message is sent, received and deleted.
 _MESSAGE_REQUESTS = 3
-# An event source polls with five long polls of 20 seconds at the least.
-POLLS_A_SECOND = 5 / 20
+# An event source runs at least five long polls of 20 seconds.
+POLLS_PER_SECOND = 5 / 20
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one photo takes, the mean of a warm batch; `functions` by the template's names for them."""
+    """The usage per photo, as the mean of a warm batch; `functions` by logical ID."""
 
     functions: dict[str, dict[str, float]]
     transitions: float
@@ -55,7 +55,7 @@ class Measured:
 
 
 def measure() -> Measured:
-    """Runs two batches through the sandbox in real time, the first to warm up, the second to measure."""
+    """Processes two batches in real time: one to warm up, one to measure."""
     with sandbox({}, enhancer_arguments=["--task-seconds", str(ESTIMATE_SECONDS)]) as running:
         cloud = running.cloud
         photo = _photo()
@@ -85,7 +85,7 @@ def measure() -> Measured:
 
 
 class _Mark:
-    """Where a function stood, to tell what came after."""
+    """The state of a function, to measure its usage afterwards."""
 
     def __init__(self, cloud: Cloud, logical_id: str) -> None:
         self._id = logical_id
@@ -116,7 +116,7 @@ def _photo() -> bytes:
 
 
 def _batch(cloud: Cloud, photo: bytes, folder: str) -> list[str]:
-    """Drops some photos at once; returns their executions once all are enhanced."""
+    """Uploads photos concurrently; returns their executions once all photos are enhanced."""
     for number in range(PHOTOS):
         cloud.client("s3").put_object(Bucket=cloud.outputs["InputBucketName"], Key=f"{folder}/{number}.jpg", Body=photo)
     deadline = time.monotonic() + WAIT_SECONDS
@@ -141,13 +141,13 @@ def _seconds_to_delivery(history: list[dict[str, Any]]) -> float:
 
 
 def _write_units(requests: Counter[str], kilobytes: int) -> float:
-    """The claim's transaction writes a row and a counter, each for twice; later writes of the row are single."""
+    """A transaction doubles the write units of its row and counter; later writes of the row are single."""
     single = requests["dynamodb:PutItem"] + requests["dynamodb:UpdateItem"] - 2 * PHOTOS
     return 2 * (kilobytes + 1) + single / PHOTOS * kilobytes
 
 
 def lambda_cost(name: str, measured: dict[str, float], assumed_seconds: float, memory: int | None = None) -> float:
-    """USD a photo of one function: what it waited and worked, the work stretched to its share of a CPU."""
+    """USD per photo of one function: its waiting time and its CPU time, scaled by its share of a CPU."""
     memory = memory or int(function(name)["MemorySize"])
     stretched = measured["cpu_seconds"] * (1 / cpu_share(memory) - 1)
     seconds = measured["seconds"] + stretched + assumed_seconds
@@ -156,7 +156,7 @@ def lambda_cost(name: str, measured: dict[str, float], assumed_seconds: float, m
 
 
 def ours(measured: Measured) -> dict[str, float]:
-    """USD per 1,000 photos by what it is paid for."""
+    """USD per 1,000 photos by service."""
     assumed = {
         "SubmitFunction": SUBMIT_SECONDS,
         "CheckStatusFunction": ROUND_TRIP_SECONDS,
@@ -166,20 +166,20 @@ def ours(measured: Measured) -> dict[str, float]:
         f"Lambda, {FUNCTIONS[name]}": lambda_cost(name, one, assumed[name]) for name, one in measured.functions.items()
     }
     transitions = measured.transitions * PRICES["step_functions"]["transition"]
-    return _thousand({"Step Functions": transitions, **functions, **_around(measured)})
+    return _thousand({"Step Functions": transitions, **functions, **_without_polling(measured)})
 
 
-def _around(measured: Measured) -> dict[str, float]:
-    """What every way of polling pays too."""
+def _without_polling(measured: Measured) -> dict[str, float]:
+    """USD per photo for everything but polling, which all alternatives need, too."""
     count = measured.requests
     s3, dynamodb = PRICES["s3"], PRICES["dynamodb"]
-    looks = count.get("dynamodb:GetItem", 0)  # of rows below 4 KB, at the shared pace
+    row_reads = count.get("dynamodb:GetItem", 0)  # of rows below 4 KB: the ledger's and the rate limiter's
     reads = sum(n for action, n in count.items() if action in ("s3:GetObject", "s3:GetObjectVersion"))
-    writes = count.get("s3:PutObject", 0)  # s3:ListBucket is what a HEAD that finds nothing needs, no call of its own
+    writes = count.get("s3:PutObject", 0)  # s3:ListBucket is a permission that a HEAD needs, not a call
     events = count.get("events:PutEvents", 0) * PRICES["eventbridge"]["event"] + PRICES["eventbridge"]["s3_event"]
     return {
         "S3": reads * s3["get"] + writes * s3["put"],
-        "DynamoDB": measured.write_units * dynamodb["write_unit"] + looks * dynamodb["read_unit"],
+        "DynamoDB": measured.write_units * dynamodb["write_unit"] + row_reads * dynamodb["read_unit"],
         "SQS": _MESSAGE_REQUESTS * PRICES["sqs"]["request"],
         "EventBridge": events,
         "Secrets Manager": count.get("secretsmanager:GetSecretValue", 0) * PRICES["secrets_manager"]["call"],
@@ -192,17 +192,17 @@ def _thousand(costs: dict[str, float]) -> dict[str, float]:
 
 
 def peers(measured: Measured) -> dict[str, dict[str, Any]]:
-    """USD per 1,000 photos of what could be used instead, and what it gives up."""
-    around = sum(_thousand(_around(measured)).values())
+    """USD per 1,000 photos of the alternatives, and what each gives up."""
+    without_polling = sum(_thousand(_without_polling(measured)).values())
     memory = int(function("CheckStatusFunction")["MemorySize"])
     others = sum(cost for name, cost in ours(measured).items() if name in ("Lambda, submit", "Lambda, deliver"))
-    world = World(load("polling")["look"]["seconds"], memory, 0)
-    seen = PEERS["every 10 s"](SimulatedTask(measured.task_seconds, ESTIMATE_SECONDS, silent), world)
+    setup = Setup(load("polling")["poll"]["seconds"], memory, 0)
+    detection = PEERS["every 10 s"](SimulatedTask(measured.task_seconds, ESTIMATE_SECONDS, silent), setup)
     fixed_states = (measured.transitions - 3) * PRICES["step_functions"]["transition"] * 1000
     result: dict[str, dict[str, Any]] = {
-        "a loop that looks every 10 s": {
-            "usd_per_1000": fixed_states + seen.cost * 1000 + others + around,
-            "gives_up": "seconds: it sees the end of a task up to 10 s late",
+        "a loop that polls every 10 s": {
+            "usd_per_1000": fixed_states + detection.cost * 1000 + others + without_polling,
+            "gives_up": "seconds: it detects the end of a task up to 10 s late",
         }
     }
     cpu = sum(one["cpu_seconds"] for one in measured.functions.values())
@@ -211,25 +211,25 @@ def peers(measured: Measured) -> dict[str, dict[str, Any]]:
         seconds = measured.task_seconds + 2 + busy + SUBMIT_SECONDS + cpu * (1 / cpu_share(size) - 1)
         price = seconds * size / 1024 * PRICES["lambda"]["gb_second"] + PRICES["lambda"]["request"]
         result[f"one function of {size} MB that sleeps while it polls"] = {
-            "usd_per_1000": price * 1000 + around,
+            "usd_per_1000": price * 1000 + without_polling,
             "gives_up": (
-                "tasks of over 15 minutes; a crash or a deployment in between loses the task or pays it twice; "
-                "no history, no report of what ended early; a concurrent execution for each photo all the time"
+                "tasks longer than 15 minutes; a crash or a deployment in between loses the task or pays for it twice; "
+                "no history, no report of early ends; one concurrent execution per photo all the time"
             ),
         }
     fargate = PRICES["fargate"]
-    month = HOURS_A_MONTH * (0.25 * fargate["vcpu_hour"] + 0.5 * fargate["gb_hour"] + fargate["public_ipv4_hour"])
+    month = HOURS_PER_MONTH * (0.25 * fargate["vcpu_hour"] + 0.5 * fargate["gb_hour"] + fargate["public_ipv4_hour"])
     for photos in MONTHLY_PHOTOS:
         result[f"a container of 0.25 vCPU, always on, at {photos:,} photos a month"] = {
-            "usd_per_1000": month / photos * 1000 + around,
-            "gives_up": "a second zone, memory of what was paid for beyond a restart, somebody who keeps it patched",
+            "usd_per_1000": month / photos * 1000 + without_polling,
+            "gives_up": "a second zone, a memory of paid tasks that survives a restart, maintenance without you",
         }
     return result
 
 
 def monthly() -> dict[str, float]:
-    """USD a month whether photos come or not."""
-    polls = POLLS_A_SECOND * 3600 * HOURS_A_MONTH * PRICES["sqs"]["request"]
+    """USD per month, independent of the number of photos."""
+    polls = POLLS_PER_SECOND * 3600 * HOURS_PER_MONTH * PRICES["sqs"]["request"]
     return {
         "the secret": PRICES["secrets_manager"]["secret_month"],
         "alarms": alarms() * PRICES["cloudwatch"]["alarm_month"],
@@ -251,7 +251,7 @@ def main() -> None:
         "seed": None,
         "prices": PRICES["checked"].isoformat(),
         "photos": PHOTOS,
-        "assumed": {"vendor_takes_a_task_seconds": SUBMIT_SECONDS, "round_trip_seconds": ROUND_TRIP_SECONDS},
+        "assumed": {"submit_seconds": SUBMIT_SECONDS, "round_trip_seconds": ROUND_TRIP_SECONDS},
         "measured": {
             "task_seconds": measured.task_seconds,
             "delay_seconds": measured.delay_seconds,
@@ -266,13 +266,13 @@ def main() -> None:
         },
         "usd_per_1000": costs | {"sum": total},
         "vendor_usd_per_1000": PRICES["vendor"]["photo"] * 1000,
-        "usd_a_month": monthly(),
+        "usd_per_month": monthly(),
         "data_transfer": transfer,
         "peers": compared,
     }
     write("cost", "make bench-cost", rounded(figures))
     show("AWS's cost of 1,000 photos", ["", "USD"], [*([n, c] for n, c in costs.items()), ["sum", total]])
-    show("Instead", ["", "USD"], [[name, one["usd_per_1000"]] for name, one in compared.items()])
+    show("Alternatives", ["", "USD"], [[name, one["usd_per_1000"]] for name, one in compared.items()])
     _plot(total, compared, costs)
 
 
@@ -281,12 +281,12 @@ def _plot(total: float, compared: dict[str, dict[str, Any]], costs: dict[str, fl
     parts = sorted(costs.items(), key=lambda one: one[1])
     left.barh([name for name, _ in parts], [cost for _, cost in parts], color=OURS)
     left.set(xlabel="USD per 1,000 photos")
-    left.set_title("what Lumendrop pays AWS for", color=GREY)
+    left.set_title("AWS's cost of Lumendrop", color=GREY)
     names = ["Lumendrop", *compared]
     values = [total, *(one["usd_per_1000"] for one in compared.values())]
     right.barh([_short(name) for name in reversed(names)], values[::-1], color=[*[PEER] * len(compared), OURS])
     right.set(xscale="log", xlabel="USD per 1,000 photos")
-    right.set_title("instead", color=GREY)
+    right.set_title("alternatives", color=GREY)
     save_plot("cost", made)
 
 

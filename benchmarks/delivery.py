@@ -1,9 +1,8 @@
-"""Delivery of results over loopback, S3 included, against other ways to do it and against the limit.
+"""Delivery of results over loopback, including S3, compared with alternatives and with the minimum.
 
-The contenders take turns, each round in another order, so that a busy machine slows all of them alike, and nobody
-always follows the same one. Each delivery is in a process of its own, and so has its own peak memory. The vendor and S3
-(moto) run in one more process, both behind TLS, with a certificate of an authority that is made for the run and that
-everybody trusts beside the usual ones.
+The contenders alternate, in a different order each round, so that load on the machine affects all of them alike. Each
+delivery runs in its own process, to measure its peak memory. The vendor and S3 (moto) run in another process, both with
+TLS and a certificate of an authority that is created for the run.
 """
 
 from __future__ import annotations
@@ -48,26 +47,26 @@ RUN_SECONDS = 120
 
 
 class Storage(MotoRequestHandler):
-    """moto's requests, on connections that stay open as S3's do; werkzeug would close each after one request."""
+    """moto on persistent connections, as S3 has them; werkzeug closes a connection after each request."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def run_wsgi(self) -> None:
         body, status, headers = run_wsgi_app(self.server.app, self.make_environ(), buffered=True)
-        code, _, words = status.partition(" ")
-        self.send_response(int(code), words)
+        code, _, reason = status.partition(" ")
+        self.send_response(int(code), reason)
         for name, value in headers:
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(b"".join(body))
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 def vendor(folder: Path, tls: ssl.SSLContext) -> ThreadingHTTPServer:
-    """Serves a result of n bytes at /results/n.jpg, and tells a task named n that it is completed with that link."""
+    """Serves a result of n bytes at /results/n.jpg, and returns the task n as completed with this link."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -79,24 +78,24 @@ def vendor(folder: Path, tls: ssl.SSLContext) -> ThreadingHTTPServer:
                 host, port = self.server.server_address[:2]
                 link = f"https://{host!s}:{port}/results/{name}.jpg"
                 body = {"id": name, "status": "completed", "progress": 100, "results": [{"url": link}]}
-                self._answer(json.dumps(body).encode())
+                self._send_body(json.dumps(body).encode())
                 return
             with (folder / name).open("rb") as file:
-                self._head(file.seek(0, os.SEEK_END))
+                self._send_head(file.seek(0, os.SEEK_END))
                 file.seek(0)
                 shutil.copyfileobj(file, self.wfile, BLOCK_BYTES)
 
-        def _head(self, size: int) -> None:
+        def _send_head(self, size: int) -> None:
             self.send_response(200)
             self.send_header("Content-Length", str(size))
             self.end_headers()
 
-        def _answer(self, body: bytes) -> None:
-            self._head(len(body))
+        def _send_body(self, body: bytes) -> None:
+            self._send_head(len(body))
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.socket = tls.wrap_socket(server.socket, server_side=True)
@@ -104,13 +103,13 @@ def vendor(folder: Path, tls: ssl.SSLContext) -> ThreadingHTTPServer:
 
 
 def photo(folder: Path, size: int) -> None:
-    """A file that begins and ends as a JPEG does; what is between is never decoded."""
+    """Writes a file with the start and the end of a JPEG; nothing decodes the rest."""
     (folder / f"{size}.jpg").write_bytes(b"\xff\xd8\xff\xe0" + os.urandom(size - 6) + b"\xff\xd9")
 
 
 @contextmanager
 def servers(sizes: list[int]) -> Iterator[dict[str, str]]:
-    """The environment for contenders, with the vendor and S3 up."""
+    """Runs the vendor and S3 inside the block; gives the contenders' environment."""
     with tempfile.TemporaryDirectory() as folder:
         for size in (WARM_BYTES, *sizes):
             photo(Path(folder), size)
@@ -119,7 +118,7 @@ def servers(sizes: list[int]) -> Iterator[dict[str, str]]:
             command, cwd=results.REPO, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         try:
-            assert process.stdout is not None  # it was asked for as a pipe
+            assert process.stdout is not None  # because of stdout=PIPE
             yield {**json.loads(process.stdout.readline()), "PATH": os.environ["PATH"], "HOME": folder}
         finally:
             process.terminate()
@@ -127,7 +126,7 @@ def servers(sizes: list[int]) -> Iterator[dict[str, str]]:
 
 
 def serve(folder: Path) -> None:
-    """Serves until it is ended; prints the environment for contenders."""
+    """Serves until it is stopped; prints the contenders' environment."""
     bundle, tls = authority.make(folder)
     server = vendor(folder, tls)
     storage = make_server(
@@ -144,7 +143,7 @@ def serve(folder: Path) -> None:
     environment = {
         **dict.fromkeys(("AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"), str(bundle)),
         "AWS_ENDPOINT_URL": endpoint,
-        # boto3's own checksums come in trailers, which moto takes apart far more slowly than S3 does.
+        # boto3 sends its own checksums in trailers, which moto parses much more slowly than S3.
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
         "AWS_ACCESS_KEY_ID": "none",
         "AWS_SECRET_ACCESS_KEY": "none",
@@ -165,7 +164,7 @@ def serve(folder: Path) -> None:
 
 
 def run(contender: str, size: int, key: str, environment: dict[str, str]) -> dict[str, float]:
-    """One delivery, as the contender's process prints it."""
+    """Runs one delivery; returns the figures that the contender's process prints."""
     base = environment["API_BASE_URL"]
     job = {
         "url": f"{base}/results/{size}.jpg",
@@ -185,7 +184,7 @@ def run(contender: str, size: int, key: str, environment: dict[str, str]) -> dic
 
 
 def access(environment: dict[str, str]) -> dict[str, str]:
-    """The way to S3, as boto3's clients take it."""
+    """The arguments of boto3's clients."""
     return {
         "endpoint_url": environment["AWS_ENDPOINT_URL"],
         "verify": environment["AWS_CA_BUNDLE"],
@@ -196,21 +195,21 @@ def access(environment: dict[str, str]) -> dict[str, str]:
 
 
 def measure(megabytes: list[int], rounds: int) -> dict[str, Any]:
-    """By size and contender: share of the floor's seconds in the same round, seconds, CPU time, peak memory."""
+    """By size and contender: seconds relative to the floor in the same round, seconds, CPU time, peak memory."""
     figures: dict[str, Any] = {}
-    order = random.Random(SEED)  # noqa: S311  # decides nothing but turns
+    order = random.Random(SEED)  # noqa: S311  # only for the order of the contenders
     for size in megabytes:
         found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
         with servers([size << 20]) as environment:
             s3 = boto3.client("s3", **access(environment))
-            for turn in track(range(rounds), f"{size} MB", transient=True):
+            for number in track(range(rounds), f"{size} MB", transient=True):
                 for name in order.sample(list(CONTENDERS), len(CONTENDERS)):
-                    found[name].append(run(name, size << 20, f"{turn}.jpg", environment))
-                    s3.delete_object(Bucket=BUCKET, Key=f"{turn}.jpg")  # nobody has to write over another's
+                    found[name].append(run(name, size << 20, f"{number}.jpg", environment))
+                    s3.delete_object(Bucket=BUCKET, Key=f"{number}.jpg")  # so that no contender overwrites an object
         floors = [one["seconds"] for one in found[FLOOR]]
         figures[f"{size} MB"] = {
             name: {
-                "of_floor": results.spread([one["seconds"] / least for one, least in zip(runs, floors, strict=True)]),
+                "of_floor": results.spread([one["seconds"] / floor for one, floor in zip(runs, floors, strict=True)]),
                 **{key: results.spread([one[key] for one in runs]) for key in runs[0]},
             }
             for name, runs in found.items()
@@ -227,9 +226,9 @@ def plot(figures: dict[str, Any]) -> None:
         style = {"color": colours.get(name, plots.PEER), "marker": "o", "linestyle": STYLES[name], "label": name}
         seconds.plot(sizes, [one[name]["seconds"]["median"] for one in figures.values()], **style)
         memory.plot(sizes, [one[name]["peak_megabytes"]["median"] for one in figures.values()], **style)
-    for axes, what in ((seconds, "seconds"), (memory, "peak memory, MB")):
+    for axes, label in ((seconds, "seconds"), (memory, "peak memory, MB")):
         axes.set_xlabel("result, MB")
-        axes.set_ylabel(what)
+        axes.set_ylabel(label)
     seconds.set_yscale("log")
     seconds.legend(fontsize=7)
     plots.save_plot("delivery", made)
@@ -239,7 +238,7 @@ def main() -> None:
     """Prints the table; writes the JSON and the plot."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.delivery", description=__doc__)
     parser.add_argument("--megabytes", type=int, nargs="+", default=[1, 10, 50, 100])
-    parser.add_argument("--rounds", type=int, default=7, help="deliveries of each size by each contender (default 7)")
+    parser.add_argument("--rounds", type=int, default=7, help="deliveries per size and contender (default 7)")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:

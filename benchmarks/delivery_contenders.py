@@ -1,7 +1,7 @@
-"""Ways to bring one result into a bucket. Each runs in a process of its own: `python -m … NAME JOB`, JOB as JSON.
+"""Ways to deliver one result to a bucket. Each runs in its own process: `python -m … NAME JOB`, with JOB as JSON.
 
-Prints the seconds that one delivery took, after a small one that warms everything up, its CPU time, here and in the
-servers, and the peak memory in MB.
+Runs a small delivery to warm up and then one delivery; prints its seconds, its CPU time, the CPU time of the servers,
+and the peak memory in MB.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from benchmarks import results
 from benchmarks.results import REPO
 
 BUCKET = "photos-out"
-PART_BYTES = 5 << 20  # the smallest that S3 takes
+PART_BYTES = 5 << 20  # the minimum of S3
 BLOCK_BYTES = 1 << 20
 
-Bring = Callable[[str, str, str], None]
-"""Brings the result at a URL, of a task with this id, to a key."""
+Deliver = Callable[[str, str, str], None]
+"""Delivers the result at a URL, of a task with this ID, to a key."""
 
 
-def ours() -> Bring:
-    """deliver, through its handler: asks for the link, checks everything, writes conditionally."""
+def ours() -> Deliver:
+    """The deliver function: requests the link, verifies the result, writes it conditionally."""
     sys.path[:0] = [str(REPO / "functions" / "deliver"), str(REPO / "layers")]
     bundle = os.environ["AWS_CA_BUNDLE"]
-    certifi.where = lambda: bundle  # deliver trusts certifi's authorities, whatever the environment
+    certifi.where = lambda: bundle  # deliver trusts certifi's authorities only
     app = importlib.import_module("app")
     event = json.loads((REPO / "events" / "deliver.json").read_text())
 
@@ -49,46 +49,46 @@ def ours() -> Bring:
         function_name = invoked_function_arn = aws_request_id = "deliver"
         memory_limit_in_mb = 512
 
-    def bring(_: str, task: str, key: str) -> None:
+    def deliver(_: str, task: str, key: str) -> None:
         event["upload"] |= {"key": key, "version_id": key}
         event["task"]["id"] = task
-        answer = app.handler(event, Context())
-        if answer["state"] != "enhanced":
-            raise SystemExit(f"not delivered: {answer}")
+        output = app.handler(event, Context())
+        if output["state"] != "enhanced":
+            raise SystemExit(f"not delivered: {output}")
 
-    return bring
+    return deliver
 
 
-def in_memory() -> Bring:
-    """What a first draft does: the whole result in memory."""
+def in_memory() -> Deliver:
+    """The simplest way: the whole result in memory."""
     import boto3
     import requests
 
     s3 = boto3.client("s3")
 
-    def bring(url: str, _: str, key: str) -> None:
+    def deliver(url: str, _: str, key: str) -> None:
         s3.put_object(Bucket=BUCKET, Key=key, Body=requests.get(url, timeout=60).content)
 
-    return bring
+    return deliver
 
 
-def in_memory_connected() -> Bring:
-    """The same on a connection to the vendor that is open already, as it is while deliveries follow on each other."""
+def in_memory_connected() -> Deliver:
+    """The same on a connection to the vendor that is already open, as with consecutive deliveries."""
     import boto3
     import requests
 
     s3, session = boto3.client("s3"), requests.Session()
 
-    def bring(url: str, _: str, key: str) -> None:
+    def deliver(url: str, _: str, key: str) -> None:
         s3.put_object(Bucket=BUCKET, Key=key, Body=session.get(url, timeout=60).content)
 
-    return bring
+    return deliver
 
 
-def shell() -> Bring:
-    """What an operator types."""
+def shell() -> Deliver:
+    """Two shell commands."""
 
-    def bring(url: str, _: str, key: str) -> None:
+    def deliver(url: str, _: str, key: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = f"{folder}/result"
             subprocess.run(["curl", "--silent", "--fail", "--output", file, url], check=True)
@@ -96,11 +96,11 @@ def shell() -> Bring:
             copy = [aws, "s3", "cp", "--only-show-errors", file, f"s3://{BUCKET}/{key}"]
             subprocess.run([*copy, "--endpoint-url", os.environ["AWS_ENDPOINT_URL"]], check=True)
 
-    return bring
+    return deliver
 
 
-def floor() -> Bring:
-    """The limit: the bytes to disk, and from disk to S3 on an open connection, with nothing looked at."""
+def floor() -> Deliver:
+    """The minimum: the bytes to disk, and from disk to S3 on an open connection, without any checks."""
     import boto3
     from botocore.config import Config
 
@@ -108,7 +108,7 @@ def floor() -> Bring:
     tls = ssl.create_default_context(cafile=os.environ["AWS_CA_BUNDLE"])
     target = http.client.HTTPSConnection(urlsplit(os.environ["AWS_ENDPOINT_URL"]).netloc, timeout=60, context=tls)
 
-    def bring(url: str, _: str, key: str) -> None:
+    def deliver(url: str, _: str, key: str) -> None:
         with tempfile.TemporaryFile() as file:
             parts = urlsplit(url)
             source = http.client.HTTPSConnection(parts.netloc, timeout=60, context=tls)
@@ -117,28 +117,28 @@ def floor() -> Bring:
             source.close()
             size = file.tell()
             file.seek(0)
-            there = urlsplit(s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": key}))
-            target.putrequest("PUT", f"{there.path}?{there.query}")
+            presigned = urlsplit(s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": key}))
+            target.putrequest("PUT", f"{presigned.path}?{presigned.query}")
             target.putheader("Content-Length", str(size))
             target.endheaders()
             while block := file.read(BLOCK_BYTES):
                 target.send(block)
-            answer = target.getresponse()
-            if answer.status != 200:
-                raise SystemExit(f"S3 answered {answer.status}")
-            answer.read()
+            response = target.getresponse()
+            if response.status != 200:
+                raise SystemExit(f"S3 responded with {response.status}")
+            response.read()
 
-    return bring
+    return deliver
 
 
-def overlapped() -> Bring:
-    """Uploads parts while the rest still comes, and completes the object only after the check: what could be gained."""
+def overlapped() -> Deliver:
+    """Uploads parts while the download continues: the possible gain of an overlap."""
     import boto3
     import requests
 
     s3, session = boto3.client("s3"), requests.Session()
 
-    def bring(url: str, _: str, key: str) -> None:
+    def deliver(url: str, _: str, key: str) -> None:
         upload = s3.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
         digest = hashlib.sha256()
 
@@ -159,7 +159,7 @@ def overlapped() -> Bring:
             parts = [one.result() for one in sent]
         s3.complete_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
 
-    return bring
+    return deliver
 
 
 CONTENDERS = {
@@ -173,21 +173,21 @@ CONTENDERS = {
 
 
 def cpu_seconds() -> tuple[float, float]:
-    """CPU time so far, of this process and the ones it ran, and of the servers. Linux only."""
+    """CPU time so far of this process with its children, and of the servers. Linux only."""
     mine = sum(
         one.ru_utime + one.ru_stime for one in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     )
-    servers = (~int(os.environ["SERVERS_PID"]) << 3) | 2  # what clock_getcpuclockid(3) makes of a process id
+    servers = (~int(os.environ["SERVERS_PID"]) << 3) | 2  # as clock_getcpuclockid(3) computes it
     return mine, time.clock_gettime(servers)
 
 
 def main() -> None:
     """Runs one delivery."""
-    bring = CONTENDERS[sys.argv[1]]()
+    deliver = CONTENDERS[sys.argv[1]]()
     job = json.loads(sys.argv[2])
-    bring(job["warm_url"], job["warm_task"], f"warm-{job['key']}")
+    deliver(job["warm_url"], job["warm_task"], f"warm-{job['key']}")
     begun, begun_cpu = time.perf_counter(), cpu_seconds()
-    bring(job["url"], job["task"], job["key"])
+    deliver(job["url"], job["task"], job["key"])
     seconds = time.perf_counter() - begun
     cpu, servers_cpu = (now - then for now, then in zip(cpu_seconds(), begun_cpu, strict=True))
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

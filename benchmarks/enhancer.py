@@ -1,4 +1,4 @@
-"""The sandbox's enhancer against OpenCV's and Pillow's Lanczos: quality, speed, memory.
+"""The sandbox's enhancer compared with OpenCV's and Pillow's Lanczos: quality, speed, memory.
 
 Quality on scikit-image's photographs, shrunk and enlarged again. Speed from JPEG bytes to JPEG bytes, each in a process
 of its own after a small photo that warms it up; the contenders take turns.
@@ -35,7 +35,7 @@ Enlarge = Callable[[bytes, str], bytes]
 
 
 def ours(photo: bytes, resolution: str) -> bytes:
-    """As the sandbox's enhancer does it."""
+    """The sandbox's enhancer."""
     with tempfile.TemporaryDirectory() as folder:
         return enhance.enhance(photo, Path(folder) / "result", resolution).path.read_bytes()
 
@@ -73,7 +73,7 @@ def _jpeg(pixels: Pixels) -> bytes:
 
 
 def run(contender: str, resolution: str) -> None:
-    """One photo of two megapixels; prints seconds, megapixels of the result, and peak memory."""
+    """Enhances one photo of two megapixels; prints seconds, megapixels of the result, and peak memory."""
     enlarge = CONTENDERS[contender]
     enlarge(_jpeg(data.coffee()[:64, :64]), "1K")
     photo = _jpeg(data.retina())
@@ -86,7 +86,7 @@ def run(contender: str, resolution: str) -> None:
 
 
 def speed(rounds: int) -> dict[str, Any]:
-    """By resolution and contender: seconds, megapixels a second, peak memory."""
+    """By resolution and contender: seconds, megapixels per second, peak memory."""
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
     for _ in track(range(rounds), "speed", transient=True):
         for resolution in enhance.LONG_SIDE:
@@ -100,7 +100,7 @@ def speed(rounds: int) -> dict[str, Any]:
         resolution: {
             name: {
                 "seconds": results.spread([one["seconds"] for one in runs]),
-                "megapixels_a_second": results.spread([one["megapixels"] / one["seconds"] for one in runs]),
+                "megapixels_per_second": results.spread([one["megapixels"] / one["seconds"] for one in runs]),
                 "peak_megabytes": results.spread([one["peak_megabytes"] for one in runs]),
             }
             for name, runs in contenders.items()
@@ -161,11 +161,11 @@ def plot(fast: dict[str, Any], good: dict[str, Any]) -> None:
     """Quality against speed at 4K."""
     made, (axes,) = plots.figure(1, width=5.5, height=3.2)
     for name in CONTENDERS:
-        rate, decibels = fast["4K"][name]["megapixels_a_second"]["median"], good[name]["psnr_db"]
+        rate, decibels = fast["4K"][name]["megapixels_per_second"]["median"], good[name]["psnr_db"]
         axes.plot(rate, decibels, "o", color=plots.OURS if CONTENDERS[name] is ours else plots.PEER)
         axes.annotate(name, (rate, decibels), textcoords="offset points", xytext=(6, 4), color=plots.GREY)
     axes.margins(x=0.4, y=0.2)
-    axes.set_xlabel("megapixels a second at 4K")
+    axes.set_xlabel("megapixels per second at 4K")
     axes.set_ylabel("mean PSNR, dB")
     plots.save_plot("enhancer", made)
 
@@ -173,7 +173,7 @@ def plot(fast: dict[str, Any], good: dict[str, Any]) -> None:
 def main() -> None:
     """Prints the tables; writes the JSON and the plot."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.enhancer", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, help="photos for each contender and resolution (default 7)")
+    parser.add_argument("--rounds", type=int, default=7, help="photos per contender and resolution (default 7)")
     parser.add_argument("--run", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
@@ -181,11 +181,14 @@ def main() -> None:
         return
     fast, good = speed(arguments.rounds), quality()
     rows = [
-        [f"{resolution}: {name}", *(one[key]["median"] for key in ("seconds", "megapixels_a_second", "peak_megabytes"))]
+        [
+            f"{resolution}: {name}",
+            *(one[key]["median"] for key in ("seconds", "megapixels_per_second", "peak_megabytes")),
+        ]
         for resolution, contenders in fast.items()
         for name, one in contenders.items()
     ]
-    plots.show("Enhancer: speed", ["", "seconds", "megapixels a second", "peak MB"], rows)
+    plots.show("Enhancer: speed", ["", "seconds", "megapixels per second", "peak MB"], rows)
     rows = [[name, one["psnr_db"], one["ssim"], f"{one['best_psnr']} of {one['of']}"] for name, one in good.items()]
     plots.show("Enhancer: quality", ["", "PSNR, dB", "SSIM", "best PSNR"], rows)
     plot(fast, good)

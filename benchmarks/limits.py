@@ -1,8 +1,7 @@
-"""How far it scales: time and money for many photos, by the template's bounds, AWS's prices and a few assumptions."""
+"""How far the stack scales, from the template's limits, AWS prices, and a few assumptions."""
 
 from __future__ import annotations
 
-import argparse
 import math
 
 from samtranslator.yaml_helper import yaml_parse
@@ -15,62 +14,62 @@ DAY = 86_400
 ROW_BYTES, PAGE_BYTES = 1024, 1024**2
 
 
-def scale(photos: int, concurrency: int, daily_limit: int, submit_seconds: float) -> str:
-    """A row of the table in docs/limits.md."""
-    at_once, in_turn = concurrency / submit_seconds, daily_limit / DAY
+SUBMIT_SECONDS = 1.0  # of one submit, mostly the vendor's; the vendor publishes no figure
+REQUEUE_SECONDS = 0.05  # of a submit that sends the upload back to the queue
+PHOTO_SECONDS = 60.0  # from the submit to the delivery
+PAGE_SECONDS = 0.2  # to read 1 MB of the ledger
+
+
+def scale_table() -> str:
+    """The figures of docs/limits.md."""
+    most = int(PARAMETERS["DailyTaskLimit"]["MaxValue"])
+    usual, submits = int(PARAMETERS["DailyTaskLimit"]["Default"]), int(PARAMETERS["MaxConcurrentSubmits"]["Default"])
+    runs = (
+        (10_000, usual, submits),
+        (10_000, 10_000, submits),
+        (1_000_000, most, submits),
+        (1_000_000, most, 50),
+        (100_000_000, most, 50),
+    )
+    rate = most / DAY
+    requeues, requeue_usd = requeues_per_day(submits)
+    calls, seconds, usd = ledger_reading(most)
+    lines = [
+        "| photos | `DailyTaskLimit` | `MaxConcurrentSubmits` | time | vendor |",
+        "|---|---|---|---|---|",
+        *(scale(*run) for run in runs),
+        "",
+        f"- {most:,} tasks a day: {rate:.0f} claims a second, {rate * PHOTO_SECONDS:,.0f} open executions.",
+        f"- A full queue at the daily limit: {requeues / 1e6:.1f} million requeues a day, {requeue_usd:,.0f} USD.",
+        f"- Reading a ledger of {most:,} rows: {calls:,} calls, {duration(seconds)}, {usd:,.3f} USD.",
+    ]
+    return "\n".join(lines)
+
+
+def scale(photos: int, daily_limit: int, concurrency: int) -> str:
+    """One row of the table."""
+    at_once, in_turn = concurrency / SUBMIT_SECONDS, daily_limit / DAY
     seconds = photos / (at_once if photos <= daily_limit else min(at_once, in_turn))
     vendor = photos * PRICES["vendor"]["photo"]
-    return f"| {photos:,} | {daily_limit:,} | {concurrency} | {spoken(seconds)} | {vendor:,.0f} USD |"
+    return f"| {photos:,} | {daily_limit:,} | {concurrency} | {duration(seconds)} | {vendor:,.0f} USD |"
 
 
-def spoken(seconds: float) -> str:
+def duration(seconds: float) -> str:
     for name, length in (("days", DAY), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:,.0f} {name}"
     return f"{seconds:,.0f} seconds"
 
 
-def waiting_usd_per_day(concurrency: int, look_seconds: float) -> tuple[float, float]:
-    """(looks a day, their price): what a queue full of uploads costs that wait for the daily limit."""
-    looks = concurrency / look_seconds * DAY
-    invocation = PRICES["lambda"]["request"] + look_seconds * 0.5 * PRICES["lambda"]["gb_second"]
-    return looks, looks * (3 * PRICES["sqs"]["request"] + invocation + PRICES["s3"]["get"])
+def requeues_per_day(concurrency: int) -> tuple[float, float]:
+    """(requeues, USD) of a day in which a full queue waits for the daily limit."""
+    requeues = concurrency / REQUEUE_SECONDS * DAY
+    invocation = PRICES["lambda"]["request"] + REQUEUE_SECONDS * 0.5 * PRICES["lambda"]["gb_second"]
+    return requeues, requeues * (3 * PRICES["sqs"]["request"] + invocation + PRICES["s3"]["get"])
 
 
-def ledger_reading(rows: int, page_seconds: float) -> tuple[int, float, float]:
+def ledger_reading(rows: int) -> tuple[int, float, float]:
     """(calls, seconds, USD) of reading a whole ledger, whose rows are at most 1 KB (cost.json's write units)."""
     calls = math.ceil(rows * ROW_BYTES / PAGE_BYTES)
     # Half a unit for each 4 KB, since the read need not be strongly consistent.
-    return calls, calls * page_seconds, rows * ROW_BYTES / 4096 / 2 * PRICES["dynamodb"]["read_unit"]
-
-
-def main() -> None:
-    """Prints the tables of docs/limits.md."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.limits", description=__doc__)
-    parser.add_argument("--submit-seconds", type=float, default=1.0, help="what a submit takes")
-    parser.add_argument("--look-seconds", type=float, default=0.05, help="what a look takes that ends in waiting")
-    parser.add_argument("--photo-seconds", type=float, default=60.0, help="from the submit to the delivery")
-    parser.add_argument("--page-seconds", type=float, default=0.2, help="what reading 1 MB of the ledger takes")
-    arguments = parser.parse_args()
-    most = int(PARAMETERS["DailyTaskLimit"]["MaxValue"])
-    usual, pace = int(PARAMETERS["DailyTaskLimit"]["Default"]), int(PARAMETERS["MaxConcurrentSubmits"]["Default"])
-    print("| photos | `DailyTaskLimit` | `MaxConcurrentSubmits` | time | vendor |\n|---|---|---|---|---|")
-    for photos, limit, concurrency in (
-        (10_000, usual, pace),
-        (10_000, 10_000, pace),
-        (1_000_000, most, pace),
-        (1_000_000, most, 50),
-        (100_000_000, most, 50),
-    ):
-        print(scale(photos, concurrency, limit, arguments.submit_seconds))
-    rate = most / DAY
-    print(f"\nAt {most:,} tasks a day: {rate:.1f} claims, starts and deliveries a second;")
-    print(f"{rate * arguments.photo_seconds:,.0f} executions open, and as many watched by check_status at the most.")
-    looks, usd = waiting_usd_per_day(pace, arguments.look_seconds)
-    print(f"A full queue that waits: {looks:,.0f} looks a day with {pace} at a time, {usd:,.2f} USD.")
-    calls, seconds, usd = ledger_reading(most, arguments.page_seconds)
-    print(f"Reading a ledger of {most:,} rows: {calls:,} calls, {spoken(seconds)}, {usd:,.3f} USD.")
-
-
-if __name__ == "__main__":
-    main()
+    return calls, calls * PAGE_SECONDS, rows * ROW_BYTES / 4096 / 2 * PRICES["dynamodb"]["read_unit"]

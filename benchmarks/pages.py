@@ -1,6 +1,6 @@
-"""Fills the figures of README.md, docs/benchmarks.md and docs/cost.md from the files: `make bench-pages`.
+"""Fills the figures of README.md, docs/benchmarks.md, and docs/limits.md: `make bench-pages`.
 
-A page marks where: a line `<!-- figures: <name> -->`, and `<!-- end of figures -->` below it.
+A page marks each place with a line `<!-- figures: <name> -->` and a line `<!-- end of figures -->` below it.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from benchmarks import limits
 from benchmarks.prices import PRICES
 from benchmarks.results import REPO, load
 
-PAGES = ("README.md", "docs/benchmarks.md", "docs/cost.md")
+PAGES = ("README.md", "docs/benchmarks.md", "docs/limits.md")
 _BLOCK = re.compile(r"(<!-- figures: ([a-z-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 Cells = Sequence[str]
 
@@ -38,9 +40,64 @@ def percent(share: float) -> str:
 
 
 def top() -> str:
-    """What was wanted and what came out, a row for each benchmark that has been run."""
+    """Goals and results, one row for each benchmark that has been run."""
     rows = [row for make in (_cold_start, _delivery, _polling, _cost, _burst, _sandbox, _enhancer) for row in make()]
     return table(["", "goal", "Lumendrop", "instead", "limit"], rows)
+
+
+def price() -> str:
+    """The README's sentence about money."""
+    found = load("cost")
+    aws = found["usd_per_1000"]["sum"] + found["data_transfer"]["usd_per_1000"]
+    vendor, month = PRICES["vendor"]["photo"], sum(found["usd_per_month"].values())
+    return (
+        f"A photo costs about {number(vendor)} USD at the vendor and {number(aws / 1000, 1)} USD on AWS. "
+        f"The stack itself costs {number(month)} USD a month."
+    )
+
+
+def headline() -> str:
+    """The README's four lines of figures."""
+    return "\n".join(f"- {line()}." for line in (_cost_line, _polling_line, _cold_start_line, _burst_line))
+
+
+def _cost_line() -> str:
+    found = load("cost")
+    aws, transfer = number(found["usd_per_1000"]["sum"]), number(found["data_transfer"]["usd_per_1000"])
+    vendor = number(found["vendor_usd_per_1000"])
+    return f"**Cost** of 1,000 photos: AWS {aws} USD and {transfer} USD for data transfer, vendor {vendor} USD"
+
+
+def _polling_line() -> str:
+    found = load("polling")
+    ours, ten = found["ours"]["mean"], found["peers"]["every 10 s"]["mean"]
+    delays = [number(one["short_delay_seconds"]) for one in (ours, ten)]
+    prices = [number(one["usd_per_1000"]) for one in (ours, ten)]
+    return (
+        f"**Polling** detects the end of a short task after {delays[0]} s for {prices[0]} USD per 1,000 tasks; "
+        f"every 10 s: {delays[1]} s, {prices[1]} USD"
+    )
+
+
+def _cold_start_line() -> str:
+    found = load("cold-start")["contenders"]
+    submit, usual = (number(found[name]["of_floor"]["median"]) for name in ("submit", "submit, the usual way"))
+    return f"**Cold start** of `submit`: {submit} times the CPU time of boto3 and requests alone; usually {usual} times"
+
+
+def _burst_line() -> str:
+    found = load("burst")
+    limited = [one for one in found["simulated"] if one["limited"]]
+    largest = max(one["uploads"] for one in limited)
+    worst = number(max(one["drain_of_limit"] for one in limited if one["uploads"] == largest))
+    run = found["sandbox"]
+    sandbox = f"{run['photos']:,} photos create {run['tasks']:,} tasks in the sandbox"
+    return f"**Burst**: {sandbox}; {largest:,} simulated uploads take at most {worst} times the vendor's minimum"
+
+
+def scale() -> str:
+    """How far the stack scales, for docs/limits.md."""
+    return limits.scale_table()
 
 
 def _cold_start() -> list[Cells]:
@@ -72,18 +129,18 @@ def _polling() -> list[Cells]:
     found = load("polling")
     if not found:
         return []
-    ours, limit = found["ours"]["mean"], found["clairvoyant"]["mean"]
+    ours, limit = found["ours"]["mean"], found["ideal"]["mean"]
     ten = found["peers"]["every 10 s"]["mean"]
     return [
         [
             "polling, USD per 1,000 tasks",
-            f"below {number(found['peers_at_our_delay_usd_per_1000'])}, what others need for this delay",
+            f"below {number(found['peers_at_our_delay_usd_per_1000'])}, the price of this delay with the alternatives",
             number(ours["usd_per_1000"]),
             f"{number(ten['usd_per_1000'])} (every 10 s)",
-            f"{number(limit['usd_per_1000'])} (clairvoyant)",
+            f"{number(limit['usd_per_1000'])} (ideal)",
         ],
         [
-            "an end seen late, tasks under two minutes: mean, p95",
+            "delay until the end of a task is detected, tasks under two minutes: mean, p95",
             "≤ 2 s, ≤ 6 s",
             f"{number(ours['short_delay_seconds'])} s, {number(ours['short_delay_p95_seconds'])} s",
             f"{number(ten['short_delay_seconds'])} s, {number(ten['short_delay_p95_seconds'])} s (every 10 s)",
@@ -97,14 +154,14 @@ def _cost() -> list[Cells]:
     if not found:
         return []
     peers = found["peers"]
-    ten = peers["a loop that looks every 10 s"]["usd_per_1000"]
+    ten = peers["a loop that polls every 10 s"]["usd_per_1000"]
     return [
         [
-            "AWS's cost of 1,000 photos, tasks of 45 s",
+            "AWS cost of 1,000 photos, tasks of 45 s",
             "≤ 0.30 USD",
             f"{number(found['usd_per_1000']['sum'])} USD",
-            f"{number(ten)} USD (a look every 10 s)",
-            f"{number(found['vendor_usd_per_1000'])} USD is the vendor's",
+            f"{number(ten)} USD (a poll every 10 s)",
+            f"{number(found['vendor_usd_per_1000'])} USD for the vendor",
         ]
     ]
 
@@ -116,8 +173,8 @@ def _burst() -> list[Cells]:
         ones = [one for one in found if one["uploads"] == uploads]
         drain = [number(pick(one["drain_of_limit"] for one in ones)) for pick in (min, max)]
         wasted = [percent(pick(one["wasted_share"] for one in ones)) for pick in (min, max)]
-        of = f"{len(ones)} kinds of vendors, the best and the worst"
-        name = f"{uploads:,} uploads at once, {of}: time to submit them, wasted calls"
+        of = f"{len(ones)} kinds of vendor limits, best and worst"
+        name = f"{uploads:,} uploads at once, {of}: time to submit, wasted calls"
         ours = f"{' to '.join(drain)}, {' to '.join(wasted)}"
         rows.append([name, "≤ 1.1, ≤ 2 %", ours, "", "1 (the vendor's limit), 0 %"])
     return rows
@@ -129,7 +186,7 @@ def _sandbox() -> list[Cells]:
         return []
     once = f"{run['tasks']:,} tasks for {run['photos']:,} photos"
     return [
-        ["1,000 photos through the sandbox", "exactly once", once, "", f"{number(run['photos_a_minute'])} a minute"]
+        ["1,000 photos through the sandbox", "exactly once", once, "", f"{number(run['photos_per_minute'])} a minute"]
     ]
 
 
@@ -144,26 +201,41 @@ def _enhancer() -> list[Cells]:
 
 
 def cold_start() -> str:
-    columns = ["", "ms to the first `next`", "ms of CPU", "CPU, times the floor's", "peak MB"]
+    columns = ["", "ms to the first `next`", "ms of CPU", "CPU, times the floor", "peak MB"]
     keys = ("milliseconds", "cpu_milliseconds", "of_floor", "peak_megabytes")
     found = load("cold-start")["contenders"]
     return table(columns, [[name, *(number(one[key]["median"]) for key in keys)] for name, one in found.items()])
 
 
 def delivery() -> str:
-    columns = ["result", "", "seconds", "times the floor's", "CPU seconds", "CPU seconds of the servers", "peak MB"]
-    keys = ("seconds", "of_floor", "cpu_seconds", "servers_cpu_seconds", "peak_megabytes")
+    sizes = load("delivery")["sizes"]
+    largest = list(sizes)[-1]
+    keys = ("cpu_seconds", "servers_cpu_seconds", "peak_megabytes")
+    columns = [
+        "seconds (times the floor)",
+        *sizes,
+        f"CPU s, {largest}",
+        f"servers' CPU s, {largest}",
+        f"peak MB, {largest}",
+    ]
     rows = [
-        [size, name, *(number(one[key]["median"]) for key in keys)]
-        for size, contenders in load("delivery")["sizes"].items()
-        for name, one in contenders.items()
+        [
+            name,
+            *(f"{_median(sizes[size][name], 'seconds')} ({_median(sizes[size][name], 'of_floor')})" for size in sizes),
+            *(_median(sizes[largest][name], key) for key in keys),
+        ]
+        for name in sizes[largest]
     ]
     return table(columns, rows)
 
 
+def _median(figures: dict[str, dict[str, float]], key: str) -> str:
+    return number(figures[key]["median"])
+
+
 def enhancer() -> str:
     found = load("enhancer")
-    keys = ("seconds", "megapixels_a_second", "peak_megabytes")
+    keys = ("seconds", "megapixels_per_second", "peak_megabytes")
     rows = [
         [resolution, name, *(number(one[key]["median"]) for key in keys)]
         for resolution, contenders in found["speed"].items()
@@ -179,8 +251,8 @@ def enhancer() -> str:
 
 def polling() -> str:
     found = load("polling")
-    everybody = {"Lumendrop": found["ours"], **found["peers"], "clairvoyant": found["clairvoyant"]}
-    columns = ["", "USD per 1,000", "seen late", "… under two minutes", "p95", "looks", "seconds of a function"]
+    everybody = {"Lumendrop": found["ours"], **found["peers"], "ideal": found["ideal"]}
+    columns = ["", "USD per 1,000", "delay, s", "delay under two minutes, s", "p95, s", "polls", "function seconds"]
     rows = [[name, *(number(value) for value in one["mean"].values())] for name, one in everybody.items()]
     distributions = [[name, *(number(value) for value in row.values())] for name, row in found["ours"].items()]
     return f"{table(columns, rows)}\n\nLumendrop by distribution:\n\n{table(columns, distributions)}"
@@ -189,7 +261,7 @@ def polling() -> str:
 def split() -> str:
     found = load("polling")["split"]
     rows = [[name, number(row["usd_per_1000"]), number(row["short_delay_seconds"])] for name, row in found.items()]
-    return table(["seconds of watching in one invocation", "USD per 1,000", "seen late, s"], rows)
+    return table(["seconds of polling in one invocation", "USD per 1,000", "delay, s"], rows)
 
 
 def cost() -> str:
@@ -208,23 +280,23 @@ def instead() -> str:
 
 def measured() -> str:
     found = load("cost")["measured"]
-    columns = ["function", "memory, MB", "invocations", "seconds", "of them CPU", "peak memory, MiB"]
+    columns = ["function", "memory, MB", "invocations", "seconds", "CPU seconds", "peak memory, MiB"]
     keys = ("memory_mb", "invocations", "seconds", "cpu_seconds", "peak_mib")
     rows = [[name, *(number(one[key]) for key in keys)] for name, one in found["functions"].items()]
-    more = [
-        ["state transitions", number(found["transitions"])],
-        ["DynamoDB write units", number(found["dynamodb_write_units"])],
-        ["bytes logged", number(found["log_bytes"])],
-        *([f"`{action}`", number(count)] for action, count in found["requests"].items()),
-    ]
-    return f"{table(columns, rows)}\n\n{table(['a photo needs', ''], more)}"
+    requests = ", ".join(f"`{action}` {number(count)}" for action, count in found["requests"].items())
+    transitions, units, logged = (number(found[key]) for key in ("transitions", "dynamodb_write_units", "log_bytes"))
+    per_photo = (
+        f"Per photo: {transitions} state transitions, {units} DynamoDB write units, {logged} bytes logged, requests: "
+        f"{requests}."
+    )
+    return f"{table(columns, rows)}\n\n{per_photo}"
 
 
 def sweep() -> str:
-    """Seconds and cost of a function by its memory, from what it was measured to wait and to work."""
+    """Duration and cost of each function by memory, from its measured waiting time and CPU time."""
     found, prices = load("cost"), PRICES["lambda"]
     sizes = (128, 256, 512, 1024, prices["full_cpu_mb"])
-    waits = {"submit": found["assumed"]["vendor_takes_a_task_seconds"]}
+    waits = {"submit": found["assumed"]["submit_seconds"]}
     rows = []
     for name, one in found["measured"]["functions"].items():
         cells = []
@@ -238,53 +310,34 @@ def sweep() -> str:
 
 
 def formula() -> str:
-    """The bill for any number of photos, from the measured one."""
+    """The bill for any number of photos."""
     found = load("cost")
-    transfer, month = found["data_transfer"], found["usd_a_month"]
+    transfer, month = found["data_transfer"], found["usd_per_month"]
     vendor, total = found["vendor_usd_per_1000"], found["usd_per_1000"]["sum"]
     monthly = ", ".join(f"{name} {number(usd)}" for name, usd in month.items())
     return (
         f"USD = photos / 1,000 * ({number(total)} + data transfer + {number(vendor)} for the vendor) "
         f"+ {number(sum(month.values()))} a month ({monthly})\n\n"
-        "Data transfer: the photo goes out to the vendor over the internet, "
+        "Data transfer: the vendor fetches the photo over the internet, "
         f"{number(transfer['usd_per_1000'])} USD per 1,000 photos of {number(transfer['photo_mb'])} MB; "
-        "the result comes in for nothing. "
-        f"AWS is {percent((total + transfer['usd_per_1000']) / vendor)} of the vendor's price."
+        "the result comes in for free. "
+        f"AWS costs {percent((total + transfer['usd_per_1000']) / vendor)} of the vendor's price."
     )
 
 
 def burst() -> str:
-    found = (load("burst") or {}).get("simulated", [])
-    columns = [
-        "vendor",
-        "uploads",
-        "runs",
-        "time, of its limit",
-        "the worst",
-        "calls wasted",
-        "the worst",
-        "429",
-        "503",
-        "calls an upload",
-    ]
-    return table(
-        columns,
-        [
-            [
-                one["scenario"],
-                f"{one['uploads']:,}",
-                str(one["runs"]),
-                number(one["drain_of_limit"]),
-                number(one["worst_drain_of_limit"]),
-                percent(one["wasted_share"]),
-                percent(one["worst_wasted_share"]),
-                f"{one['refused_429']:,}",
-                f"{one['refused_503']:,}",
-                number(one["calls_an_upload"]),
-            ]
-            for one in found
-        ],
-    )
+    found = {(one["scenario"], one["uploads"]): one for one in (load("burst") or {}).get("simulated", [])}
+    scenarios, sizes = ({key[part]: None for key in found} for part in (0, 1))
+    runs = {size: next(one["runs"] for one in found.values() if one["uploads"] == size) for size in sizes}
+    columns = ["vendor", *(f"{size:,} uploads, {runs[size]} {'run' if runs[size] == 1 else 'runs'}" for size in sizes)]
+    return table(columns, [[name, *(_burst_cell(found[name, size]) for size in sizes)] for name in scenarios])
+
+
+def _burst_cell(one: dict[str, Any]) -> str:
+    time, wasted = number(one["drain_of_limit"]), percent(one["wasted_share"])
+    if one["runs"] == 1:
+        return f"{time}; {wasted}"
+    return f"{time} ({number(one['worst_drain_of_limit'])}); {wasted} ({percent(one['worst_wasted_share'])})"
 
 
 def sandbox() -> str:
@@ -293,6 +346,9 @@ def sandbox() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
+    "price": price,
+    "headline": headline,
+    "scale": scale,
     "top": top,
     "cold-start": cold_start,
     "delivery": delivery,

@@ -1,4 +1,4 @@
-"""Plots in docs/benchmarks, readable on dark pages and on light ones."""
+"""Plots for docs/benchmarks, readable on dark and light pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GREY, OURS, PEER, LIMIT = "#8a8a8a", "#2a9d5c", "#d9822b", "#5b8def"
 
 
 def rounded(value: Any) -> Any:
-    """Four digits are more than any of these figures is good for."""
+    """Rounds all floats to four significant digits."""
     if isinstance(value, float):
         return float(f"{value:.4g}")
     if isinstance(value, dict):
@@ -33,12 +33,12 @@ def show(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     for row in rows:
         table.add_row(*(f"{cell:,.4g}" if isinstance(cell, float) else str(cell) for cell in row))
     console = Console()
-    console.width = max(console.width, 140)  # a row that wraps can be read, one that is cut off can't
+    console.width = max(console.width, 140)  # so that no row is cut off
     console.print(table)
 
 
 def figure(panels: int, width: float = 9.0, height: float = 4.2) -> tuple[Figure, list[Any]]:
-    """A figure that can be read on a dark page and on a light one, and comes out the same each time."""
+    """A figure that is readable on dark and light pages, and identical in each run."""
     mpl.rcParams.update(
         {
             "svg.hashsalt": "lumendrop",

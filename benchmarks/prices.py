@@ -1,4 +1,4 @@
-"""The prices that figures are reckoned with, and the day they were looked up."""
+"""The prices behind every cost figure, with the day they were checked."""
 
 from __future__ import annotations
 

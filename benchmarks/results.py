@@ -1,4 +1,4 @@
-"""Where results go: one JSON and one plot per benchmark, in docs/benchmarks/."""
+"""Writes the results of the benchmarks: one JSON file and one plot each, in docs/benchmarks/."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FOLDER = REPO / "docs" / "benchmarks"
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """The median of some measurements, and the quartiles around it."""
+    """The median and the quartiles of some measurements."""
     low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else (values[0],) * 3
     return {"median": middle, "low": low, "high": high, "runs": len(values)}
 
 
 def write(name: str, command: str, figures: dict[str, Any]) -> Path:
-    """Writes the figures of a benchmark with the command, the day and the machine they came from; returns the file."""
+    """Writes the figures of a benchmark with its command, date, and machine; returns the file."""
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.json"
     about = {
@@ -36,17 +36,17 @@ def write(name: str, command: str, figures: dict[str, Any]) -> Path:
 
 
 def peak_megabytes(process: int | str) -> float:
-    """The peak memory of a process ("self" or its id) since it became this program. Linux only.
+    """The peak memory of a process ("self" or its ID) since its exec. Linux only.
 
-    getrusage's figure won't do: it begins with what the parent had at the fork.
+    getrusage is not suitable, because its figure includes the parent's memory at the fork.
     """
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
-    raise SystemExit("This system does not tell a process's peak memory.")
+    raise SystemExit("This system does not report the peak memory of a process.")
 
 
 def load(name: str) -> Any:
-    """The figures that a benchmark wrote last, or None."""
+    """The latest figures of a benchmark, or None."""
     path = FOLDER / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else None

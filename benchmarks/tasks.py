@@ -1,4 +1,4 @@
-"""Distributions of how long tasks take, what the vendor estimates, and what it says of their progress."""
+"""Distributions of the duration of tasks, the vendor's estimate, and the progress that it reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Progress = Callable[[float], float | None]
 
 @dataclass(frozen=True)
 class SimulatedTask:
-    """A task that ends after `seconds`; `progress` is what the vendor says at a share of that time, 0 to 1."""
+    """A task that ends after `seconds`; `progress` returns the reported progress at a share of that time, 0 to 1."""
 
     seconds: float
     estimate: float | None
@@ -29,27 +29,27 @@ def silent(_: float) -> None:
 
 
 def honest(share: float) -> float:
-    """Grows evenly to 100, in whole percents."""
+    """Grows linearly to 100, in whole percent."""
     return math.floor(100 * share)
 
 
 def stuck(share: float) -> float:
-    """Jumps to 90 and stays there, as of a vendor who knows no better."""
+    """Jumps to 90 and stays there."""
     return min(90, math.floor(900 * share))
 
 
 def late(share: float) -> float:
-    """Slow first, fast in the end: who believes it comes too late."""
+    """Slow at first, fast at the end: an extrapolation is too late."""
     return math.floor(100 * share**3)
 
 
 def by_estimate(seconds: float, estimate: float) -> Progress:
-    """Made of the estimate, not of the work: grows to 95 by then, and stays there."""
+    """Derived from the estimate, not from the work: grows to 95 until the estimate, and stays there."""
     return lambda share: min(95, math.floor(100 * share * seconds / estimate))
 
 
 def noise(random: Random) -> Progress:
-    """A number between 0 and 99 that means nothing."""
+    """A random number from 0 to 99."""
     seed = random.random()
     return lambda share: Random(f"{seed} {share}").randrange(100)  # noqa: S311  # a simulation, no secret
 
@@ -119,7 +119,7 @@ DISTRIBUTIONS: dict[str, Draw] = {
 
 
 def draw(name: str, count: int, seed: int) -> Iterator[SimulatedTask]:
-    """The same tasks of a distribution for the same seed."""
+    """Draws tasks from a distribution, the same ones for the same seed."""
     random = Random(f"{name} {seed}")  # noqa: S311  # a simulation, no secret
     for _ in range(count):
         yield DISTRIBUTIONS[name](random)

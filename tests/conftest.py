@@ -1,11 +1,41 @@
-"""Settings of all tests: how many examples hypothesis tries (HYPOTHESIS_PROFILE=thorough for many)."""
+"""Settings of all tests: examples per property (HYPOTHESIS_PROFILE=thorough for many), and groups for `make test`."""
 
 from __future__ import annotations
 
 import os
+from pathlib import PurePosixPath
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("usual", max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", settings.get_profile("usual"), max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
+
+# The tests of each of these directories share a sandbox.
+_SHARED_SANDBOX = {"e2e", "cli", "production", "sandbox", "workflow"}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Distributes groups of tests to processes in the order of `testpaths`, the longest first: see `make test`.
+
+    `--dist loadgroup` does not group tests with pytest 9.2 (github.com/pytest-dev/pytest-xdist/issues/1386).
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    config.option.loadscopereorder = False
+    return GroupScheduling(config, log)
+
+
+def _group(nodeid: str) -> str:
+    """The group of a test: its directory, if its tests share a sandbox; itself, if it opens one; otherwise its file."""
+    file = PurePosixPath(nodeid.partition("::")[0])
+    if file.parent.name in _SHARED_SANDBOX:
+        return file.parent.name
+    return nodeid if file.name == "test_chaos.py" else str(file)

@@ -1,1 +1,1 @@
-"""The owner's command line: looks after a deployed stack, on AWS or in the sandbox."""
+"""The `lumendrop` command: operates a deployed stack, on AWS or in the sandbox."""

@@ -1,12 +1,11 @@
-"""`lumendrop backfill`: sends photos to the upload queue that lay in the input bucket before."""
+"""`lumendrop backfill`: sends existing objects of the input bucket to the upload queue."""
 
 from __future__ import annotations
 
 import json
 import math
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Annotated, Any
@@ -14,21 +13,22 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from lumendrop_cli.stack import Stack, find, output
-from lumendrop_cli.trouble import NOT_DONE, Trouble
-from lumendrop_cli.waiting import until
+from lumendrop_cli import ledger
+from lumendrop_cli.errors import FAILURE, CliError
+from lumendrop_cli.ledger import Row
+from lumendrop_cli.polling import poll_until
+from lumendrop_cli.printer import Progress, printer
+from lumendrop_cli.stack import Stack, load_stack
 
-# USD a task, without and with profiles; what the vendor's model page says, and no invoice.
+# USD per task, without and with profiles, as listed on the vendor's model page.
 _PRICE, _PRICE_WITH_PROFILES = 0.12, 0.15
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-_RUN_SECONDS = 86_400  # the backfill's own time-out
-_KEYS_AT_ONCE = 100  # the most that DynamoDB takes
-_READ_TRIES = 8
+_RUN_SECONDS = 86_400  # the timeout of the backfill's state machine
 
 
 @dataclass
 class Survey:
-    """What lies below a prefix, by what would become of it. `ended` counts the rows' statuses."""
+    """The number of objects below a prefix, by what the backfill would do with them. `ended` counts by status."""
 
     photos: int = 0
     new: int = 0
@@ -40,32 +40,35 @@ class Survey:
 
 def backfill(
     context: typer.Context,
-    prefix: Annotated[str | None, typer.Option(help="Only keys that begin with this.", metavar="PREFIX")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Only keys that begin with PREFIX.", metavar="PREFIX")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say how many photos, and what they would cost.")
+        bool, typer.Option("--dry-run", help="Show the number of photos and their cost without sending them.")
     ] = False,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Start it and don't follow it.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't look first, don't ask.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Start the backfill without waiting for its end.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Don't count first, and don't ask for confirmation.")
+    ] = False,
 ) -> None:
-    """Send the photos to the upload queue that lie in the input bucket already; those that are done are not paid again.
+    """Send existing photos of the input bucket to the upload queue. Photos that are already enhanced cost nothing.
 
-    They are paced like any upload, and the daily limit holds. Exit code 1 if there is no photo, or not all were sent.
+    The rate limit and the daily limit apply as for any upload. Exit code 1 if there are no photos, or if some could not
+    be sent.
     """
-    stack, out = find(context), output(context)
-    prefix = _below_input_prefix(stack, prefix)
+    stack, out = load_stack(context), printer(context)
+    prefix = _effective_prefix(stack, prefix)
     data: dict[str, Any] = {"prefix": prefix}
     if dry_run or not yes:
-        with out.working(f"Looking at {_place(stack, prefix)} …") as say:
-            survey = _look(stack, prefix, say)
-        data |= _told(stack, survey)
+        with out.progress(f"Counting photos in {_uri(stack, prefix)} …") as progress:
+            survey = _survey(stack, prefix, progress)
+        data |= _summary(stack, survey)
         if dry_run or not survey.photos:
             out.result(data, _lines(stack, data))
             if not survey.photos:
-                raise typer.Exit(NOT_DONE)
+                raise typer.Exit(FAILURE)
             return
         for line in _lines(stack, data):
-            typer.echo(line, err=True)
-        out.confirm(f"This pays for at most {data['tasks']:,} tasks, about {data['cost_usd']:,.2f} USD. Go on?")
+            out.note(line)
+        out.confirm(f"This pays for at most {data['tasks']:,} tasks, about {data['cost_usd']:,.2f} USD. Continue?")
     started = stack.client("stepfunctions").start_execution(
         stateMachineArn=stack.output("BackfillWorkflowArn"), input=json.dumps({"prefix": prefix})
     )
@@ -73,52 +76,54 @@ def backfill(
     if no_wait:
         out.result(data, [f"Started: {escape(data['execution'])}"])
         return
-    with out.working("Sending …") as say:
-        data["sent"] = _follow(stack, data["execution"], say)
-    sent = f"{data['sent']:,} photos were sent to the upload queue; those that are done already cost a look, no task."
-    out.result(data, [sent, "`lumendrop doctor` says how many wait."])
+    with out.progress("Sending …") as progress:
+        data["sent"] = _wait_for_end(stack, data["execution"], progress)
+    sent = f"{data['sent']:,} photos were sent to the upload queue. Photos that are already enhanced create no task."
+    out.result(data, [sent, "`lumendrop doctor` shows how many are waiting."])
 
 
-def _below_input_prefix(stack: Stack, prefix: str | None) -> str:
-    own = stack.parameters.get("InputPrefix", "")
+def _effective_prefix(stack: Stack, prefix: str | None) -> str:
+    input_prefix = stack.parameters.get("InputPrefix", "")
     if prefix is None:
-        return own
-    if not prefix.startswith(own):
-        raise typer.BadParameter(f"only keys that begin with {own!r} (InputPrefix) are enhanced; {prefix!r} doesn't")
+        return input_prefix
+    if not prefix.startswith(input_prefix):
+        raise typer.BadParameter(
+            f"only keys that begin with {input_prefix!r} (InputPrefix) are enhanced, not {prefix!r}"
+        )
     return prefix
 
 
-def _place(stack: Stack, prefix: str) -> str:
+def _uri(stack: Stack, prefix: str) -> str:
     return f"s3://{stack.output('InputBucketName')}/{prefix}"
 
 
-def _look(stack: Stack, prefix: str, say: Callable[[str], None]) -> Survey:
-    """Lists versions, not objects: the ledger's rows are versions'."""
+def _survey(stack: Stack, prefix: str, progress: Progress) -> Survey:
+    """Lists versions rather than objects, because the ledger has one row per version."""
     survey = Survey()
-    largest = int(stack.parameters["MaxUploadBytes"])
-    pages = (
-        stack.client("s3")
-        .get_paginator("list_object_versions")
-        .paginate(Bucket=stack.output("InputBucketName"), Prefix=prefix)
-    )
-    photos = (
-        one
-        for page in pages
-        for one in page.get("Versions", [])
-        if one["IsLatest"] and one["Size"] and not one["Key"].endswith("/")
-    )
-    while some := list(islice(photos, _KEYS_AT_ONCE)):
-        rows = {(row["pk"]["S"], row["sk"]["S"]): row for row in _rows(stack, some)}
-        for photo in some:
+    largest = int(stack.parameter("MaxUploadBytes"))
+    photos = _photos(stack, prefix)
+    while batch := list(islice(photos, ledger.BATCH_SIZE)):
+        uploads = [(photo["Key"], photo["VersionId"]) for photo in batch]
+        rows = {(row["pk"], row["sk"]): row for row in ledger.batch_get(stack, uploads)}
+        for photo in batch:
             _count(survey, photo, rows.get((f"upload#{photo['Key']}", photo["VersionId"])), largest)
-        say(f"{survey.photos:,} photos seen, {survey.new:,} of them new …")
+        progress(f"{survey.photos:,} photos counted, {survey.new:,} of them new …")
     return survey
 
 
-def _count(survey: Survey, photo: Any, row: Any, largest: int) -> None:
+def _photos(stack: Stack, prefix: str) -> Iterator[Any]:
+    """The latest versions below a prefix, without empty objects and folder markers."""
+    pages = stack.client("s3").get_paginator("list_object_versions")
+    for page in pages.paginate(Bucket=stack.output("InputBucketName"), Prefix=prefix):
+        for one in page.get("Versions", []):
+            if one["IsLatest"] and one["Size"] and not one["Key"].endswith("/"):
+                yield one
+
+
+def _count(survey: Survey, photo: Any, row: Row | None, largest: int) -> None:
     survey.photos += 1
-    if row is not None and "finished_at" in row:
-        survey.ended[row["status"]["S"]] += 1
+    if row is not None and ledger.is_finished(row):
+        survey.ended[row["status"]] += 1
     elif row is not None:
         survey.under_way += 1
     elif photo["Size"] > largest:
@@ -129,26 +134,7 @@ def _count(survey: Survey, photo: Any, row: Any, largest: int) -> None:
         survey.new += 1
 
 
-def _rows(stack: Stack, photos: list[Any]) -> Iterator[Any]:
-    """The ledger's rows of these versions, as DynamoDB has them. Raises Trouble when it stays throttled."""
-    table = stack.output("LedgerTableName")
-    keys = [{"pk": {"S": f"upload#{one['Key']}"}, "sk": {"S": one["VersionId"]}} for one in photos]
-    asked: dict[str, Any] = {
-        "Keys": keys,
-        "ProjectionExpression": "pk, sk, #status, finished_at",
-        "ExpressionAttributeNames": {"#status": "status"},
-    }
-    for attempt in range(_READ_TRIES):
-        answer = stack.client("dynamodb").batch_get_item(RequestItems={table: asked})
-        yield from answer["Responses"].get(table, [])
-        if table not in answer.get("UnprocessedKeys", {}):
-            return
-        asked = answer["UnprocessedKeys"][table]
-        time.sleep(0.1 * 2**attempt)
-    raise Trouble("The ledger gives too few rows at a time; DynamoDB throttles. Try again in a few minutes.")
-
-
-def _told(stack: Stack, survey: Survey) -> dict[str, Any]:
+def _summary(stack: Stack, survey: Survey) -> dict[str, Any]:
     price = _PRICE_WITH_PROFILES if stack.parameters.get("ProfileIds") else _PRICE
     return {
         "photos": survey.photos,
@@ -159,48 +145,46 @@ def _told(stack: Stack, survey: Survey) -> dict[str, Any]:
         "tasks": survey.new,
         "price_usd": price,
         "cost_usd": round(survey.new * price, 2),
-        "days": math.ceil(survey.new / int(stack.parameters["DailyTaskLimit"])),
+        "days": math.ceil(survey.new / int(stack.parameter("DailyTaskLimit"))),
     }
 
 
 def _lines(stack: Stack, data: dict[str, Any]) -> list[str]:
-    place = escape(_place(stack, data["prefix"]))
+    place = escape(_uri(stack, data["prefix"]))
     if not data["photos"]:
-        return [f"No photo lies below {place}."]
+        return [f"There are no photos in {place}."]
     ended = ", ".join(f"{number:,} {status}" for status, number in sorted(data["ended"].items()))
-    named = {
-        "ended before": f"{sum(data['ended'].values()):,}{f' ({ended})' if ended else ''}",
-        "on their way": f"{data['under_way']:,}",
-        "too big": f"{data['too_big']:,}, which are rejected unpaid",
-        "archived": f"{data['archived']:,}, which are rejected unpaid",
-        "new": f"{data['tasks']:,}; what turns out to be no image is rejected unpaid",
+    counts = {
+        "finished": f"{sum(data['ended'].values()):,}{f' ({ended})' if ended else ''}",
+        "in progress": f"{data['under_way']:,}",
+        "too big": f"{data['too_big']:,}, which are rejected without payment",
+        "archived": f"{data['archived']:,}, which are rejected without payment",
+        "new": f"{data['tasks']:,}; files that are not images are rejected without payment",
     }
-    cost = f"about {data['cost_usd']:,.2f} USD at {data['price_usd']:.2f} USD a task"
+    cost = f"about {data['cost_usd']:,.2f} USD at {data['price_usd']:.2f} USD per task"
     return [
-        f"{data['photos']:,} photos lie below {place}:",
-        *(f"  {name:<12} {value}" for name, value in named.items() if not value.startswith("0,")),
+        f"{data['photos']:,} photos in {place}:",
+        *(f"  {name:<12} {value}" for name, value in counts.items() if not value.startswith("0,")),
         f"  {'cost':<12} {cost}; {data['days']:,} days at the daily limit",
     ]
 
 
-def _follow(stack: Stack, execution: str, say: Callable[[str], None]) -> int:
-    """Waits for the end of a run; returns how many photos it sent. Raises Trouble if it sent not all."""
+def _wait_for_end(stack: Stack, execution: str, progress: Progress) -> int:
+    """Waits for the end of an execution and returns the number of photos it sent. Raises CliError if it failed."""
     states = stack.client("stepfunctions")
 
-    def look() -> Any:
+    def ended() -> Any:
         described = states.describe_execution(executionArn=execution)
         if described["status"] != "RUNNING":
             return described
         for run in states.list_map_runs(executionArn=execution)["mapRuns"]:
             counts = states.describe_map_run(mapRunArn=run["mapRunArn"])["itemCounts"]
-            say(f"{counts['succeeded']:,} of {counts['total']:,} objects dealt with …")
+            progress(f"{counts['succeeded']:,} of {counts['total']:,} objects processed …")
         return None
 
-    ended = until(look, _RUN_SECONDS)
-    if ended is None:
-        raise Trouble(f"The backfill has not ended after a day: {execution}")
-    if ended["status"] != "SUCCEEDED":
-        raise Trouble(
-            f"The backfill {ended['status'].lower()}: {ended.get('cause', 'somebody stopped it')} ({execution})"
-        )
-    return int(json.loads(ended["output"])["sent"])
+    end = poll_until(ended, _RUN_SECONDS)
+    if end is None:
+        raise CliError(f"The backfill is not finished after a day: {execution}")
+    if end["status"] != "SUCCEEDED":
+        raise CliError(f"The backfill {end['status'].lower()}: {end.get('cause', 'it was stopped')} ({execution})")
+    return int(json.loads(end["output"])["sent"])

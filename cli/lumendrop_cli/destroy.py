@@ -1,4 +1,4 @@
-"""`lumendrop destroy`: take the stack away, and the photos only if told to."""
+"""`lumendrop destroy`: deletes the stack. Photos are deleted only with --delete-photos."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import typer
 from botocore.exceptions import ClientError
 from rich.markup import escape
 
-from lumendrop_cli.stack import Stack, find, output
-from lumendrop_cli.trouble import Trouble
-from lumendrop_cli.waiting import until
+from lumendrop_cli.errors import CliError, error_code
+from lumendrop_cli.polling import poll_until
+from lumendrop_cli.printer import printer
+from lumendrop_cli.stack import Stack, load_stack
 
 _BUCKETS = ("InputBucket", "OutputBucket")
-# What the template retains beside its buckets, and how to delete it by hand.
-_KEPT = {
+# The other resources that the template retains, and the command that deletes each.
+_RETAINED = {
     "LedgerTable": "aws dynamodb delete-table --table-name {}",
     "EncryptionKey": "aws kms schedule-key-deletion --key-id {}",
 }
@@ -25,50 +26,55 @@ _DELETE_SECONDS = 1800
 def destroy(
     context: typer.Context,
     delete_photos: Annotated[
-        bool, typer.Option("--delete-photos", help="Empty and delete the stack's own buckets too, with every version.")
+        bool,
+        typer.Option("--delete-photos", help="Also empty and delete the stack's own buckets, with every version."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask for confirmation.")] = False,
 ) -> None:
-    """Delete the stack. Photos, ledger and encryption key stay, unless --delete-photos says that the photos go too."""
-    stack, out = find(context), output(context)
-    with out.working("Counting photos …"):
+    """Delete the stack. Photos, ledger, and encryption key stay. With --delete-photos, the photos are deleted too."""
+    stack, out = load_stack(context), printer(context)
+    with out.progress("Counting photos …"):
         buckets = {stack.resource(one): _count(stack, one) for one in _BUCKETS if one in stack.resources}
-    said = ", ".join(f"{count:,} object versions in {bucket}" for bucket, count in buckets.items())
-    fate = "They are DELETED with it, for good" if delete_photos else "They stay"
     if not yes:
-        own = f" It has {said}. {fate}." if buckets else " Its buckets are your own; they stay as they are."
-        out.confirm(f"Delete the stack {stack.name}?{own}")
-    with out.working(f"Deleting the stack {stack.name} …"):
-        _delete(stack)
-    # Only now: as long as the rule is there, somebody may still drop photos.
+        out.confirm(f"Delete the stack {stack.name}? {_consequence(buckets, delete_photos)}")
+    with out.progress(f"Deleting the stack {stack.name} …"):
+        _delete_stack(stack)
+    # The buckets come last: until the stack's rule is deleted, photos can still be uploaded and enhanced.
     for bucket in buckets if delete_photos else ():
-        with out.working(f"Emptying {bucket} …"):
+        with out.progress(f"Emptying {bucket} …"):
             _empty(stack, bucket)
             stack.client("s3").delete_bucket(Bucket=bucket)
-    kept = {name: stack.resources[name][0] for name in _KEPT if name in stack.resources}
-    left = [] if delete_photos else list(buckets)
+    retained = {name: stack.resource(name) for name in _RETAINED if name in stack.resources}
+    kept = [] if delete_photos else list(buckets)
     out.result(
-        {"stack": stack.name, "photos": buckets, "photos_deleted": delete_photos, "kept": [*left, *kept.values()]},
+        {"stack": stack.name, "photos": buckets, "photos_deleted": delete_photos, "kept": [*kept, *retained.values()]},
         [
             f"The stack {escape(stack.name)} is deleted.",
-            *(f"Kept: the bucket {one}; `lumendrop destroy --delete-photos` would have deleted it." for one in left),
-            *(f"Kept: {name}; `{escape(_KEPT[name].format(one))}` deletes it." for name, one in kept.items()),
+            *(f"Kept: the bucket {one}. With --delete-photos, it would have been deleted." for one in kept),
+            *(f"Kept: {name}. `{escape(_RETAINED[name].format(one))}` deletes it." for name, one in retained.items()),
         ],
     )
 
 
-def _count(stack: Stack, name: str) -> int:
-    return sum(len(page) for page in _pages(stack, stack.resource(name)))
+def _consequence(buckets: dict[str, int], delete_photos: bool) -> str:
+    if not buckets:
+        return "It has no buckets of its own; yours stay as they are."
+    contents = ", ".join(f"{count:,} object versions in {bucket}" for bucket, count in buckets.items())
+    return f"It has {contents}. {'They are permanently DELETED' if delete_photos else 'They stay'}."
+
+
+def _count(stack: Stack, logical_id: str) -> int:
+    return sum(len(page) for page in _pages(stack, stack.resource(logical_id)))
 
 
 def _pages(stack: Stack, bucket: str) -> Iterator[list[dict[str, Any]]]:
-    """Key and version of every object version and delete marker, a thousand at a time."""
+    """The key and version ID of every object version and delete marker, in pages of up to 1,000."""
     try:
         for page in stack.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket):
             found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
             yield [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
     except ClientError as error:
-        if error.response["Error"]["Code"] != "NoSuchBucket":
+        if error_code(error) != "NoSuchBucket":
             raise
 
 
@@ -77,26 +83,27 @@ def _empty(stack: Stack, bucket: str) -> None:
         if page:
             answer = stack.client("s3").delete_objects(Bucket=bucket, Delete={"Objects": page, "Quiet": True})
             if errors := answer.get("Errors"):
-                raise Trouble(f"{bucket}: S3 did not delete {errors[0]['Key']}: {errors[0]['Message']}. Try again.")
+                raise CliError(f"{bucket}: S3 did not delete {errors[0]['Key']}: {errors[0]['Message']}. Try again.")
 
 
-def _delete(stack: Stack) -> None:
+def _delete_stack(stack: Stack) -> None:
+    """Deletes the stack, and with it its nested stacks. Raises CliError if CloudFormation can't."""
     stack.client("cloudformation").delete_stack(StackName=stack.name)
-    status = until(lambda: _ended(stack), _DELETE_SECONDS)
-    if status != "gone":
-        raise Trouble(
-            f"The stack {stack.name} is {status or 'still being deleted'}; no photo was touched. "
-            "Its events in the CloudFormation console say why."
+    status = poll_until(lambda: _deletion_status(stack), _DELETE_SECONDS)
+    if status != "DELETE_COMPLETE":
+        raise CliError(
+            f"The stack {stack.name} is {status or 'still being deleted'}. No photo was deleted. The stack's events in "
+            "the CloudFormation console show the cause; if the failed resource is a nested stack, see its events."
         )
 
 
-def _ended(stack: Stack) -> str | None:
-    """How the deletion ended, or None while it runs."""
+def _deletion_status(stack: Stack) -> str | None:
+    """The status after the deletion, or None while it is running. A deleted stack can't be described by its name."""
     try:
         described = stack.client("cloudformation").describe_stacks(StackName=stack.name)["Stacks"][0]
     except ClientError as error:
-        if error.response["Error"].get("Code") == "ValidationError":
-            return "gone"
+        if error_code(error) == "ValidationError":
+            return "DELETE_COMPLETE"
         raise
     status: str = described["StackStatus"]
-    return {"DELETE_COMPLETE": "gone", "DELETE_IN_PROGRESS": None}.get(status, status)
+    return None if status == "DELETE_IN_PROGRESS" else status

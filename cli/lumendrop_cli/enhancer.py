@@ -1,6 +1,6 @@
-"""What the enhancer says of a key: which models it may use, and the account's balance.
+"""Requests to the enhancer that cost nothing: whether a key can use the model, and the account's balance.
 
-No text from its answers is repeated: vendors quote what was sent to them, and the key must never be shown.
+Messages never repeat text from the enhancer's responses. A response can quote the request, and the key must not appear.
 """
 
 from __future__ import annotations
@@ -13,43 +13,43 @@ from typing import Any
 import requests
 from requests.auth import AuthBase
 
-from lumendrop_cli.trouble import Trouble
+from lumendrop_cli.errors import CliError
 
 MODEL = "phota-image-enhance"
 
 _CONNECT_SECONDS = 5
-_SECONDS = 15
-_MOST_BYTES = 1 << 20
-_KEY = re.compile(r"[!-~]{1,4096}")  # what an HTTP header can carry
+_TIMEOUT_SECONDS = 15
+_MAX_BYTES = 1 << 20
+_KEY_FORMAT = re.compile(r"[!-~]{1,4096}")  # what an HTTP header can carry
 
 
-class WrongKey(Trouble):
-    """The key is none, or the enhancer does not take it, or not for the model."""
+class InvalidKey(CliError):
+    """The key has the wrong format, is rejected by the enhancer, or can't use the model."""
 
 
-class Unreachable(Trouble):
-    """The enhancer gave no usable answer."""
+class EnhancerUnavailable(CliError):
+    """The enhancer gave no usable response."""
 
 
-def refuse_malformed(key: str) -> None:
-    """Raises WrongKey for what can't be an API key."""
-    if not _KEY.fullmatch(key):
-        raise WrongKey("That is no API key: it must be text without spaces. Copy it anew from the vendor's page.")
+def check_format(key: str) -> None:
+    """Raises InvalidKey for text that can't be an API key."""
+    if not _KEY_FORMAT.fullmatch(key):
+        raise InvalidKey("This is not an API key: a key is text without spaces. Copy it again from the vendor's page.")
 
 
-def check(base_url: str, key: str) -> None:
-    """Asks whether the key may use the model. Raises WrongKey or Unreachable."""
-    refuse_malformed(key)
+def check_key(base_url: str, key: str) -> None:
+    """Checks that the key can use the model. Raises InvalidKey or EnhancerUnavailable."""
+    check_format(key)
     models = _get(base_url, "/v1/models", key)
     listed = models.get("data") if isinstance(models, dict) else None
     if not isinstance(listed, list):
-        raise Unreachable("The enhancer's list of models is not one. Is ApiBaseUrl right?")
+        raise EnhancerUnavailable("The enhancer did not return a list of models. Check the parameter ApiBaseUrl.")
     if not any(isinstance(one, dict) and one.get("id") == MODEL for one in listed):
-        raise WrongKey(f"The key may not use the model {MODEL}. Give its group that right at the vendor's.")
+        raise InvalidKey(f"The key can't use the model {MODEL}. Grant its group that permission at the vendor.")
 
 
-def credits_left(base_url: str, key: str) -> float | None:
-    """The account's balance in credits; None if the answer has none. Raises WrongKey or Unreachable."""
+def remaining_credits(base_url: str, key: str) -> float | None:
+    """The account's balance in credits; None if the response has none. Raises InvalidKey or EnhancerUnavailable."""
     body = _get(base_url, "/v1/account/credits", key)
     data = body.get("data") if isinstance(body, dict) else None
     for holder in (data, body):
@@ -59,8 +59,8 @@ def credits_left(base_url: str, key: str) -> float | None:
     return None
 
 
-class _Bearer(AuthBase):
-    """As an `auth`, so that no .netrc takes its place."""
+class _BearerAuth(AuthBase):
+    """Sets the key through `auth`, because requests otherwise replaces the header with an entry of .netrc."""
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -71,40 +71,47 @@ class _Bearer(AuthBase):
 
 
 def _get(base_url: str, path: str, key: str) -> Any:
-    """The answer's JSON. Never redirected: the key would travel along."""
-    deadline = time.monotonic() + _SECONDS
+    """The response's JSON. Redirects are not followed, because they would carry the key along."""
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     with requests.Session() as session:
-        # A proxy only passes https through; plain http, which is the sandbox's, it would read.
+        # A proxy tunnels https, but could read the key in plain http. Only the sandbox uses plain http.
         session.trust_env = base_url.startswith("https://")
         try:
-            answer = session.get(
+            response = session.get(
                 f"{base_url}{path}",
-                auth=_Bearer(key),
-                timeout=(_CONNECT_SECONDS, _SECONDS),
+                auth=_BearerAuth(key),
+                timeout=(_CONNECT_SECONDS, _TIMEOUT_SECONDS),
                 allow_redirects=False,
                 stream=True,
             )
-            content = _read(answer, deadline)
+            content = _read(response, deadline)
         except requests.RequestException as error:
-            what = type(error).__name__
-            raise Unreachable(f"The enhancer does not answer at {base_url} ({what}). Try again later.") from None
-    if answer.status_code in (401, 403):
-        raise WrongKey(f"The enhancer does not take the key ({answer.status_code}). Set another: `lumendrop set-key`.")
-    if answer.status_code != 200:
-        raise Unreachable(
-            f"The enhancer answered {answer.status_code} to {path}. Try again later; is ApiBaseUrl right?"
+            kind = type(error).__name__
+            raise EnhancerUnavailable(
+                f"The enhancer does not respond at {base_url} ({kind}). Try again later."
+            ) from None
+    if response.status_code in (401, 403):
+        raise InvalidKey(
+            f"The enhancer rejected the key ({response.status_code}). Set another key with `lumendrop set-key`."
+        )
+    if response.status_code != 200:
+        raise EnhancerUnavailable(
+            f"The enhancer returned {response.status_code} for {path}. Try again later, and check the parameter "
+            "ApiBaseUrl."
         )
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
-        raise Unreachable(f"The enhancer's answer to {path} is not JSON. Is ApiBaseUrl right?") from None
+        raise EnhancerUnavailable(
+            f"The enhancer's response to {path} is not JSON. Check the parameter ApiBaseUrl."
+        ) from None
 
 
-def _read(answer: requests.Response, deadline: float) -> bytes:
-    """The whole body, if it comes in time and is not too long."""
+def _read(response: requests.Response, deadline: float) -> bytes:
+    """The whole body. Raises ConnectionError if it is too long or too slow."""
     content = b""
-    for chunk in answer.iter_content(65536):
+    for chunk in response.iter_content(65536):
         content += chunk
-        if len(content) > _MOST_BYTES or time.monotonic() > deadline:
-            raise requests.ConnectionError("the answer is too long or too slow")
+        if len(content) > _MAX_BYTES or time.monotonic() > deadline:
+            raise requests.ConnectionError("the response is too long or too slow")
     return content

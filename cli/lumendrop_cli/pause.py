@@ -1,43 +1,19 @@
-"""`lumendrop pause` and `resume`: whether uploads are submitted, or wait in the queue."""
+"""`lumendrop pause`: keeps uploads in the queue."""
 
 from __future__ import annotations
 
 import typer
 
-from lumendrop_cli import upload_queue
-from lumendrop_cli.stack import Stack, find, output
-from lumendrop_cli.trouble import Trouble
-from lumendrop_cli.waiting import until
-
-_SWITCH_SECONDS = 180
+from lumendrop_cli import event_source, upload_queue
+from lumendrop_cli.printer import printer
+from lumendrop_cli.stack import load_stack
 
 
 def pause(context: typer.Context) -> None:
-    """Let uploads wait in the queue, up to 14 days. What is paid for already goes on."""
-    _switch(context, "Disabled", "Paused. Uploads wait, up to 14 days; `lumendrop resume` goes on.")
-
-
-def resume(context: typer.Context) -> None:
-    """Go on after a pause."""
-    _switch(context, "Enabled", "Uploads are submitted.")
-
-
-def _switch(context: typer.Context, wanted: str, done: str) -> None:
-    stack, out = find(context), output(context)
-    mapping = stack.resource("SubmitFunctionUploads")
-    with out.working(f"Switching the event source: {wanted.lower()} …"):
-        stack.client("lambda").update_event_source_mapping(UUID=mapping, Enabled=wanted == "Enabled")
-        # AWS takes up to a minute.
-        state = until(lambda: _reached(stack, wanted), _SWITCH_SECONDS)
-    if state is None:
-        raise Trouble(
-            f"The event source is not {wanted.lower()} after {_SWITCH_SECONDS} seconds. AWS goes on with it; "
-            "`lumendrop doctor` says how far it is."
-        )
-    waiting = upload_queue.length(stack, stack.output("UploadQueueUrl"))
-    out.result({"event_source": state, "waiting": waiting}, [f"{done} {waiting:,} are in the queue."])
-
-
-def _reached(stack: Stack, wanted: str) -> str | None:
-    state = upload_queue.event_source_state(stack)
-    return state if state == wanted else None
+    """Keep uploads in the queue, for up to 14 days. Tasks that are already paid for are still delivered."""
+    stack, out = load_stack(context), printer(context)
+    with out.progress("Disabling the event source …"):
+        event_source.switch(stack, event_source.DISABLED)
+    waiting = upload_queue.count_messages(stack, stack.output("UploadQueueUrl"))
+    text = f"Paused. Uploads wait for up to 14 days; `lumendrop resume` resumes. {waiting:,} are in the queue."
+    out.result({"event_source": event_source.DISABLED, "waiting": waiting}, [text])

@@ -1,60 +1,64 @@
-"""`lumendrop redrive`: sends what is in the dead-letter queue back to the upload queue."""
+"""`lumendrop redrive`: moves messages from the dead-letter queue back to the upload queue."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import typer
 
 from lumendrop_cli import upload_queue
-from lumendrop_cli.stack import Stack, find, output
-from lumendrop_cli.trouble import Trouble
-from lumendrop_cli.waiting import until
+from lumendrop_cli.errors import CliError
+from lumendrop_cli.polling import poll_until
+from lumendrop_cli.printer import Progress, printer
+from lumendrop_cli.stack import Stack, load_stack
 
 _MOVE_SECONDS = 3600
+_RUNNING = ("RUNNING", "CANCELLING")
 
 
 def redrive(context: typer.Context) -> None:
-    """Send what is in the dead-letter queue back to the upload queue.
+    """Move the messages in the dead-letter queue back to the upload queue.
 
-    Mend first what made submit crash; its log says what that was.
+    First fix the cause of the failures. The log of submit shows it.
     """
-    stack, out = find(context), output(context)
-    dead = upload_queue.length(stack, stack.output("DeadLetterQueueUrl"))
-    if not dead:
-        out.result({"moved": 0}, ["The dead-letter queue is empty; there is nothing to do."])
+    stack, out = load_stack(context), printer(context)
+    total = upload_queue.count_messages(stack, stack.output("DeadLetterQueueUrl"))
+    if not total:
+        out.result({"moved": 0}, ["The dead-letter queue is empty."])
         return
-    with out.working(f"Sending {dead:,} back to the upload queue …") as say:
-        moved = _move(stack, dead, say)
-    out.result({"moved": moved}, [f"{moved:,} in the upload queue again."])
+    with out.progress(f"Moving {total:,} back to the upload queue …") as progress:
+        moved = _move(stack, total, progress)
+    out.result({"moved": moved}, [f"{moved:,} moved back to the upload queue."])
 
 
-def _move(stack: Stack, dead: int, say: Callable[[str], None]) -> int:
+def _move(stack: Stack, total: int, progress: Progress) -> int:
     sqs = stack.client("sqs")
-    source = upload_queue.arn(stack, stack.output("DeadLetterQueueUrl"))
-    target = upload_queue.arn(stack, stack.output("UploadQueueUrl"))
-    earlier = _latest(sqs, source)
-    # The destination is named: what EventBridge put there itself has no queue that it came from.
+    source = upload_queue.queue_arn(stack, stack.output("DeadLetterQueueUrl"))
+    target = upload_queue.queue_arn(stack, stack.output("UploadQueueUrl"))
+    earlier = _latest_task(sqs, source)
+    # The destination is explicit, because messages that EventBridge put there have no source queue.
     sqs.start_message_move_task(SourceArn=source, DestinationArn=target)
 
     def ended() -> dict[str, Any] | None:
-        task = _latest(sqs, source)
+        task = _latest_task(sqs, source)
         if task is None or (earlier and task["StartedTimestamp"] == earlier["StartedTimestamp"]):
             return None
-        say(f"{task.get('ApproximateNumberOfMessagesMoved', 0):,} of {dead:,} sent back …")
-        return None if task["Status"] in ("RUNNING", "CANCELLING") else task
+        progress(f"{task.get('ApproximateNumberOfMessagesMoved', 0):,} of {total:,} moved …")
+        return None if task["Status"] in _RUNNING else task
 
-    task = until(ended, _MOVE_SECONDS)
+    task = poll_until(ended, _MOVE_SECONDS)
     if task is None:
-        raise Trouble("After an hour not all uploads are sent back. AWS goes on with it; `lumendrop doctor` counts.")
+        raise CliError(
+            "The move is not finished after an hour. AWS continues it; `lumendrop doctor` counts what is left."
+        )
     if task["Status"] != "COMPLETED":
-        raise Trouble(
-            f"AWS ended it as {task['Status']}: {task.get('FailureReason', 'no reason given')}. Run it again."
+        raise CliError(
+            f"The move ended as {task['Status']}: {task.get('FailureReason', 'no reason given')}. "
+            "Run `lumendrop redrive` again."
         )
     return int(task["ApproximateNumberOfMessagesMoved"])
 
 
-def _latest(sqs: Any, source: str) -> dict[str, Any] | None:
+def _latest_task(sqs: Any, source: str) -> dict[str, Any] | None:
     tasks: list[dict[str, Any]] = sqs.list_message_move_tasks(SourceArn=source, MaxResults=1).get("Results", [])
     return tasks[0] if tasks else None

@@ -8,29 +8,33 @@ from typing import Annotated
 import typer
 
 from lumendrop_cli import enhancer
-from lumendrop_cli.stack import find, output
+from lumendrop_cli.printer import printer
+from lumendrop_cli.stack import load_stack
 
 
 def set_key(
     context: typer.Context,
-    no_check: Annotated[bool, typer.Option("--no-check", help="Store it without asking the enhancer first.")] = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Store the key without checking it with the enhancer.")
+    ] = False,
 ) -> None:
-    """Store the enhancer's API key, typed without being shown, or from stdin.
+    """Store the enhancer's API key, read from a hidden prompt or from stdin.
 
-    Asks the enhancer first whether the key may use the model; exit code 1, and nothing stored, if not.
+    The command first checks with the enhancer that the key can use the model. If it can't, nothing is stored and the
+    exit code is 1.
     """
-    stack, out = find(context), output(context)
+    stack, out = load_stack(context), printer(context)
     secret, base_url = stack.output("KeySecretArn"), stack.parameter("ApiBaseUrl")
-    # Never an argument: those show in the list of processes and in the shell's history.
+    # The key is never an argument. Arguments appear in the process list and in the shell's history.
     typed = typer.prompt("API key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     key = typed.strip()
     if no_check:
-        enhancer.refuse_malformed(key)
+        enhancer.check_format(key)
     else:
-        enhancer.check(base_url, key)
+        enhancer.check_key(base_url, key)
     stack.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=key)
-    checked = "not checked" if no_check else f"may use {enhancer.MODEL} at {base_url}"
+    checked = "not checked" if no_check else f"can use {enhancer.MODEL} at {base_url}"
     out.result(
         {"stored": True, "checked": not no_check},
-        [f"The key is stored ({checked}). Uploads that wait for it go on by themselves, within fifteen minutes."],
+        [f"The key is stored ({checked}). Uploads that wait for the key resume automatically within 15 minutes."],
     )

@@ -1,10 +1,10 @@
-"""The upload queue and its event source, which feeds it to submit."""
+"""The upload queue and its dead-letter queue."""
 
 from __future__ import annotations
 
 from lumendrop_cli.stack import Stack
 
-# In the queue and visible, handed to submit right now, and sent to the back to wait.
+# Visible, in flight (submit is handling them), and requeued with a delay.
 _COUNTS = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -12,21 +12,14 @@ _COUNTS = (
 )
 
 
-def length(stack: Stack, url: str) -> int:
-    """How many messages a queue holds, by SQS's estimate, whatever they wait for."""
+def count_messages(stack: Stack, url: str) -> int:
+    """The number of messages in a queue in any state, as estimated by SQS."""
     answer = stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=list(_COUNTS))
     return sum(int(answer["Attributes"][name]) for name in _COUNTS)
 
 
-def arn(stack: Stack, url: str) -> str:
+def queue_arn(stack: Stack, url: str) -> str:
     """A queue's ARN."""
     answer = stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-    found: str = answer["Attributes"]["QueueArn"]
-    return found
-
-
-def event_source_state(stack: Stack) -> str:
-    """`Enabled`, `Disabled`, or on the way to one of them, such as `Disabling`."""
-    mapping = stack.resource("SubmitFunctionUploads")
-    state: str = stack.client("lambda").get_event_source_mapping(UUID=mapping)["State"]
-    return state
+    arn: str = answer["Attributes"]["QueueArn"]
+    return arn

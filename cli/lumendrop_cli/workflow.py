@@ -11,40 +11,40 @@ from typing import Any
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.stack import Stack
 
-# What submit names its executions, see execution_arn.
-_BY_SUBMIT = re.compile(r"-([0-9a-f]{32})-[0-9]+$")
+# The end of the names that submit chooses; see execution_arn.
+_NAMED_BY_SUBMIT = re.compile(r"-([0-9a-f]{32})-[0-9]+$")
 
 
 def execution_arn(stack: Stack, row: Row) -> str:
-    """The execution that submit starts for a row's present attempt; named as in layers/lumendrop/workflow.py."""
+    """The execution that submit starts for a row's current attempt. layers/lumendrop/workflow.py has the same rule."""
     tail = re.sub(r"[^A-Za-z0-9]+", "-", row["key"])[-30:].strip("-")
     name = f"{tail or 'upload'}-{correlation_id(row)}-{row['attempt']}"
     return f"{stack.output('WorkflowArn').replace(':stateMachine:', ':execution:')}:{name}"
 
 
-def running(stack: Stack, rows: list[Row] | None = None) -> Iterator[str]:
-    """The ARNs of all running executions that wait for a task or report an outcome; those of these rows only, if given.
+def running_executions(stack: Stack, rows: list[Row] | None = None) -> Iterator[str]:
+    """The ARNs of the running executions that wait for a task or report an outcome; only those of `rows`, if given.
 
-    Not those that EndedRule starts: each writes the last word about an execution that has ended.
+    Leaves out those that ExecutionFailureRule starts. They only record the outcome of an execution that ended early.
     """
-    ours = None if rows is None else {correlation_id(row) for row in rows}
+    wanted = None if rows is None else {correlation_id(row) for row in rows}
     pages = stack.client("stepfunctions").get_paginator("list_executions")
     for page in pages.paginate(stateMachineArn=stack.output("WorkflowArn"), statusFilter="RUNNING"):
-        for one in page["executions"]:
-            upload = _upload_of(stack, one)
-            if upload is not None and (ours is None or upload in ours):
-                yield one["executionArn"]
+        for execution in page["executions"]:
+            upload = _correlation_id_of(stack, execution)
+            if upload is not None and (wanted is None or upload in wanted):
+                yield execution["executionArn"]
 
 
-def _upload_of(stack: Stack, execution: dict[str, Any]) -> str | None:
-    """An execution's correlation id, from its name if submit chose it, else from its input; None if it has none."""
-    if named := _BY_SUBMIT.search(execution["name"]):
-        return named[1]
+def _correlation_id_of(stack: Stack, execution: dict[str, Any]) -> str | None:
+    """From the execution's name if submit chose it, otherwise from its input. None if it has none."""
+    if match := _NAMED_BY_SUBMIT.search(execution["name"]):
+        return match[1]
     described = stack.client("stepfunctions").describe_execution(executionArn=execution["executionArn"])
     given = json.loads(described["input"])
     return given.get("correlation_id") if isinstance(given, dict) else None
 
 
 def correlation_id(row: Row) -> str:
-    """What an upload is called in all logs; made as in layers/lumendrop/uploads.py."""
+    """The upload's ID in all logs. layers/lumendrop/uploads.py has the same rule."""
     return hashlib.sha256("\0".join([row["bucket"], row["key"], row["version_id"]]).encode()).hexdigest()[:32]

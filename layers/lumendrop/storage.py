@@ -1,4 +1,4 @@
-"""The two buckets: looking at an upload, handing it to the enhancer, writing the enhanced photo."""
+"""The two buckets: inspects an upload, presigns it for the enhancer, and writes the enhanced photo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lumendrop import images
 from lumendrop.downloads import Download
 from lumendrop.images import Format
 from lumendrop.outcomes import Rejected
-from lumendrop.uploads import Listed, Upload, is_newer
+from lumendrop.uploads import BackfillItem, Upload, is_newer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -24,7 +24,7 @@ URL_SECONDS = 3600
 """How long the enhancer may fetch the photo with its presigned URL."""
 
 _MOST_KEY_BYTES = 1024
-_MOST_METADATA_BYTES = 2048  # of all names and values together, says S3
+_MOST_METADATA_BYTES = 2048  # S3's limit for all names and values together
 _MOST_SOURCE_KEY_BYTES = 1024
 _MOST_REPORT_BYTES = 65_536
 _WRITE_TRIES = 8
@@ -33,15 +33,15 @@ _LOST_RACE = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", 
 
 
 class Source(msgspec.Struct, frozen=True):
-    """An upload that was looked at: a photo by its first bytes, with its own metadata."""
+    """An inspected upload: its format, according to its first bytes, and its metadata."""
 
     upload: Upload
     format: Format
     metadata: Mapping[str, str]
 
 
-class Written(msgspec.Struct, frozen=True):
-    """Where an enhanced photo is; `bytes` is its size."""
+class DeliveredObject(msgspec.Struct, frozen=True):
+    """Where an enhanced photo is stored. `bytes` is its size."""
 
     bucket: str
     key: str
@@ -59,53 +59,38 @@ class _Report(msgspec.Struct):
 
 
 class LostRace(Exception):
-    """Others kept writing the same output key; trying again later will do."""
+    """Other functions kept writing the same output key. A later attempt can succeed."""
 
 
-def current(client: S3Client, listed: Listed) -> Upload | None:
-    """The current version of an object of a versioned bucket, or None if it is gone.
+def resolve_version(client: S3Client, item: BackfillItem) -> Upload | None:
+    """The current version of an object in a versioned bucket, or None if it was deleted.
 
-    What S3 stored before the bucket had versions is its version "null". Neither object nor listing knows a sequencer.
+    An object that is older than the bucket's versioning has the version "null". S3 returns sequencers only in events.
     """
-    found = _head(client, listed.bucket, listed.key)
+    found = _head(client, item.bucket, item.key)
     if found is None:
         return None
     version_id, etag = found.get("VersionId", "null"), found["ETag"].strip('"')
-    return Upload(listed.bucket, listed.key, version_id, "", found["ContentLength"], etag)
+    return Upload(item.bucket, item.key, version_id, "", found["ContentLength"], etag)
 
 
-def look(client: S3Client, upload: Upload, most_bytes: int) -> Source:
-    """Reads the first bytes and the metadata of an upload.
-
-    Raises Rejected when its bucket keeps no versions, or it is gone, archived, too big, or no JPEG, PNG, WebP or HEIC.
-    """
+def inspect(client: S3Client, upload: Upload, most_bytes: int) -> Source:
+    """Reads the first bytes and the metadata of an upload. Raises Rejected if it can't be enhanced."""
     if not upload.is_versioned:
-        raise Rejected(
-            "bucket_not_versioned",
-            f"The bucket {upload.bucket} keeps no versions, so nobody could say which photo was paid for.",
-            "Switch on the bucket's versioning, then upload the photo again.",
-        )
+        raise Rejected("bucket_not_versioned", bucket=upload.bucket)
     upload, found = _open(client, upload)
     if upload.size > most_bytes:
-        raise Rejected(
-            "too_big",
-            f"The upload has {upload.size} bytes; the most that is enhanced here is {most_bytes}.",
-            "Upload a smaller file, or raise the stack's MaxUploadBytes.",
-        )
+        raise Rejected("too_big", size=upload.size, limit=most_bytes)
     format_ = images.detect(found["Body"].read())
     if format_ is None:
-        raise Rejected(
-            "not_an_image",
-            "The file's first bytes are not those of a JPEG, PNG, WebP or HEIC image, whatever its name says.",
-            "Upload the photo in one of these formats.",
-        )
+        raise Rejected("not_an_image")
     return Source(upload, format_, found["Metadata"])
 
 
 def _open(client: S3Client, upload: Upload) -> tuple[Upload, Any]:
-    """Where the raw key has no object and decoding changes it, the decoded one is worth one try.
+    """If the raw key has no object and decoding changes it, the decoded key is tried once.
 
-    AWS nowhere says in one sentence that EventBridge carries raw keys.
+    AWS does not document explicitly that keys in EventBridge events are raw.
     """
     for key in dict.fromkeys([upload.key, unquote_plus(upload.key)]):
         try:
@@ -117,27 +102,19 @@ def _open(client: S3Client, upload: Upload) -> tuple[Upload, Any]:
             )
         except ClientError as error:
             if error.response["Error"]["Code"] == "InvalidObjectState":
-                raise Rejected(
-                    "archived",
-                    "The upload lies in an archive (Glacier) and can't be read without being restored.",
-                    "Upload the photo in another storage class, or restore it and send it again.",
-                ) from None
+                raise Rejected("archived") from None
             if error.response["Error"]["Code"] not in _GONE:
                 raise
         else:
             return msgspec.structs.replace(upload, key=key), found
-    raise Rejected(
-        "upload_gone",
-        "This version of the object was deleted before it could be enhanced.",
-        "If that was not on purpose, upload the photo again.",
-    )
+    raise Rejected("upload_gone")
 
 
 def presign(client: S3Client, source: Source) -> str:
-    """A URL with which anybody can read this version of the upload for an hour. A secret: keep it in this function.
+    """A URL that gives anyone read access to this version of the upload for an hour. It must not leave the function.
 
-    It names the content type found in the bytes, since many uploads are stored as binary/octet-stream. Dots that would
-    make up `.` and `..` segments are encoded, because HTTP clients resolve such segments away.
+    It sets the content type of the detected format, because many uploads are stored as binary/octet-stream. Dots of `.`
+    and `..` segments are encoded, because HTTP clients would remove these segments.
     """
     url = client.generate_presigned_url(
         "get_object",
@@ -155,23 +132,23 @@ def presign(client: S3Client, source: Source) -> str:
 
 
 def report_key(key: str) -> str:
-    """Where the report about an upload with this key goes in the output bucket."""
+    """The key of the report about an upload with this key, in the output bucket."""
     return _fit(f"errors/{key}", ".json")
 
 
 def output_key(key: str, format_: Format) -> str:
-    """The upload's own key if its extension fits the format, else with the right extension added."""
+    """The upload's key if its extension fits the format, otherwise the key plus the right extension."""
     return key if key.lower().endswith(format_.extensions) else _fit(key, format_.extensions[0])
 
 
 def _fit(key: str, suffix: str) -> str:
-    """`key` with `suffix`, the key shortened and told apart by a hash where S3's 1,024 bytes would not do."""
+    """`key` with `suffix`. A key that would exceed S3's 1,024 bytes is shortened and gets a hash."""
     if len(f"{key}{suffix}".encode()) <= _MOST_KEY_BYTES:
         return f"{key}{suffix}"
-    return _told_apart(key, key, suffix)
+    return _disambiguate(key, key, suffix)
 
 
-def _told_apart(key: str, by: str, suffix: str) -> str:
+def _disambiguate(key: str, by: str, suffix: str) -> str:
     suffix = f"~{hashlib.sha256(by.encode()).hexdigest()[:12]}{suffix}"
     return key.encode()[: _MOST_KEY_BYTES - len(suffix)].decode(errors="ignore") + suffix
 
@@ -182,42 +159,41 @@ def write(
     upload: Upload,
     download: Download,
     format_: Format,
-    facts: Mapping[str, str],
-) -> Written | None:
-    """Writes an enhanced photo unless a newer upload's is there already; None means that one is.
+    provenance: Mapping[str, str],
+) -> DeliveredObject | None:
+    """Writes an enhanced photo and returns it, or None if the result of a newer upload already exists.
 
-    `facts` (ASCII) become metadata next to the source's key, version and sequencer, as far as S3 has room. Each write
-    is conditional on what was seen before, so of several that race the newest upload wins. Where another photo has the
-    output key (`a.heic` and `a.heic.jpg` both come out as the latter), this one gets a key of its own.
-    Raises LostRace.
+    `provenance` (ASCII) becomes metadata next to the source's key, version, and sequencer, as far as S3 has room. Each
+    write is conditional on the object that was read before, so the newest upload wins a race. If another photo has the
+    output key (`a.heic` and `a.heic.jpg` both become the latter), this one gets a key of its own. Raises LostRace.
     """
     key = output_key(upload.key, format_)
-    metadata = _metadata(upload, facts)
-    there = None  # as for nearly every upload; S3 says if not, before it takes the body
+    metadata = _metadata(upload, provenance)
+    existing = None  # true for nearly every upload; otherwise S3 refuses before it receives the body
     for _ in range(_WRITE_TRIES):
-        condition = {"IfMatch": there["ETag"]} if there else {"IfNoneMatch": "*"}
+        condition = {"IfMatch": existing["ETag"]} if existing else {"IfNoneMatch": "*"}
         try:
             version_id = _put(client, bucket, key, download, format_, metadata, condition)
         except ClientError as error:
             if error.response["Error"]["Code"] not in _LOST_RACE:
                 raise
         else:
-            return Written(bucket, key, version_id, download.bytes, format_.name)
-        there = _head(client, bucket, key)
-        if there and (source := _source_key(there["Metadata"])) is not None and source != upload.key:
-            key, there = _told_apart(key, upload.key, format_.extensions[0]), None
-        elif there and there["Metadata"].get("source-version-id") == upload.version_id:
-            return _written(bucket, key, there, format_)
-        elif there and _is_of_a_newer_upload(client, there["Metadata"], upload):
+            return DeliveredObject(bucket, key, version_id, download.bytes, format_.name)
+        existing = _head(client, bucket, key)
+        if existing and (source := _source_key(existing["Metadata"])) is not None and source != upload.key:
+            key, existing = _disambiguate(key, upload.key, format_.extensions[0]), None
+        elif existing and existing["Metadata"].get("source-version-id") == upload.version_id:
+            return _written(bucket, key, existing, format_)
+        elif existing and _is_of_a_newer_upload(client, existing["Metadata"], upload):
             return None
-    raise LostRace(f"others kept writing the output key, {_WRITE_TRIES} times in a row")
+    raise LostRace(f"other functions wrote the output key {_WRITE_TRIES} times in a row")
 
 
 def _is_of_a_newer_upload(client: S3Client, metadata: Mapping[str, str], upload: Upload) -> bool:
-    """Whether an enhanced photo with this metadata was made of a newer upload of the same key than `upload`.
+    """Whether an enhanced photo with this metadata comes from a newer upload of the same key than `upload`.
 
-    Events say it by their sequencers. Where one of the two was found by the backfill, S3 is asked: it lists versions
-    in the order in which they were stored, the newest first.
+    Sequencers decide if both uploads have one. An upload that the backfill found has none; then the order of the
+    versions decides, which S3 lists from the newest to the oldest.
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/list-obj-version-enabled-bucket.html
     """
     if metadata.get("sequencer") and upload.sequencer:
@@ -229,7 +205,7 @@ def _is_of_a_newer_upload(client: S3Client, metadata: Mapping[str, str], upload:
 
 
 def _version_ids(client: S3Client, upload: Upload) -> Iterator[str]:
-    """The ids of all versions of an upload's key that there still are, the newest first."""
+    """The IDs of all versions of an upload's key that still exist, newest first."""
     pages = client.get_paginator("list_object_versions").paginate(Bucket=upload.bucket, Prefix=upload.key)
     for version in (one for page in pages for one in page.get("Versions", [])):
         if version["Key"] != upload.key:  # longer keys follow
@@ -237,19 +213,19 @@ def _version_ids(client: S3Client, upload: Upload) -> Iterator[str]:
         yield version["VersionId"]
 
 
-def find(client: S3Client, bucket: str, upload: Upload) -> Written | None:
-    """The enhanced photo of this upload, if a run before this one has written it, under whichever output key."""
+def find_delivered(client: S3Client, bucket: str, upload: Upload) -> DeliveredObject | None:
+    """The enhanced photo of this upload, under any of its output keys, if an earlier run has written it."""
     for format_ in images.FORMATS:
         key = output_key(upload.key, format_)
-        for one in (key, _told_apart(key, upload.key, format_.extensions[0])):
-            there = _head(client, bucket, one)
-            if there and there["Metadata"].get("source-version-id") == upload.version_id:
-                return _written(bucket, one, there, format_)
+        for one in (key, _disambiguate(key, upload.key, format_.extensions[0])):
+            existing = _head(client, bucket, one)
+            if existing and existing["Metadata"].get("source-version-id") == upload.version_id:
+                return _written(bucket, one, existing, format_)
     return None
 
 
 def remove_report(client: S3Client, bucket: str, upload: Upload) -> None:
-    """Removes the report about this upload, which an earlier attempt left; one about another version stays."""
+    """Removes the report of an earlier attempt of this upload. A report about another version is kept."""
     key = report_key(upload.key)
     try:
         found = client.get_object(Bucket=bucket, Key=key)
@@ -260,11 +236,11 @@ def remove_report(client: S3Client, bucket: str, upload: Upload) -> None:
         if error.response["Error"]["Code"] not in _LOST_RACE:
             raise
     except msgspec.MsgspecError:
-        return  # an object of somebody else's
+        return  # not a report
 
 
-def _written(bucket: str, key: str, there: Any, format_: Format) -> Written:
-    return Written(bucket, key, there.get("VersionId", ""), there["ContentLength"], format_.name)
+def _written(bucket: str, key: str, existing: Any, format_: Format) -> DeliveredObject:
+    return DeliveredObject(bucket, key, existing.get("VersionId", ""), existing["ContentLength"], format_.name)
 
 
 def _put(
@@ -299,11 +275,11 @@ def _head(client: S3Client, bucket: str, key: str) -> Any:
         raise
 
 
-def _metadata(upload: Upload, facts: Mapping[str, str]) -> dict[str, str]:
-    """Facts that no longer fit are left out: a photo that is paid for must not fail for its metadata."""
+def _metadata(upload: Upload, provenance: Mapping[str, str]) -> dict[str, str]:
+    """Values that no longer fit are left out, because the delivery of a paid photo must not fail for its metadata."""
     metadata = _source_metadata(upload)
     room = _MOST_METADATA_BYTES - sum(len(name) + len(value) for name, value in metadata.items())
-    for name, value in facts.items():
+    for name, value in provenance.items():
         if len(name) + len(value) <= room:
             metadata[name] = value
             room -= len(name) + len(value)
@@ -311,7 +287,7 @@ def _metadata(upload: Upload, facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _source_metadata(upload: Upload) -> dict[str, str]:
-    """Metadata is ASCII and limited, so a key is percent-encoded, and one that grows too long, base64."""
+    """Metadata is ASCII and limited in size, so a key is percent-encoded, or in base64 if that is too long."""
     encoded = quote(upload.key)
     if len(encoded) <= _MOST_SOURCE_KEY_BYTES:
         named = {"source-key": encoded}

@@ -16,7 +16,6 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config
 from moto.awslambda.exceptions import LambdaClientError
-from moto.cloudformation.models import cloudformation_backends
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.base_backend import BackendDict
 from moto.core.utils import unix_time_millis
@@ -24,19 +23,18 @@ from moto.logs.models import logs_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from sandbox.aws import moto_clock, moto_gaps, resources
-from sandbox.aws.clock import VARIABLE, Clock
+from sandbox.aws import moto_patches, resources
 from sandbox.aws.event_source import Poller
-from sandbox.aws.faults import Faults
+from sandbox.aws.hooks import Hooks
 from sandbox.aws.metrics import embedded
+from sandbox.aws.moto_patches.s3 import publish_after_requests
+from sandbox.aws.moto_patches.stepfunctions import stop_executions
 from sandbox.aws.permissions import Call, Grant, Permissions
 from sandbox.aws.runtime import Closed, Function, Outcome, Pool, Throttled
 from sandbox.aws.template import Template
 from sandbox.aws.template import load as load_template
 
-REPO = Path(__file__).resolve().parents[2]
 ACCOUNT = "123456789012"
-STACK = "lumendrop"
 # Credentials that no role has, for whoever owns the account.
 _OWNER = {"AWS_ACCESS_KEY_ID": "owner", "AWS_SECRET_ACCESS_KEY": "owner", "AWS_SESSION_TOKEN": ""}
 # What Lambda demands of a function's role before it polls a queue for it, and Step Functions before it logs.
@@ -62,26 +60,44 @@ class CloudError(Exception):
 
 
 class Cloud:
-    """The deployed stack, until it is closed. One at a time in a process: moto keeps its state in modules.
+    """AWS on this machine with one stack deployed, until `close`. One cloud at a time in a process.
 
-    `port` 0 takes a free one. `log` gets every line the functions log, as "<logical id> <line>": a callable, or
-    a file to write. `clock` lets time be skipped, `faults` makes things go wrong around the functions. `prepare` makes
-    what the account has before the stack is made.
-    Raises CloudError or template.TemplateError.
+    Args:
+        template: Path of the SAM template. Code, definitions and nested templates are files next to it.
+        stack_name: Name of the stack.
+        parameters: Values of the template's parameters.
+        port: Port of the endpoint on 127.0.0.1; 0 chooses a free one.
+        region: Region of the stack.
+        variables: Environment variables that every function gets in addition to its own.
+        log: Receives each line that a function logs, as "<logical ID> <line>"; a callable, or a file to append to.
+        prepare: Creates what exists in the account before the stack; called with this cloud.
+        hooks: Takes part in the cloud's work; see `Hooks`.
+
+    Attributes:
+        endpoint: URL of the endpoint for every service.
+        outputs: Outputs of the stack by key.
+        resources: Physical IDs by logical ID, nested stacks included; an outer stack's resource hides an inner one's.
+        skipped: A sentence for each resource or property that the sandbox leaves out.
+
+    Raises:
+        CloudError: The stack can't be created, or another cloud is open in this process.
+        TemplateError: The template or a parameter is invalid.
     """
 
     def __init__(
         self,
-        template: Path = REPO / "template.yaml",
+        template: Path,
+        stack_name: str,
         *,
         parameters: Mapping[str, str] = {},
         port: int = 0,
         region: str = "us-east-1",
+        variables: Mapping[str, str] = {},
         log: Callable[[str], None] | Path | None = None,
-        clock: Clock | None = None,
-        faults: Faults | None = None,
         prepare: Callable[["Cloud"], None] | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
+        self.stack_name = stack_name
         self.region = region
         self.outputs: dict[str, str] = {}
         self.resources: dict[str, str] = {}
@@ -90,10 +106,10 @@ class Cloud:
         self._logs: dict[str, deque[str]] = {}
         self._clients: dict[tuple[str, str], Any] = {}
         self._clients_lock = Lock()
-        self._clock = clock
-        self._faults = faults or Faults()
-        moto = moto_gaps.publishing_afterwards(DomainDispatcherApplication(create_backend_app), self._faults.carry)
-        self._permissions = Permissions(self._faults.around(moto), ACCOUNT, region)
+        self._variables = variables
+        self._hooks = hooks or Hooks()
+        moto = publish_after_requests(DomainDispatcherApplication(create_backend_app), self._hooks.publish)
+        self._permissions = Permissions(self._hooks.wrap(moto), ACCOUNT, region)
         self._closing = contextlib.ExitStack()
         if not _only_one.acquire(blocking=False):
             raise CloudError("another sandbox cloud is open in this process; close it first")
@@ -104,10 +120,9 @@ class Cloud:
             self._closing.enter_context(_own_environment(region))
             self._session = boto3.session.Session()
             self._closing.enter_context(
-                moto_gaps.bridged(self._invoke_api, self._client, self._permissions.may, ACCOUNT, region)
+                moto_patches.apply(self._invoke_api, self._client, self._permissions.may, ACCOUNT, region)
             )
-            if clock:
-                self._closing.enter_context(moto_clock.following(clock, ACCOUNT, region))
+            self._closing.enter_context(self._hooks.patch(ACCOUNT, region))
             self.endpoint = self._serve(port)
             if prepare:
                 prepare(self)
@@ -190,25 +205,14 @@ class Cloud:
         return f"http://127.0.0.1:{server.socket.getsockname()[1]}"
 
     def _deploy(self, stack_template: Template) -> None:
-        deployment = resources.Deployment(self.client)
-        body, unknown = resources.without_unknown(stack_template.body)
-        with resources.deploying(deployment):
-            cloudformation_backends[ACCOUNT][self.region].create_stack(
-                STACK, json.dumps(body), dict(stack_template.parameters)
-            )
-        self.skipped = unknown + deployment.skipped
-        cloudformation = self.client("cloudformation")
-        stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
+        deployment = resources.deploy(stack_template, self.stack_name, self.client, ACCOUNT, self.region)
+        self.skipped = deployment.skipped
+        stack = self.client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"][0]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-        pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=STACK)
-        self.resources = {
-            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
-            for page in pages
-            for resource in page["StackResourceSummaries"]
-        }
-        self._closing.callback(moto_gaps.stop_executions, ACCOUNT, self.region)
+        self.resources = deployment.resources()
+        self._closing.callback(stop_executions, ACCOUNT, self.region)
         self._check_roles(deployment)
-        self._start_functions(stack_template, deployment)
+        self._start_functions(deployment)
         self._start_pollers(deployment)
 
     def _check_roles(self, deployment: resources.Deployment) -> None:
@@ -238,35 +242,28 @@ class Cloud:
                 f"{role} lacks {', '.join(missing)} on {resource}, without which AWS creates no such stack"
             )
 
-    def _start_functions(self, stack_template: Template, deployment: resources.Deployment) -> None:
+    def _start_functions(self, deployment: resources.Deployment) -> None:
         logical_ids = {physical: logical for logical, physical in self.resources.items()}
-        for name, properties in deployment.functions.items():
-            function = self._function(name, properties, stack_template, deployment)
+        for name in deployment.functions:
+            function = self._hooks.configure(self._function(logical_ids[name], name, deployment))
             self._logs[name] = deque(maxlen=100_000)
-            write_log = partial(self._write_log, function, logical_ids[name])
-            watch = partial(self._faults.watch, logical_ids[name])
-            self._pools[name] = Pool(function, write_log, self._clock, watch)
+            self._pools[name] = Pool(function, partial(self._write_log, function), self._hooks)
             self._closing.callback(self._pools[name].close)
 
-    def _function(
-        self,
-        name: str,
-        properties: dict[str, Any],
-        stack_template: Template,
-        deployment: resources.Deployment,
-    ) -> Function:
-        layers = [stack_template.code(deployment.layers[arn]["Content"]) for arn in properties.get("Layers", [])]
+    def _function(self, logical_id: str, name: str, deployment: resources.Deployment) -> Function:
+        properties = deployment.functions[name]
         variables = properties.get("Environment", {}).get("Variables", {})
         runtime = properties["Runtime"]
         return Function(
+            logical_id=logical_id,
             name=name,
             arn=f"arn:aws:lambda:{self.region}:{ACCOUNT}:function:{name}",
             role=properties["Role"],
             handler=properties["Handler"],
             timeout=int(properties.get("Timeout", 3)),
             memory=int(properties.get("MemorySize", 128)),
-            code=stack_template.code(properties["Code"]),
-            layers=tuple(layers),
+            code=deployment.code[name],
+            layers=tuple(deployment.layers[arn] for arn in properties.get("Layers", [])),
             log_group=properties.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{name}"),
             variables={
                 **{key: str(value) for key, value in variables.items()},
@@ -277,14 +274,13 @@ class Cloud:
         )
 
     def _surroundings(self, role: str) -> dict[str, str]:
-        """What a function finds in its environment beside the template's variables and Lambda's own."""
+        """What a function's environment has besides the template's variables and Lambda's own."""
         return {
             **_own_settings(self.region),
             **self._permissions.credentials(role),
-            # These exist here only; no deployed function ever sees them.
+            # These exist here only; a function in AWS never has them.
             "AWS_ENDPOINT_URL": self.endpoint,
-            "LUMENDROP_ALLOW_LOOPBACK": "true",
-            **({VARIABLE: str(self._clock.path)} if self._clock else {}),
+            **self._variables,
         }
 
     def _start_pollers(self, deployment: resources.Deployment) -> None:
@@ -292,9 +288,8 @@ class Cloud:
             name = _function(mapping.function_arn)
             sqs = self._client("sqs", deployment.functions[name]["Role"])
             queue = self.client("sqs").get_queue_url(QueueName=_name(mapping.event_source_arn))
-            working = self._clock.working if self._clock else contextlib.nullcontext
-            told: Any = mapping  # moto_gaps gives it `receiving`
-            poller = Poller(told, sqs, queue["QueueUrl"], self.region, self._pools[name].invoke, working)
+            patched: Any = mapping  # moto_patches adds `receiving`
+            poller = Poller(patched, sqs, queue["QueueUrl"], self.region, self._pools[name].invoke, self._hooks.polling)
             self._closing.callback(poller.close)
 
     def _invoke_api(self, name: str, body: Any, headers: Mapping[str, str], answer: dict[str, str]) -> bytes:
@@ -324,10 +319,10 @@ class Cloud:
         except Closed as error:
             raise _Unavailable("ServiceException", "The sandbox is being closed.") from error
 
-    def _write_log(self, function: Function, logical_id: str, stream: str, lines: list[str]) -> None:
+    def _write_log(self, function: Function, stream: str, lines: list[str]) -> None:
         self._logs[function.name].extend(lines)
         for line in lines:
-            self._log_line(f"{logical_id} {line}")
+            self._log_line(f"{function.logical_id} {line}")
         target = f"arn:aws:logs:{self.region}:{ACCOUNT}:log-group:{function.log_group}:log-stream:{stream}"
         if not all(
             self._permissions.may(function.role, f"logs:{a}", target) for a in ("CreateLogStream", "PutLogEvents")
@@ -420,6 +415,8 @@ def _own_environment(region: str) -> Iterator[None]:
         # Code is not uploaded here, so there is nothing for moto to find in S3.
         "VALIDATE_LAMBDA_S3": "false",
         "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
+        # Otherwise moto searches the access keys of every account and partition for each request.
+        "MOTO_ACCOUNT_ID": ACCOUNT,
     }
     os.environ.update(ours)
     try:

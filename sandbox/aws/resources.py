@@ -1,25 +1,29 @@
 """CloudFormation resources that moto lacks or makes by half, made in full from the template's own properties.
 
 Importing this module registers them with moto's CloudFormation, which finds the types it knows among the
-subclasses of its `CloudFormationModel`; the last one of a type wins. While a stack is made, `deploying` says which
-`Deployment` they belong to.
+subclasses of its `CloudFormationModel`; the last one of a type wins. They belong to the `Deployment` that `deploy`
+is making.
 """
 
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from moto.awslambda.models import EventSourceMapping, LambdaFunction, LayerVersion
 from moto.cloudformation import parsing
+from moto.cloudformation.models import Stack, cloudformation_backends
 from moto.core.common_models import CloudFormationModel
 from moto.dynamodb.models.table import Table
 from moto.iam.models import Role
 from moto.s3.models import FakeBucket
 from moto.sqs.models import sqs_backends
+
+from sandbox.aws.moto_services import import_for
+from sandbox.aws.template import Template
 
 Properties = dict[str, Any]
 # Properties of a mapping that the sandbox's poller doesn't act on.
@@ -28,31 +32,76 @@ _NOT_POLLED = {"FilterCriteria", "MaximumBatchingWindowInSeconds", "DestinationC
 
 @dataclass
 class Deployment:
-    """One stack in the making: how to reach the cloud, and what was made with which (resolved) properties."""
+    """A stack with its nested stacks, and the resolved properties of what the sandbox itself runs or checks.
+
+    `client` makes a boto3 client by service name. `template` is the template of the stack that is being created.
+    `stacks` holds the ARN of each stack, the outermost first. `functions` is keyed by function name,
+    `state_machines` and `layers` by ARN; `code` holds the directory of each function. `skipped` has a sentence for
+    each resource or property that the sandbox leaves out.
+    """
 
     client: Callable[[str], Any]
+    account: str
+    region: str
+    template: Template
+    stacks: list[str] = field(default_factory=list)
     functions: dict[str, Properties] = field(default_factory=dict)
-    layers: dict[str, Properties] = field(default_factory=dict)
+    code: dict[str, Path] = field(default_factory=dict)
+    layers: dict[str, Path] = field(default_factory=dict)
     mappings: list[EventSourceMapping] = field(default_factory=list)
     state_machines: dict[str, Properties] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+
+    def resources(self) -> dict[str, str]:
+        """Physical IDs by logical ID, nested stacks included; an outer stack's resource hides an inner one's."""
+        found: dict[str, str] = {}
+        pages = self.client("cloudformation").get_paginator("list_stack_resources")
+        for stack in self.stacks:
+            for page in pages.paginate(StackName=stack):
+                for resource in page["StackResourceSummaries"]:
+                    found.setdefault(resource["LogicalResourceId"], resource["PhysicalResourceId"])
+        return found
 
 
 _current: Deployment | None = None
 
 
-@contextmanager
-def deploying(deployment: Deployment) -> Iterator[Deployment]:
-    """Let the resources made inside belong to this deployment."""
+def deploy(template: Template, name: str, client: Callable[[str], Any], account: str, region: str) -> Deployment:
+    """Create the stack `name`, with its nested stacks. One deployment at a time in a process."""
     global _current
-    _current = deployment
+    _current = deployment = Deployment(client, account, region, template)
     try:
-        yield deployment
+        create_stack(template, name)
     finally:
         _current = None
+    return deployment
 
 
-class Made:
+def create_stack(template: Template, name: str, tags: dict[str, str] | None = None) -> Stack:
+    """Create one stack of the current deployment. Resources of unknown types are left out."""
+    deployment = current()
+    outer, deployment.template = deployment.template, template
+    import_for(json.dumps(template.body))
+    body, unknown = without_unknown(template.body)
+    deployment.skipped += unknown
+    place = len(deployment.stacks)
+    try:
+        stack = cloudformation_backends[deployment.account][deployment.region].create_stack(
+            name, json.dumps(body), dict(template.parameters), tags=tags
+        )
+    finally:
+        deployment.template = outer
+    deployment.stacks.insert(place, stack.stack_id)
+    return stack
+
+
+def current() -> Deployment:
+    """The deployment that is under way."""
+    assert _current is not None  # noqa: S101  # moto creates resources inside deploy() only
+    return _current
+
+
+class Provided:
     """A resource that moto's CloudFormation did not make, in the shape that it expects back."""
 
     def __init__(self, physical_resource_id: str, **attributes: str) -> None:
@@ -69,12 +118,12 @@ class Made:
         """Stay: the whole cloud goes when it is closed."""
 
 
-def _secret(stack: Deployment, name: str, properties: Properties) -> Made:
+def _secret(stack: Deployment, name: str, properties: Properties) -> Provided:
     value = {name: properties[name] for name in ("SecretString", "Description", "KmsKeyId") if name in properties}
     if "GenerateSecretString" in properties:
         value["SecretString"] = _generated(properties["GenerateSecretString"])
     secret = stack.client("secretsmanager").create_secret(Name=properties.get("Name", name), **value)
-    return Made(secret["ARN"], Id=secret["ARN"])
+    return Provided(secret["ARN"], Id=secret["ARN"])
 
 
 def _generated(wanted: Properties) -> str:
@@ -84,43 +133,43 @@ def _generated(wanted: Properties) -> str:
     return json.dumps({**json.loads(wanted["SecretStringTemplate"]), wanted["GenerateStringKey"]: password})
 
 
-def _queue_policy(stack: Deployment, name: str, properties: Properties) -> Made:
+def _queue_policy(stack: Deployment, name: str, properties: Properties) -> Provided:
     for url in properties["Queues"]:
         stack.client("sqs").set_queue_attributes(
             QueueUrl=url, Attributes={"Policy": json.dumps(properties["PolicyDocument"])}
         )
-    return Made(name)
+    return Provided(name)
 
 
-def _bucket_policy(stack: Deployment, name: str, properties: Properties) -> Made:
+def _bucket_policy(stack: Deployment, name: str, properties: Properties) -> Provided:
     stack.client("s3").put_bucket_policy(Bucket=properties["Bucket"], Policy=json.dumps(properties["PolicyDocument"]))
-    return Made(name)
+    return Provided(name)
 
 
-def _alarm(stack: Deployment, name: str, properties: Properties) -> Made:
-    stack.client("cloudwatch").put_metric_alarm(**{"AlarmName": name, **properties})
-    alarm = stack.client("cloudwatch").describe_alarms(AlarmNames=[properties.get("AlarmName", name)])
-    return Made(properties.get("AlarmName", name), Arn=alarm["MetricAlarms"][0]["AlarmArn"])
+def _alarm(stack: Deployment, name: str, properties: Properties) -> Provided:
+    name = properties.get("AlarmName", name)
+    stack.client("cloudwatch").put_metric_alarm(**{**properties, "AlarmName": name})
+    return Provided(name, Arn=f"arn:aws:cloudwatch:{stack.region}:{stack.account}:alarm:{name}")
 
 
-def _topic_policy(stack: Deployment, name: str, properties: Properties) -> Made:
+def _topic_policy(stack: Deployment, name: str, properties: Properties) -> Provided:
     for arn in properties["Topics"]:
         stack.client("sns").set_topic_attributes(
             TopicArn=arn, AttributeName="Policy", AttributeValue=json.dumps(properties["PolicyDocument"])
         )
-    return Made(name)
+    return Provided(name)
 
 
-def _subscription(stack: Deployment, _: str, properties: Properties) -> Made:
-    return Made(stack.client("sns").subscribe(**properties, ReturnSubscriptionArn=True)["SubscriptionArn"])
+def _subscription(stack: Deployment, _: str, properties: Properties) -> Provided:
+    return Provided(stack.client("sns").subscribe(**properties, ReturnSubscriptionArn=True)["SubscriptionArn"])
 
 
-def _saved_query(stack: Deployment, name: str, properties: Properties) -> Made:
+def _saved_query(stack: Deployment, name: str, properties: Properties) -> Provided:
     stack.skipped.append(f"{name}: moto's CloudWatch Logs knows no saved queries, such as {properties['Name']!r}.")
-    return Made(name)
+    return Provided(name)
 
 
-def _state_machine(stack: Deployment, name: str, properties: Properties) -> Made:
+def _state_machine(stack: Deployment, name: str, properties: Properties) -> Provided:
     # Moto makes it in the backend that does not execute it, and leaves the substitutions out.
     definition = properties.get("DefinitionString") or json.dumps(properties["Definition"])
     substitutions = properties.get("DefinitionSubstitutions", {})
@@ -133,21 +182,21 @@ def _state_machine(stack: Deployment, name: str, properties: Properties) -> Made
         type=properties.get("StateMachineType", "STANDARD"),
     )["stateMachineArn"]
     stack.state_machines[arn] = properties
-    return Made(arn, Arn=arn, Name=name)
+    return Provided(arn, Arn=arn, Name=name)
 
 
-def _version(stack: Deployment, _: str, properties: Properties) -> Made:
+def _version(stack: Deployment, _: str, properties: Properties) -> Provided:
     description = properties.get("Description", "")
     version = stack.client("lambda").publish_version(FunctionName=properties["FunctionName"], Description=description)
-    return Made(version["FunctionArn"], Version=version["Version"], FunctionArn=version["FunctionArn"])
+    return Provided(version["FunctionArn"], Version=version["Version"], FunctionArn=version["FunctionArn"])
 
 
-def _alias(stack: Deployment, _: str, properties: Properties) -> Made:
+def _alias(stack: Deployment, _: str, properties: Properties) -> Provided:
     alias = stack.client("lambda").create_alias(**properties)
-    return Made(alias["AliasArn"], AliasArn=alias["AliasArn"])
+    return Provided(alias["AliasArn"], AliasArn=alias["AliasArn"])
 
 
-def _completed_bucket(stack: Deployment, bucket: FakeBucket, properties: Properties) -> None:
+def _complete_bucket(stack: Deployment, bucket: FakeBucket, properties: Properties) -> None:
     s3 = stack.client("s3")
     if "VersioningConfiguration" in properties:
         s3.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration=properties["VersioningConfiguration"])
@@ -163,17 +212,18 @@ def _completed_bucket(stack: Deployment, bucket: FakeBucket, properties: Propert
         )
 
 
-def _completed_function(stack: Deployment, function: LambdaFunction, properties: Properties) -> None:
+def _complete_function(stack: Deployment, function: LambdaFunction, properties: Properties) -> None:
     stack.functions[function.function_name] = properties
+    stack.code[function.function_name] = stack.template.code(properties["Code"])
 
 
-def _completed_layer(stack: Deployment, layer: LayerVersion, properties: Properties) -> None:
+def _complete_layer(stack: Deployment, layer: LayerVersion, properties: Properties) -> None:
     # Moto gives it no id to refer to.
     layer.physical_resource_id = layer.arn  # type: ignore[attr-defined]  # what CloudFormation's Ref looks for
-    stack.layers[layer.arn] = properties
+    stack.layers[layer.arn] = stack.template.code(properties["Content"])
 
 
-def _completed_mapping(stack: Deployment, mapping: EventSourceMapping, properties: Properties) -> None:
+def _complete_mapping(stack: Deployment, mapping: EventSourceMapping, properties: Properties) -> None:
     # Moto would invoke the function in the middle of SendMessage, once; the sandbox's poller does it instead.
     for queue in sqs_backends[mapping.account_id][mapping.region].queues.values():
         queue.lambda_event_source_mappings.pop(mapping.function_arn, None)
@@ -184,12 +234,12 @@ def _completed_mapping(stack: Deployment, mapping: EventSourceMapping, propertie
     ]
 
 
-def _completed_role(stack: Deployment, role: Role, properties: Properties) -> None:
+def _complete_role(stack: Deployment, role: Role, properties: Properties) -> None:
     for arn in properties.get("ManagedPolicyArns", []):
         stack.client("iam").attach_role_policy(RoleName=role.name, PolicyArn=arn)
 
 
-def _completed_table(stack: Deployment, table: Table, properties: Properties) -> None:
+def _complete_table(stack: Deployment, table: Table, properties: Properties) -> None:
     recovery = properties.get("PointInTimeRecoverySpecification")
     if recovery:
         stack.client("dynamodb").update_continuous_backups(
@@ -221,19 +271,17 @@ def _register(kind: str, make: Callable[..., Any], name_property: str = "") -> N
     _MODELS.append(Model)  # type: ignore[type-abstract]  # moto never makes an instance of it
 
 
-def _lacking(make: Callable[[Deployment, str, Properties], Made]) -> Callable[..., Made]:
-    def create(name: str, resource: dict[str, Any], *_: object, **__: object) -> Made:
-        assert _current is not None  # noqa: S101  # moto calls this inside deploying() only
-        return make(_current, name, resource["Properties"])
+def _provide(make: Callable[[Deployment, str, Properties], Provided]) -> Callable[..., Provided]:
+    def create(name: str, resource: dict[str, Any], *_: object, **__: object) -> Provided:
+        return make(current(), name, resource["Properties"])
 
     return create
 
 
-def _halved(model: Any, complete: Callable[[Deployment, Any, Properties], None]) -> Callable[..., Any]:
+def _extend(model: Any, complete: Callable[[Deployment, Any, Properties], None]) -> Callable[..., Any]:
     def create(name: str, resource: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        assert _current is not None  # noqa: S101  # moto calls this inside deploying() only
         made = model.create_from_cloudformation_json(name, resource, *args, **kwargs)
-        complete(_current, made, resource["Properties"])
+        complete(current(), made, resource["Properties"])
         return made
 
     return create
@@ -242,22 +290,22 @@ def _halved(model: Any, complete: Callable[[Deployment, Any, Properties], None])
 # Kept here because Python's own list of subclasses forgets them otherwise.
 _MODELS: list[type[CloudFormationModel]] = []
 
-_register("AWS::SecretsManager::Secret", _lacking(_secret), "Name")
-_register("AWS::SQS::QueuePolicy", _lacking(_queue_policy))
-_register("AWS::S3::BucketPolicy", _lacking(_bucket_policy))
-_register("AWS::SNS::TopicPolicy", _lacking(_topic_policy))
-_register("AWS::SNS::Subscription", _lacking(_subscription))
-_register("AWS::Logs::QueryDefinition", _lacking(_saved_query))
-_register("AWS::CloudWatch::Alarm", _lacking(_alarm), "AlarmName")
-_register("AWS::Lambda::Version", _lacking(_version))
-_register("AWS::Lambda::Alias", _lacking(_alias))
-_register("AWS::StepFunctions::StateMachine", _lacking(_state_machine), "StateMachineName")
-_register("AWS::S3::Bucket", _halved(FakeBucket, _completed_bucket), "BucketName")
-_register("AWS::Lambda::Function", _halved(LambdaFunction, _completed_function), "FunctionName")
-_register("AWS::Lambda::LayerVersion", _halved(LayerVersion, _completed_layer), "LayerName")
-_register("AWS::Lambda::EventSourceMapping", _halved(EventSourceMapping, _completed_mapping))
-_register("AWS::DynamoDB::Table", _halved(Table, _completed_table), "TableName")
-_register("AWS::IAM::Role", _halved(Role, _completed_role), "RoleName")
+_register("AWS::SecretsManager::Secret", _provide(_secret), "Name")
+_register("AWS::SQS::QueuePolicy", _provide(_queue_policy))
+_register("AWS::S3::BucketPolicy", _provide(_bucket_policy))
+_register("AWS::SNS::TopicPolicy", _provide(_topic_policy))
+_register("AWS::SNS::Subscription", _provide(_subscription))
+_register("AWS::Logs::QueryDefinition", _provide(_saved_query))
+_register("AWS::CloudWatch::Alarm", _provide(_alarm), "AlarmName")
+_register("AWS::Lambda::Version", _provide(_version))
+_register("AWS::Lambda::Alias", _provide(_alias))
+_register("AWS::StepFunctions::StateMachine", _provide(_state_machine), "StateMachineName")
+_register("AWS::S3::Bucket", _extend(FakeBucket, _complete_bucket), "BucketName")
+_register("AWS::Lambda::Function", _extend(LambdaFunction, _complete_function), "FunctionName")
+_register("AWS::Lambda::LayerVersion", _extend(LayerVersion, _complete_layer), "LayerName")
+_register("AWS::Lambda::EventSourceMapping", _extend(EventSourceMapping, _complete_mapping))
+_register("AWS::DynamoDB::Table", _extend(Table, _complete_table), "TableName")
+_register("AWS::IAM::Role", _extend(Role, _complete_role), "RoleName")
 for cached in (parsing.get_model_list, parsing.get_model_map, parsing.get_name_type_map):
     cached.cache_clear()
 

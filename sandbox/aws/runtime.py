@@ -23,14 +23,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Condition, Event, Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Any, NamedTuple
 
-from sandbox.aws.clock import Clock, Turns
+from sandbox.aws.hooks import Hooks
 
 BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
-# Where a function that follows the sandbox's clock asks to sleep; no part of Lambda's runtime API.
-SLEEP = "/sandbox/sleep"
 # AWS gives an import ten seconds before it starts over; busy laptops need more.
 INIT_SECONDS = 60.0
 # Environments of one function at a time. AWS has a thousand; each of these is a process on the user's machine.
@@ -41,8 +39,13 @@ LogWriter = Callable[[str, list[str]], None]
 
 @dataclass(frozen=True)
 class Function:
-    """What the runtime needs to know of a function; `timeout` in seconds, `memory` in MiB."""
+    """What the runtime needs to know of a function; `timeout` in seconds, `memory` in MiB.
 
+    `variables` are its environment variables except those that every Lambda function has. `reserved` is its reserved
+    concurrency.
+    """
+
+    logical_id: str
     name: str
     arn: str
     role: str
@@ -72,29 +75,18 @@ class Closed(Exception):
 
 
 class Pool:
-    """The execution environments of one function: reused while warm, added while all are busy.
+    """The execution environments of one function: reused while warm, added while all are busy."""
 
-    Deadlines are told by `clock`, and functions that sleep rest by it; `watch` is handed every invocation before it
-    begins.
-    """
-
-    def __init__(
-        self,
-        function: Function,
-        write_log: LogWriter,
-        clock: Clock | None = None,
-        watch: Callable[["Invocation"], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, function: Function, write_log: LogWriter, hooks: Hooks | None = None) -> None:
         self.function = function
         self._write_log = write_log
-        self._clock = clock
-        self._watch = watch
-        self._turns = Turns(MAX_ENVIRONMENTS, clock) if clock else contextlib.nullcontext()
+        self._hooks = hooks or Hooks()
+        self._limit = self._hooks.limit(MAX_ENVIRONMENTS)
         self._idle: list[_Environment] = []
         self._all: set[_Environment] = set()
         self._busy = 0
         self._closed = False
-        self._changed = Condition()
+        self._lock = Lock()
 
     def invoke(self, event: bytes, client_context: str | None = None) -> Outcome:
         """Run the function once on a JSON event.
@@ -102,7 +94,7 @@ class Pool:
         Waits while `MAX_ENVIRONMENTS` are busy. Raises Throttled at the function's reserved concurrency, Closed after
         close().
         """
-        with self._turns:
+        with self._limit:
             environment = self._take()
             try:
                 return environment.run(_Request(event, client_context))
@@ -111,17 +103,15 @@ class Pool:
 
     def close(self) -> None:
         """Kill every process."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             for environment in self._all:
                 environment.kill()
-            self._changed.notify_all()
 
     def _take(self) -> "_Environment":
-        with self._changed:
+        with self._lock:
             if self.function.reserved is not None and self._busy >= self.function.reserved:
                 raise Throttled(self.function.name)
-            self._changed.wait_for(lambda: self._idle or self._closed or len(self._all) < MAX_ENVIRONMENTS)
             if self._closed:
                 raise Closed(self.function.name)
             self._busy += 1
@@ -130,18 +120,17 @@ class Pool:
                 if environment.running:
                     return environment
                 self._discard(environment)
-            environment = _Environment(self.function, self._write_log, self._clock, self._watch)
+            environment = _Environment(self.function, self._write_log, self._hooks)
             self._all.add(environment)
             return environment
 
     def _give_back(self, environment: "_Environment") -> None:
-        with self._changed:
+        with self._lock:
             self._busy -= 1
             if environment.alive:
                 self._idle.append(environment)
             else:
                 self._discard(environment)
-            self._changed.notify()
 
     def _discard(self, environment: "_Environment") -> None:
         environment.kill()
@@ -158,9 +147,10 @@ class _Request:
 
 @dataclass(frozen=True)
 class Invocation:
-    """One run of a function, for whoever watches it: `kill` ends its process as the kernel would, without a word.
+    """One run of a function. `kill` ends its process as the kernel would; `over` is set when the run has ended.
 
-    `trace` is what its calls of AWS carry as X-Amzn-Trace-Id; `scratch` is its /tmp.
+    `event` is the JSON payload. `trace` is the X-Amzn-Trace-Id of the requests that it sends to AWS. `scratch` is its
+    /tmp.
     """
 
     event: bytes
@@ -173,23 +163,15 @@ class Invocation:
 class _Environment:
     """One process and the runtime API that only it talks to."""
 
-    def __init__(
-        self,
-        function: Function,
-        write_log: LogWriter,
-        clock: Clock | None,
-        watch: Callable[[Invocation], None],
-    ) -> None:
-        self._clock = clock
-        self._watch = watch
+    def __init__(self, function: Function, write_log: LogWriter, hooks: Hooks) -> None:
+        self._hooks = hooks
         self.alive = True
         self.function = function
         self._stream = f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{uuid.uuid4().hex}"
         self._write_log = write_log
         self.said: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
         self.requests: queue.SimpleQueue[tuple[_Request, float] | None] = queue.SimpleQueue()
-        self._sleeping = Lock()
-        self._scratch = tempfile.TemporaryDirectory(prefix="lumendrop-", ignore_cleanup_errors=True)
+        self._scratch = tempfile.TemporaryDirectory(prefix="sandbox-", ignore_cleanup_errors=True)
         self._listener = socket.create_server(("127.0.0.1", 0))
         Thread(target=self._accept, daemon=True).start()
         self._process = self._start()
@@ -210,14 +192,12 @@ class _Environment:
             return self._lost(request, what, body, INIT_SECONDS)
         self._log(f"START RequestId: {request.id} Version: $LATEST")
         started = time.monotonic()
-        invocation = self._invocation = Invocation(request.event, request.trace, Path(self._scratch.name), self._crash)
-        self._watch(invocation)
-        now = self._clock.now() if self._clock else time.time()
-        self.requests.put((request, now + self.function.timeout))
+        invocation = Invocation(request.event, request.trace, Path(self._scratch.name), self._crash)
+        self._hooks.started(self.function, invocation)
+        self.requests.put((request, self._hooks.now() + self.function.timeout))
         what, body = self._hear(self.function.timeout)
         invocation.over.set()
-        with self._sleeping:
-            pass  # killed in its sleep, it is at work again from here on
+        self._hooks.ended(invocation)
         self._drain()
         outcome = (
             Outcome(body, what == "error")
@@ -226,13 +206,6 @@ class _Environment:
         )
         self._log(f"END RequestId: {request.id}", _report(request, started, self.function))
         return outcome
-
-    def sleep(self, seconds: float) -> None:
-        """Let the running invocation sleep by the sandbox's clock."""
-        assert self._clock  # noqa: S101  # only functions that are told of a clock ask for this
-        over = self._invocation.over
-        with self._sleeping:
-            self._clock.wait(seconds, lambda: not over.is_set())
 
     def kill(self) -> None:
         """End the process and everything it started."""
@@ -379,10 +352,6 @@ class _RuntimeApi(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path == SLEEP:
-            self.server.sleep(float(body))
-            self._answer(200, b"{}", {})
-            return
         what = "init" if self.path.endswith("/init/error") else self.path.rpartition("/")[2]
         self._answer(202, b"{}", {})
         self.server.said.put((what, body))

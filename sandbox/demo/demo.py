@@ -1,6 +1,5 @@
-"""`python -m sandbox demo`: drop photos, watch them go through, look at what came back."""
+"""`python -m sandbox demo`: uploads photos, follows them through the pipeline, and compares the results."""
 
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -14,16 +13,16 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, track
 from rich.table import Column, Table
 from rich.text import Text
 
+from sandbox.demo.images import Photo, PhotosError, UnreadableError, compare, discover, load, samples
 from sandbox.demo.page import Outcome, Writer, size_text
-from sandbox.demo.photos import Photo, PhotosError, UnreadableError, bundled, compare, discover, load
 from sandbox.demo.start import Sandbox, sandbox
-from sandbox.demo.watch import Sight, Watch
+from sandbox.demo.status import StatusReader, UploadStatus
 
-SECONDS_BETWEEN_LOOKS = 0.25
-SECONDS_IN_ALL, SECONDS_A_PHOTO = 180, 60  # before the demo gives up: the sum, for all photos
-ROWS_BESIDE_BARS = 4  # of the terminal
+POLL_SECONDS = 0.25
+BASE_TIMEOUT_SECONDS, TIMEOUT_SECONDS_PER_PHOTO = 180, 60
+OTHER_ROWS = 4  # rows of the terminal that the progress bars leave free
 
-# How far along a state is, in per cent; `enhancing` adds its share of how far the task is.
+# The progress of each state in percent. `enhancing` adds its share of the task's progress.
 PROGRESS = {
     "waiting": 0,
     "dropped": 2,
@@ -49,34 +48,22 @@ ENDINGS = {
 
 TRANSFER_ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
 
-COLOURS = {
-    "waiting": "dim",
-    "enhanced": "green",
-    "superseded": "yellow",
-    "skipped": "yellow",
-    "rejected": "red",
-    "failed": "red",
-    "unknown": "red",
-    "timed out": "red",
-}
-
 
 def run(folder: Path | None, out: Path, resolution: str | None, console: Console) -> int:
-    """Send the photos in `folder`, or the bundled ones, through the sandbox; results and page go to `out`.
+    """Send the photos in `folder`, or the samples, through the sandbox, and write results and a page to `out`.
 
-    Returns 0 if every photo came back enhanced, else 1. Raises `PhotosError` when a folder can't be used, and
-    what `start.sandbox` raises.
+    Returns 0 if every photo was enhanced, otherwise 1. Raises `PhotosError` when a folder can't be used, and the
+    errors of `start.sandbox`.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        _prepare_out(out, folder)
-        photos = discover(folder, leave_out=out) if folder else bundled(Path(scratch))
-        console.print("Starting AWS and the enhancer on this machine ...")
-        with sandbox({"Resolution": resolution or ("4K" if folder else "1K")}) as running:
-            console.print(f"Dropping {_count(photos)} into s3://{running.cloud.outputs['InputBucketName']}")
-            with Board(console, [photo.key for photo in photos]) as board:
-                outcomes = Run(running, out, board).through(photos)
-        compared = track(outcomes, "Comparing before and after ...", console=console, disable=not console.is_terminal)
-        outcomes, page = present(compared, out, expected=len(outcomes))
+    _prepare_out(out, folder)
+    photos = discover(folder, leave_out=out) if folder else samples()
+    console.print("Starting AWS and the enhancer on this machine ...")
+    with sandbox({"Resolution": resolution or ("4K" if folder else "1K")}) as running:
+        console.print(f"Dropping {_count(photos)} into s3://{running.cloud.outputs['InputBucketName']}")
+        with Board(console, [photo.key for photo in photos]) as board:
+            outcomes = Run(running, out, board).process(photos)
+    compared = track(outcomes, "Comparing before and after ...", console=console, disable=not console.is_terminal)
+    outcomes, page = present(compared, out, expected=len(outcomes))
     _print_results(outcomes, page, console)
     return 0 if all(outcome.result for outcome in outcomes) else 1
 
@@ -95,27 +82,27 @@ def _count(photos: Sequence[object]) -> str:
 
 
 class Board:
-    """A bar for each photo on a terminal; elsewhere a line for each change of state."""
+    """Shows a progress bar for each photo on a terminal, otherwise a line for each change of state."""
 
     def __init__(self, console: Console, keys: Sequence[str]) -> None:
         self._console = console
         self._width = max(len(key) for key in keys)
-        # With more photos than rows, only those on their way have a bar, and all of them one together.
-        self._crowded = len(keys) > console.height - ROWS_BESIDE_BARS
+        # With more photos than rows, only photos in progress have a bar, and one bar counts all of them.
+        self._compact = len(keys) > console.height - OTHER_ROWS
         self._progress = Progress(
             TextColumn("{task.description}", markup=False, table_column=Column(ratio=2, no_wrap=True)),
             BarColumn(bar_width=None, table_column=Column(ratio=2)),
-            TextColumn("{task.fields[says]}", table_column=Column(min_width=16)),
+            TextColumn("{task.fields[label]}", table_column=Column(min_width=16)),
             console=console,
             disable=not console.is_terminal,
         )
-        self._all = self._progress.add_task("all", total=len(keys), says=f"0 of {len(keys)}", visible=self._crowded)
+        self._all = self._progress.add_task("all", total=len(keys), label=f"0 of {len(keys)}", visible=self._compact)
         self._bars = {key: self._add(key) for key in keys}
         self._states = dict.fromkeys(keys, "waiting")
 
     def _add(self, key: str) -> TaskID:
-        says = _coloured("waiting")
-        return self._progress.add_task(key, total=ENDED, says=says, visible=not self._crowded)
+        label = _coloured("waiting")
+        return self._progress.add_task(key, total=ENDED, label=label, visible=not self._compact)
 
     def __enter__(self) -> "Board":
         self._progress.start()
@@ -127,83 +114,83 @@ class Board:
         self._progress.stop()
 
     def show(self, key: str, state: str, percent: int = 0) -> None:
-        """Show that the photo is in `state`; `percent` is how far its task is, 0 unless `enhancing`."""
+        """Show the state of a photo; `percent` is the progress of its task, 0 unless `enhancing`."""
         done = ENDED if state in ENDINGS else PROGRESS.get(state, 0) + ENHANCING_SHARE * percent
-        says = _coloured(state, f"{percent} %" if state == "enhancing" else "")
-        visible = not self._crowded or PROGRESS["dropped"] < done < ENDED
-        self._progress.update(self._bars[key], completed=done, says=says, visible=visible)
+        label = _coloured(state, f"{percent} %" if state == "enhancing" else "")
+        visible = not self._compact or PROGRESS["dropped"] < done < ENDED
+        self._progress.update(self._bars[key], completed=done, label=label, visible=visible)
         if self._states[key] != state and not self._console.is_terminal:
-            _say(self._console, f"{key:<{self._width}}  {state}")
+            _print(self._console, f"{key:<{self._width}}  {state}")
         self._states[key] = state
         ended = sum(1 for state in self._states.values() if state in ENDINGS)
-        self._progress.update(self._all, completed=ended, says=f"{ended} of {len(self._states)}")
+        self._progress.update(self._all, completed=ended, label=f"{ended} of {len(self._states)}")
 
 
-def _coloured(state: str, more: str = "") -> str:
+def _coloured(state: str, suffix: str = "") -> str:
     colour = ENDINGS.get(state, "dim" if state == "waiting" else "cyan")
-    return f"[{colour}]{state} {more}[/]"
+    return f"[{colour}]{state} {suffix}[/]"
 
 
 class Run:
-    """One run of photos through the sandbox; results and reports go to `out` as they come."""
+    """Processes photos in a running sandbox; saves results and reports to `out` as they arrive."""
 
     def __init__(self, running: Sandbox, out: Path, board: Board) -> None:
         self._running = running
-        self._watch = Watch(running)
+        self._reader = StatusReader(running)
         self._out = out
         self._board = board
         self._dropped_at: dict[str, float] = {}
         self._version_ids: dict[str, str] = {}
 
-    def through(self, photos: Sequence[Photo]) -> list[Outcome]:
-        """Drop all photos, wait until each has ended or time is up, and say what became of each, in order."""
-        deadline = time.monotonic() + SECONDS_IN_ALL + SECONDS_A_PHOTO * len(photos)
+    def process(self, photos: Sequence[Photo]) -> list[Outcome]:
+        """Upload all photos, wait until each has a final status or the time-out, and return the outcomes in order."""
+        deadline = time.monotonic() + BASE_TIMEOUT_SECONDS + TIMEOUT_SECONDS_PER_PHOTO * len(photos)
         outcomes = {photo.key: ended for photo in photos if (ended := self._drop(photo))}
         pending = {photo.key: photo for photo in photos if photo.key not in outcomes}
         while pending and time.monotonic() < deadline:
             started = time.monotonic()
-            outcomes |= self._look(pending)
-            # Looking costs AWS's process time, the more the longer the ledger: leave it most of it.
-            time.sleep(max(SECONDS_BETWEEN_LOOKS, 4 * (time.monotonic() - started)))
+            outcomes |= self._poll_once(pending)
+            # A poll takes CPU time from the simulated AWS, more with a longer ledger. This limits it to a third.
+            time.sleep(max(POLL_SECONDS, 2 * (time.monotonic() - started)))
         for photo in pending.values():
-            reason = "It had not ended when the demo's time was up. Try fewer photos, or --resolution 1K."
+            reason = "It did not finish in time. Try fewer photos, or --resolution 1K."
             outcomes[photo.key] = self._without_result(photo, "timed out", reason)
         return self._with_polls([outcomes[photo.key] for photo in photos])
 
     def _drop(self, photo: Photo) -> Outcome | None:
-        """Upload a photo; an outcome if that is already the end of it."""
+        """Upload a photo. Returns an outcome if the upload is skipped or fails."""
         self._dropped_at[photo.key] = time.monotonic()
         bucket = self._running.cloud.outputs["InputBucketName"]
         try:
             if photo.path.stat().st_size == 0:
-                return self._without_result(photo, "skipped", "The file is empty: there is nothing to enhance.")
+                return self._without_result(photo, "skipped", "The file is empty. There is nothing to enhance.")
             self._running.cloud.client("s3").upload_file(str(photo.path), bucket, photo.key)
         except TRANSFER_ERRORS as error:
-            return self._without_result(photo, "failed", f"It could not be dropped: {error}")
+            return self._without_result(photo, "failed", f"The upload failed: {error}")
         self._board.show(photo.key, "dropped")
         return None
 
-    def _look(self, pending: dict[str, Photo]) -> dict[str, Outcome]:
-        """Show where the pending photos are; those that have ended are taken out of `pending`."""
-        ended = {}
-        for sight in self._watch.look():
-            if sight.key not in pending:
+    def _poll_once(self, pending: dict[str, Photo]) -> dict[str, Outcome]:
+        """Show the state of the pending photos. Moves photos with a final status from `pending` to the result."""
+        finished = {}
+        for status in self._reader.read():
+            if status.key not in pending:
                 continue
-            self._version_ids[sight.key] = sight.version_id
-            self._board.show(sight.key, sight.state, sight.percent)
-            if sight.is_final:
-                ended[sight.key] = self._end(pending.pop(sight.key), sight)
-        return ended
+            self._version_ids[status.key] = status.version_id
+            self._board.show(status.key, status.state, status.percent)
+            if status.is_final:
+                finished[status.key] = self._finish(pending.pop(status.key), status)
+        return finished
 
-    def _end(self, photo: Photo, sight: Sight) -> Outcome:
+    def _finish(self, photo: Photo, status: UploadStatus) -> Outcome:
         seconds = time.monotonic() - self._dropped_at[photo.key]
-        outcome = Outcome(photo.key, sight.state, photo.path, seconds, reason=sight.reason, options=sight.options)
+        outcome = Outcome(photo.key, status.state, photo.path, seconds, reason=status.reason, options=status.options)
         try:
-            if sight.state == "enhanced":
-                return replace(outcome, result=self._fetch(sight.row["output"]["key"]))
-            return replace(outcome, report=self._fetch(sight.row["report_key"]))
+            if status.state == "enhanced":
+                return replace(outcome, result=self._fetch(status.row["output"]["key"]))
+            return replace(outcome, report=self._fetch(status.row["report_key"]))
         except TRANSFER_ERRORS as error:
-            return replace(outcome, reason=f"{outcome.reason} It could not be fetched: {error}".strip())
+            return replace(outcome, reason=f"{outcome.reason} The download failed: {error}".strip())
 
     def _without_result(self, photo: Photo, state: str, reason: str) -> Outcome:
         self._board.show(photo.key, state)
@@ -217,12 +204,12 @@ class Run:
         return path
 
     def _with_polls(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        found = self._watch.polls()
-        return [replace(one, polls=found[self._version_ids.get(one.key, "")]) for one in outcomes]
+        polls = self._reader.polls()
+        return [replace(one, polls=polls[self._version_ids.get(one.key, "")]) for one in outcomes]
 
 
 def present(outcomes: Iterable[Outcome], out: Path, expected: int) -> tuple[list[Outcome], Path]:
-    """Compare results with originals and write the page. Gives the outcomes with comparisons, and the page."""
+    """Compare results with originals and write the page. Returns the outcomes with comparisons, and the page."""
     writer = Writer(out, expected)
     compared = [_compared(outcome, writer) for outcome in outcomes]
     return compared, writer.write()
@@ -251,12 +238,12 @@ def _print_results(outcomes: Sequence[Outcome], page: Path, console: Console) ->
     for outcome in outcomes:
         table.add_row(Text(outcome.key), *_figures(outcome), f"{outcome.seconds:.1f}", str(outcome.polls))
     console.print(table)
-    console.print("Sharpness: against a plain bicubic enlargement to the same size.", style="dim")
+    console.print("Sharpness is relative to a bicubic enlargement to the same size.", style="dim")
     for outcome in outcomes:
         if outcome.reason:
             report = f" Report: {outcome.report}" if outcome.report else ""
-            _say(console, f"\n{outcome.key}: {outcome.reason}{report}")
-    _say(console, f"\nBefore and after: {page}")
+            _print(console, f"\n{outcome.key}: {outcome.reason}{report}")
+    _print(console, f"\nBefore and after: {page}")
 
 
 def _figures(outcome: Outcome) -> tuple[str, str]:
@@ -266,6 +253,6 @@ def _figures(outcome: Outcome) -> tuple[str, str]:
     return sizes, f"{outcome.comparison.sharpness:.1f} \N{MULTIPLICATION SIGN}"
 
 
-def _say(console: Console, text: str) -> None:
-    """Print text that may have file names in it, as it is."""
+def _print(console: Console, text: str) -> None:
+    """Print text literally: it can contain file names."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)

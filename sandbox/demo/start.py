@@ -1,8 +1,8 @@
-"""Starts what every command needs: the enhancer and AWS with the stack deployed, both on loopback only."""
+"""Starts the enhancer, and AWS with the stack deployed. Both listen on loopback only."""
 
 import logging
-import re
 import secrets
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,23 +12,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.aws.clock import Clock
 from sandbox.aws.cloud import Cloud
-from sandbox.aws.faults import Faults
+from sandbox.aws.hooks import Hooks
 
 ROOT = Path(__file__).resolve().parents[2]
+STACK = "lumendrop"
 ENHANCER_START_SECONDS = 60
 ENHANCER_STOP_SECONDS = 5
-NO_TASK_LIMIT = "1000000"  # the most the template allows: tasks cost nothing here
+NO_TASK_LIMIT = "1000000"  # the maximum of the parameter: tasks cost nothing in the sandbox
 
 
 class StartError(RuntimeError):
-    """The sandbox can't start; the message is meant for people."""
+    """The sandbox can't start. The message is shown to the user."""
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A running sandbox: `cloud` with the stack in it, the enhancer's base URL, and the folder with both's logs."""
+    """A running sandbox: `cloud` has the stack, `enhancer` is a base URL, and `logs` is a folder."""
 
     cloud: Cloud
     enhancer: str
@@ -40,57 +40,80 @@ def sandbox(
     parameters: Mapping[str, str],
     port: int = 0,
     *,
-    clock: Clock | None = None,
-    faults: Faults | None = None,
     prepare: Callable[[Cloud], None] | None = None,
+    hooks: Hooks | None = None,
     enhancer_arguments: Sequence[str] = (),
 ) -> Iterator[Sandbox]:
-    """Run the enhancer and the stack until the block ends. Port 0 takes any free one.
+    """Run the enhancer and the stack until the block ends. Port 0 takes any free port.
 
-    `clock`, `faults` and `prepare` are the cloud's; the enhancer's arguments are those of `python -m sandbox.enhancer`.
+    `prepare` and `hooks` are arguments of `Cloud`, `enhancer_arguments` those of `python -m sandbox.enhancer`.
 
-    Raises `CloudError` when the port is taken, `TemplateError` when the template is wrong, `StartError` when the
-    enhancer doesn't come up.
+    Raises `CloudError` when the port is in use, `TemplateError` when the template is wrong, and `StartError` when the
+    enhancer doesn't start.
     """
-    # Moto logs every execution that ends as Fail; here that is an upload's regular end, shown as such.
+    # moto logs an error for each execution that ends in a Fail state, which is the normal end of a rejected upload.
     logging.getLogger("moto").setLevel(logging.CRITICAL)
     key = secrets.token_urlsafe(24)
     with tempfile.TemporaryDirectory(prefix="lumendrop-logs-") as folder:
         logs = Path(folder)
         with _enhancer(key, logs / "enhancer.log", enhancer_arguments) as enhancer:
-            values = {"ApiBaseUrl": enhancer, "DailyTaskLimit": NO_TASK_LIMIT, **parameters}
+            values = {"ApiBaseUrl": enhancer.url, "DailyTaskLimit": NO_TASK_LIMIT, **parameters}
             log = logs / "functions.log"
-            with Cloud(parameters=values, port=port, log=log, clock=clock, faults=faults, prepare=prepare) as cloud:
+            with Cloud(
+                ROOT / "template.yaml",
+                STACK,
+                parameters=values,
+                port=port,
+                # The enhancer's links lead to this machine; the functions refuse such links on AWS.
+                variables={"LUMENDROP_ALLOW_LOOPBACK": "true"},
+                log=log,
+                prepare=prepare,
+                hooks=hooks,
+            ) as cloud:
                 secret = cloud.outputs["KeySecretArn"]
                 cloud.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=key)
-                yield Sandbox(cloud, enhancer, logs)
+                enhancer.wait_until_ready()
+                yield Sandbox(cloud, enhancer.url, logs)
+
+
+@dataclass(frozen=True)
+class _Enhancer:
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def wait_until_ready(self) -> None:
+        """Wait until the enhancer serves requests. Raises StartError."""
+        deadline = time.monotonic() + ENHANCER_START_SECONDS
+        while self.url not in self.log.read_text():
+            if self.process.poll() is not None:
+                raise StartError(f"The enhancer stopped while starting:\n{self.log.read_text()}")
+            if time.monotonic() > deadline:
+                raise StartError(f"The enhancer did not start within {ENHANCER_START_SECONDS} seconds.")
+            time.sleep(0.05)
 
 
 @contextmanager
-def _enhancer(key: str, log: Path, arguments: Sequence[str]) -> Iterator[str]:
-    """Run the enhancer in a process of its own: its work takes no turns from AWS's. Gives its base URL."""
-    command = [sys.executable, "-m", "sandbox.enhancer", "--port", "0", f"--api-key={key}", *arguments]
-    with log.open("wb") as output:
-        # A session of its own: Ctrl-C reaches this process only, which then ends the enhancer in good order.
-        process = subprocess.Popen(  # noqa: S603 - this project's own module
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            yield _address(process, log)
-        finally:
-            _stop(process)
-
-
-def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + ENHANCER_START_SECONDS
-    while time.monotonic() < deadline:
-        text = log.read_text()
-        if found := re.search(r"http://127\.0\.0\.1:\d+", text):
-            return found.group()
-        if process.poll() is not None:
-            raise StartError(f"The enhancer stopped while starting:\n{text}")
-        time.sleep(0.05)
-    raise StartError(f"The enhancer did not start within {ENHANCER_START_SECONDS} seconds.")
+def _enhancer(key: str, log: Path, arguments: Sequence[str]) -> Iterator[_Enhancer]:
+    """Start the enhancer in a separate process, so that it starts while AWS does and runs on its own core."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        port, fd = listener.getsockname()[1], listener.fileno()
+        command = [sys.executable, "-m", "sandbox.enhancer", f"--fd={fd}", f"--api-key={key}", *arguments]
+        with log.open("wb") as output:
+            # A new session, so that Ctrl-C reaches only this process, which then stops the enhancer.
+            process = subprocess.Popen(  # noqa: S603 - this project's own module
+                command,
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                pass_fds=[fd],
+                start_new_session=True,
+            )
+    try:
+        yield _Enhancer(f"http://127.0.0.1:{port}", process, log)
+    finally:
+        _stop(process)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -1,60 +1,64 @@
-"""`python -m sandbox up`: the whole system on one machine, until Ctrl-C."""
+"""`python -m sandbox up`: runs the whole system on one machine until Ctrl-C."""
 
 import shlex
+import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from sandbox.demo.start import Sandbox, sandbox
-from sandbox.demo.watch import Sight, Watch
+from sandbox.demo.status import StatusReader, UploadStatus
 
-SECONDS_BETWEEN_LOOKS = 0.5
-EMPTY = ("skipped", "An empty object is no photo.")
+POLL_SECONDS = 0.5
+EMPTY = ("skipped", "The object is empty.")
 CREDENTIALS = "AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1"
 
 
-def run(port: int, console: Console) -> None:
-    """Start the sandbox, say how to use it, and show what becomes of each upload until KeyboardInterrupt.
+def run(port: int, verbose: bool, console: Console) -> None:
+    """Start the sandbox, print how to use it, and print each upload's state until KeyboardInterrupt.
 
-    Raises what `start.sandbox` raises.
+    Raises the errors of `start.sandbox`.
     """
     console.print("Starting AWS and the enhancer on this machine ...")
     with sandbox({}, port) as running:
-        console.print(introduction(running), markup=False, soft_wrap=True)
+        console.print(introduction(running, verbose), markup=False, soft_wrap=True)
         for line in changes(running):
             console.print(line, markup=False, soft_wrap=True)
 
 
-def introduction(running: Sandbox) -> str:
-    """What is where, and three commands to try, as text."""
+def introduction(running: Sandbox, verbose: bool) -> str:
+    """The endpoint, the logs, and commands to try; if `verbose`, also the enhancer and what the sandbox lacks."""
     cloud = running.cloud
-    source, target = cloud.outputs["InputBucketName"], cloud.outputs["OutputBucketName"]
-    aws = f"aws --endpoint-url {cloud.endpoint} s3"
-    skipped = f"Not in the sandbox  {', '.join(cloud.skipped)}\n" if cloud.skipped else ""
-    return f"""
-AWS endpoint        {cloud.endpoint}
-Input bucket        {source}
-Output bucket       {target}
-Enhancer            {running.enhancer}/docs
-Logs                {running.logs}
-{skipped}
-Try, in another terminal:
+    source, target = (f"s3://{cloud.outputs[name]}" for name in ("InputBucketName", "OutputBucketName"))
+    details = [f"Enhancer       {running.enhancer}/docs", *(f"Not simulated  {item}" for item in cloud.skipped)]
+    return "\n".join(
+        [
+            f"AWS endpoint   {cloud.endpoint}",
+            f"Logs           {running.logs}",
+            *(details if verbose else []),
+            "In another terminal:",
+            f"  export AWS_ENDPOINT_URL={cloud.endpoint} {CREDENTIALS}",
+            f"  aws s3 cp photo.jpg {shlex.quote(f'{source}/')}",
+            f"  {shlex.quote(str(_cli()))} status photo.jpg",
+            f"  aws s3 cp {shlex.quote(f'{target}/photo.jpg')} enhanced.jpg",
+            "Press Ctrl-C to stop; nothing is kept. Uploads:",
+        ]
+    )
 
-  export {CREDENTIALS}
-  {aws} cp photo.jpg {shlex.quote(f"s3://{source}/")}
-  {aws} ls --recursive {shlex.quote(f"s3://{target}/")}
-  {aws} cp {shlex.quote(f"s3://{target}/photo.jpg")} enhanced.jpg
 
-Ctrl-C stops it; nothing is kept. Uploads show here:
-"""
+def _cli() -> Path:
+    """The `lumendrop` command of this environment, relative to the current folder if it is below."""
+    path, here = Path(sys.executable).with_name("lumendrop"), Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def changes(running: Sandbox) -> Iterator[str]:
-    """A line for each change of an upload's state, for as long as it is asked."""
-    watch = Watch(running)
+    """Yields a line for each change of an upload's state, without end."""
+    reader = StatusReader(running)
     dropped: set[tuple[str, datetime]] = set()
     states: dict[tuple[str, str], str] = {}
     while True:
@@ -62,15 +66,15 @@ def changes(running: Sandbox) -> Iterator[str]:
             if (upload["Key"], upload["LastModified"]) not in dropped:
                 dropped.add((upload["Key"], upload["LastModified"]))
                 yield _line(upload["Key"], *(("dropped",) if upload["Size"] else EMPTY))
-        for sight in watch.look():
-            if states.get((sight.key, sight.version_id)) != sight.state:
-                states[sight.key, sight.version_id] = sight.state
-                yield _line(sight.key, sight.state, _explanation(sight, running))
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        for status in reader.read():
+            if states.get((status.key, status.version_id)) != status.state:
+                states[status.key, status.version_id] = status.state
+                yield _line(status.key, status.state, _explanation(status, running))
+        time.sleep(POLL_SECONDS)
 
 
 def _uploads(running: Sandbox) -> Iterator[dict[str, Any]]:
-    # Not their versions: moto keeps a copy of each object for every time that those are listed.
+    # Not the versions: moto keeps a copy of each object whenever versions are listed.
     pages = (
         running.cloud.client("s3")
         .get_paginator("list_objects_v2")
@@ -79,13 +83,13 @@ def _uploads(running: Sandbox) -> Iterator[dict[str, Any]]:
     yield from (upload for page in pages for upload in page.get("Contents", []))
 
 
-def _explanation(sight: Sight, running: Sandbox) -> str:
-    if not sight.is_final:
+def _explanation(status: UploadStatus, running: Sandbox) -> str:
+    if not status.is_final:
         return ""
     bucket = running.cloud.outputs["OutputBucketName"]
-    if sight.state == "enhanced":
-        return f"s3://{bucket}/{sight.row['output']['key']}"
-    return f"{sight.reason} Report: s3://{bucket}/{sight.row.get('report_key')}"
+    if status.state == "enhanced":
+        return f"s3://{bucket}/{status.row['output']['key']}"
+    return f"{status.reason} Report: s3://{bucket}/{status.row.get('report_key')}"
 
 
 def _line(key: str, state: str, explanation: str = "") -> str:

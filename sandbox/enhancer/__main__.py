@@ -1,4 +1,4 @@
-"""`python -m sandbox.enhancer`: runs until SIGTERM, on 127.0.0.1 only."""
+"""`python -m sandbox.enhancer`: serves on 127.0.0.1 until SIGTERM."""
 
 import argparse
 import os
@@ -22,27 +22,33 @@ DAY_SECONDS = 24 * 60 * 60
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox.enhancer", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="0 takes any free one (default)")
+    listener = parser.add_mutually_exclusive_group()
+    listener.add_argument("--port", type=int, default=0, help="0 takes any free port (default)")
+    listener.add_argument("--fd", type=int, help="the file descriptor of a listening socket, from the parent process")
     parser.add_argument("--api-key", required=True, help="the bearer key that callers must send")
     parser.add_argument("--credits", type=int, default=100_000, help="the balance; an image costs 12")
-    parser.add_argument("--task-seconds", type=float, default=2.0, help="what a task takes at least")
-    parser.add_argument("--result-seconds", type=float, default=DAY_SECONDS, help="how long a result link lives")
+    parser.add_argument("--task-seconds", type=float, default=2.0, help="the minimum duration of a task")
+    parser.add_argument("--result-seconds", type=float, default=DAY_SECONDS, help="the lifetime of a result link")
     return parser.parse_args()
 
 
-def _end_with_the_starter() -> None:
-    """Standard input, where it is a pipe, ends when whoever started this does, however that died."""
+def _exit_with_parent() -> None:
+    """Exit when standard input, if it is a pipe, is closed, which happens when the parent process ends."""
     if stat.S_ISFIFO(os.fstat(0).st_mode):
         os.read(0, 1)
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _listener(port: int) -> socket.socket:
+    return socket.create_server(("127.0.0.1", port), backlog=128)
+
+
 def main() -> None:
-    """Print the base URL once listening, then serve."""
+    """Print the base URL, then serve."""
     arguments = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    threading.Thread(target=_end_with_the_starter, daemon=True).start()
-    listener = socket.create_server(("127.0.0.1", arguments.port), backlog=128)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    listener = _listener(arguments.port) if arguments.fd is None else socket.socket(fileno=arguments.fd)
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with tempfile.TemporaryDirectory(prefix="enhancer-") as directory, listener:
         store = TaskStore(Path(directory), base_url, arguments.task_seconds, arguments.result_seconds)

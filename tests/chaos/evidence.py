@@ -1,4 +1,4 @@
-"""What can be seen of a run from outside: the buckets, the ledger, the dead-letter queue, the enhancer's own lists."""
+"""What a run leaves behind: the buckets, the ledger, the dead-letter queue, and the enhancer's lists."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _REPORTS = "errors/"
 
 @dataclass(frozen=True)
 class Output:
-    """An object version of the output bucket that is no report.
+    """An object version of the output bucket that is not a report.
 
-    `decodes` says whether it is a whole image, `place` how many versions of its key were written after it.
+    `decodes` is true for a complete image. `newer` is the number of versions of its key that were written later.
     """
 
     key: str
     version_id: str
     source_version_id: str
-    place: int
+    newer: int
     decodes: bool
 
 
 @dataclass
 class Evidence:
-    """Everything seen, by the version id of the upload that it is about.
+    """All observations, by the version id of the upload.
 
-    `rows` are the ledger's; `days` its counters; `dead` what is in the dead-letter queue, as often as it is there;
-    `executions` the attempts that had one started by `submit`, as often as they had; `texts` every text that could hold
-    a secret, by where it was found.
+    `rows` and `days` are the ledger's rows and daily counters. `dead` has one version id per dead-letter message.
+    `executions` has the attempt number of each execution that `submit` started. `texts` has all texts that could
+    contain a secret, by their location.
     """
 
     rows: dict[str, Json] = field(default_factory=dict)
@@ -52,8 +52,8 @@ class Evidence:
     texts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
-def gathered(run: Run, dead: list[Json]) -> Evidence:
-    """Looks everywhere. `dead` are the messages that were found in the dead-letter queue."""
+def collect(run: Run, dead: list[Json]) -> Evidence:
+    """Reads all locations. `dead` are the messages from the dead-letter queue."""
     evidence = Evidence(dead=[_version_id(message) for message in dead])
     _read_ledger(run, evidence)
     _read_outputs(run, evidence)
@@ -68,8 +68,8 @@ def gathered(run: Run, dead: list[Json]) -> Evidence:
     return evidence
 
 
-def dead_letters(run: Run) -> list[Json]:
-    """Takes everything out of the dead-letter queue."""
+def receive_dead_letters(run: Run) -> list[Json]:
+    """Receives and deletes all messages of the dead-letter queue."""
     sqs, url = run.client("sqs"), run.outputs["DeadLetterQueueUrl"]
     found: list[Json] = []
     while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
@@ -91,14 +91,14 @@ def _read_ledger(run: Run, evidence: Evidence) -> None:
         evidence.texts["ledger row"].append(str(row))
         if row["pk"].startswith("day#"):
             evidence.days[row["pk"]] = int(row["tasks"])
-        elif row["pk"] != "pace":
+        elif row["pk"] != "rate_limit":
             evidence.rows[row["sk"]] = row
 
 
 def _read_outputs(run: Run, evidence: Evidence) -> None:
     s3, bucket = run.client("s3"), run.outputs["OutputBucketName"]
     pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
-    seen: Counter[str] = Counter()
+    newer: Counter[str] = Counter()
     for version in (version for page in pages for version in page.get("Versions", [])):
         found = s3.get_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
         body = found["Body"].read()
@@ -109,8 +109,8 @@ def _read_outputs(run: Run, evidence: Evidence) -> None:
             continue
         source = found["Metadata"].get("source-version-id", "")
         # S3 lists the versions of a key from the newest to the oldest.
-        output = Output(version["Key"], version["VersionId"], source, seen[version["Key"]], _decodes(body))
-        seen[version["Key"]] += 1
+        output = Output(version["Key"], version["VersionId"], source, newer[version["Key"]], _decodes(body))
+        newer[version["Key"]] += 1
         evidence.outputs[source].append(output)
         evidence.texts["metadata"].append(str(found["Metadata"]))
 
@@ -130,6 +130,6 @@ def _read_histories(run: Run, evidence: Evidence) -> None:
         pages_of = states.get_paginator("get_execution_history").paginate(executionArn=execution["executionArn"])
         histories = [page["events"] for page in pages_of]
         evidence.texts["workflow history"] += map(str, histories)
-        began = json.loads(histories[0][0]["executionStartedEventDetails"]["input"])
-        if "upload" in began:
-            evidence.executions[began["upload"]["version_id"]].append(began["attempt"])
+        execution_input = json.loads(histories[0][0]["executionStartedEventDetails"]["input"])
+        if "upload" in execution_input:
+            evidence.executions[execution_input["upload"]["version_id"]].append(execution_input["attempt"])

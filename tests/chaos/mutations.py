@@ -1,24 +1,35 @@
-"""`python -m tests.chaos.mutations`: one-line breaks of the code, each of which the suite must catch.
+"""`python -m tests.chaos.mutations`: one-line changes that break the code, each of which the suite must catch.
 
-Each is made in a copy of the repository, where a part of the suite then has to fail.
+The command applies each mutation to a copy of the repository and runs one part of the suite there, which must fail.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-COPIED = ("functions", "layers", "sandbox", "tests", "template.yaml", "pyproject.toml")
+COPIED = (
+    "functions",
+    "layers",
+    "sandbox",
+    "statemachines",
+    "tests",
+    "template.yaml",
+    "monitoring.yaml",
+    "pyproject.toml",
+)
 PATIENCE = 240
-# Enough for the suite to give up by itself, and to start and judge.
+# The suite gives up after PATIENCE by itself; the rest is for its start and its checks.
 MOST_SECONDS = 3 * PATIENCE
 
 LEDGER = "layers/lumendrop/ledger.py"
@@ -27,146 +38,147 @@ DELIVER = "functions/deliver/app.py"
 STORAGE = "layers/lumendrop/storage.py"
 ENHANCER = "layers/lumendrop/enhancer.py"
 TEMPLATE = "template.yaml"
+WORKFLOW = "statemachines/enhance.asl.yaml"
 
-STORM = ("--only", "storm", "--uploads", "80", "--keys", "60")
-# So small a storm has few executions that the owner stops before they end, and some storms have none.
-STORMS = (*STORM, "--seeds", "6", "--jobs", "3")
-RIVALS = ("--only", "rivals", "--uploads", "480")
-RELAPSES = ("--only", "relapses", "--uploads", "120")
-SECOND_CHANCES = ("--only", "second-chances", "--uploads", "120")
-BALANCE = ("--only", "balance", "--uploads", "300")
+RANDOM_FAULTS = ("--only", "random-faults", "--uploads", "80", "--keys", "60")
+STOPPED_EXECUTIONS = ("--only", "stopped-executions", "--uploads", "120")
+CONCURRENT_OVERWRITES = ("--only", "concurrent-overwrites", "--uploads", "480")
+REPEATED_FAILURES = ("--only", "repeated-failures", "--uploads", "120")
+AMBIGUOUS_SUBMITS = ("--only", "ambiguous-submits", "--uploads", "120")
+EMPTY_BALANCE = ("--only", "empty-balance", "--uploads", "300")
 DAILY_LIMIT = ("--only", "daily-limit", "--uploads", "150")
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """`old` in `file` becomes `new`; the suite, run with `arguments`, must then find `promise` broken."""
+    """Replaces `old` by `new` in `file`; the suite, run with `arguments`, must then report `promise` as broken."""
 
     name: str
     promise: str
     file: str
     old: str
     new: str
-    arguments: Sequence[str] = STORM
+    arguments: Sequence[str] = RANDOM_FAULTS
 
 
 MUTATIONS = (
     Mutation(
-        "a claim overwrites the row there is",
+        "a claim overwrites an existing row",
         "paid once",
         LEDGER,
         '"ConditionExpression": "attribute_not_exists(pk)",',
         '"ConditionExpression": "attribute_not_exists(nothing)",',
     ),
     Mutation(
-        "an ambiguous submit is released and sent again",
+        "an ambiguous submit is released and repeated",
         "paid once",
         SUBMIT,
-        "        return park(claim, error.message, message)",
-        "        LEDGER.release(claim, over); raise NotNow(error.code, error.message) from None",
+        "        return mark_unknown(claim, error.message, message)",
+        "        LEDGER.release(claim, previous); raise Deferred(error.code, error.message) from None",
     ),
     Mutation(
-        "a dead claimant's upload is sent again",
+        "the upload of a dead claimant is submitted again",
         "paid once",
         SUBMIT,
-        "        return park(row, what, message)",
-        '        LEDGER.release(row); raise NotNow("claimed", what)',
+        '        return mark_unknown(row, "The function that claimed the upload '
+        'ended before it recorded the answer.", message)',
+        '        LEDGER.release(row); raise Deferred("claimed", "its claim has expired")',
     ),
     Mutation(
         "a task is not recorded",
         "paid once",
         LEDGER,
-        "        return self._put_or_read(row, claim)\n\n    def close_claim",
-        "        return row\n\n    def close_claim",
+        "        return self._put_or_read(row, claim)\n\n    def finish_claim",
+        "        return row\n\n    def finish_claim",
     ),
     Mutation(
-        "failed tasks are tried again thirty times",
+        "failed tasks are retried thirty times",
         "paid once",
-        TEMPLATE,
+        WORKFLOW,
         "$poll.retryable and $attempt < 3 %}",
         "$poll.retryable and $attempt < 30 %}",
-        RELAPSES,
+        REPEATED_FAILURES,
     ),
     Mutation(
-        "an ambiguous submit is sent again without end",
+        "an ambiguous submit is repeated without limit",
         "paid once",
-        SUBMIT,
-        ' == "retry" and all(one.task_id for one in row.earlier):',
-        ' == "retry":',
-        SECOND_CHANCES,
+        LEDGER,
+        " and retry_ambiguous and all(one.task_id for one in self.earlier):",
+        " and retry_ambiguous:",
+        AMBIGUOUS_SUBMITS,
     ),
     Mutation(
-        "an execution's name is new each time",
+        "each start of an execution has a new name",
         "one end each",
         "layers/lumendrop/workflow.py",
         "-{row.upload.correlation_id}-{row.attempt}",
         "-{__import__('uuid').uuid4().hex}-{row.attempt}",
     ),
     Mutation(
-        "uploads to wait are acknowledged without a copy",
+        "a requeued message is deleted without a copy",
         "nothing lost",
         "layers/lumendrop/upload_queue.py",
         "    client.send_message(",
         "    _ = dict(",
     ),
     Mutation(
-        "uploads to wait are not acknowledged",
-        "only crashes are dead",
+        "a requeued message is not deleted",
+        "only crashes in the dead-letter queue",
         SUBMIT,
-        '        logger.warning("sent to the back of the queue", extra=said)\n        return',
-        '        logger.warning("sent to the back of the queue", extra=said)\n        raise',
-        BALANCE,
+        'extra=extra | {"requeue_count": message.requeue_count + 1})\n        return',
+        'extra=extra | {"requeue_count": message.requeue_count + 1})\n        raise',
+        EMPTY_BALANCE,
     ),
     Mutation(
-        "one crash is enough for the dead-letter queue",
-        "only crashes are dead",
+        "the dead-letter queue receives messages after one crash",
+        "only crashes in the dead-letter queue",
         TEMPLATE,
         "maxReceiveCount: 5",
         "maxReceiveCount: 1",
     ),
     Mutation(
-        "nobody sees executions that end early",
+        "executions that end early are ignored",
         "nothing lost",
         TEMPLATE,
         "status: [ABORTED, TIMED_OUT, FAILED]",
         "status: [NOTHING]",
-        STORMS,
+        STOPPED_EXECUTIONS,
     ),
     Mutation(
-        "the deadline never comes",
+        "the deadline never passes",
         "nothing lost",
-        TEMPLATE,
+        WORKFLOW,
         '"{% $millis() >= $task.deadline * 1000 %}"',
         '"{% $millis() >= $task.deadline * 1000000 %}"',
     ),
     Mutation(
         "a delivery is not recorded",
         "one end each",
-        TEMPLATE,
-        "                Next: RecordEnhanced\n",
-        "                Next: PublishEnhanced\n",
+        WORKFLOW,
+        "        Next: RecordEnhanced\n",
+        "        Next: PublishEnhanced\n",
     ),
     Mutation(
         "a failure is not reported",
         "one end each",
-        TEMPLATE,
-        "                Assign: *GivenBySubmit\n                Output: {}\n                Next: WriteReport\n",
-        "                Assign: *GivenBySubmit\n                Output: {}\n                Next: RecordNotEnhanced\n",
+        WORKFLOW,
+        '          report_key: "{% $states.input.report_key %}"\n        Output: {}\n        Next: WriteReport\n',
+        '          report_key: "{% $states.input.report_key %}"\n        Output: {}\n        Next: RecordNotEnhanced\n',
     ),
     Mutation(
-        "results cut short are delivered",
+        "truncated results are delivered",
         "one end each",
         DELIVER,
         "    if not images.is_complete(download.path, format_):",
         "    if False:",
     ),
     Mutation(
-        "the older upload counts as the newer",
+        "the older upload counts as the newer one",
         "the newest wins",
         "layers/lumendrop/uploads.py",
         'return sequencer.upper().ljust(width, "0") > other',
         'return sequencer.upper().ljust(width, "0") < other',
-        RIVALS,
+        CONCURRENT_OVERWRITES,
     ),
     Mutation(
         "results are written without a condition",
@@ -174,26 +186,26 @@ MUTATIONS = (
         STORAGE,
         "            **condition,\n",
         "",
-        RIVALS,
+        CONCURRENT_OVERWRITES,
     ),
     Mutation(
-        "the breaker never opens",
-        "blocked calls",
-        "layers/lumendrop/breaker.py",
-        "        return self._trouble if self._now() < self._until else None",
+        "the circuit breaker never opens",
+        "few calls without balance",
+        "layers/lumendrop/circuit_breaker.py",
+        "        return self._reason if self._now() < self._until else None",
         "        return None",
-        BALANCE,
+        EMPTY_BALANCE,
     ),
     Mutation(
-        "trouble with the balance is the photo's fault",
-        "blocked, not failed",
+        "an empty balance fails the photo",
+        "no photo failed without balance",
         ENHANCER,
         "        if status in (401, 402, 403) or",
-        "        if status == 402: return Refused(code, words)\n        if status in (401, 403) or",
-        BALANCE,
+        "        if status == 402: return Refused(code, text)\n        if status in (401, 403) or",
+        EMPTY_BALANCE,
     ),
     Mutation(
-        "the day's tasks are not limited",
+        "the daily limit is not checked",
         "the daily limit",
         LEDGER,
         '"attribute_not_exists(tasks) OR tasks < :limit"',
@@ -201,7 +213,7 @@ MUTATIONS = (
         DAILY_LIMIT,
     ),
     Mutation(
-        "the day does not get a released task back",
+        "a released claim does not reduce the daily counter",
         "the daily limit",
         LEDGER,
         "        self._transact(undo, self._count(claim, -1))",
@@ -209,15 +221,15 @@ MUTATIONS = (
         DAILY_LIMIT,
     ),
     Mutation(
-        "URLs that the vendor quotes are kept",
-        "no secret told",
+        "URLs that the vendor quotes are not redacted",
+        "no secret exposed",
         ENHANCER,
         'return _CONTROL.sub(" ", redact(text))[:500]',
         'return _CONTROL.sub(" ", text)[:1500]',
     ),
     Mutation(
-        "the key that the vendor quotes is kept",
-        "no secret told",
+        "an API key that the vendor quotes is not redacted",
+        "no secret exposed",
         ENHANCER,
         'text = text.replace(self._key.read(), "[key]")',
         "self._key.read()",
@@ -225,26 +237,20 @@ MUTATIONS = (
 )
 
 
-def _mutated(mutation: Mutation, folder: Path) -> None:
-    for name in COPIED:
-        source = REPO / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / name)
+def apply(mutation: Mutation, folder: Path) -> None:
+    """Changes a copy of the repository; raises ValueError unless `old` occurs exactly once."""
     file = folder / mutation.file
     text = file.read_text()
-    if text.count(mutation.old) != 1:
-        raise SystemExit(
-            f"{mutation.file} has {mutation.old!r} {text.count(mutation.old)} times: mend {mutation.name!r}"
-        )
+    if (count := text.count(mutation.old)) != 1:
+        raise ValueError(f"{mutation.name!r}: {mutation.file} contains {mutation.old!r} {count} times, not once")
     file.write_text(text.replace(mutation.old, mutation.new))
 
 
 def caught(mutation: Mutation) -> list[str]:
-    """The promises that the suite finds broken in a copy with this mutation; empty if it does not notice."""
+    """The promises that the suite reports as broken in a copy with this mutation; empty if it passes."""
     with tempfile.TemporaryDirectory(prefix="lumendrop-mutation-") as folder:
-        _mutated(mutation, Path(folder))
+        _copy_repository(Path(folder))
+        apply(mutation, Path(folder))
         command = [sys.executable, "-m", "tests.chaos", *mutation.arguments, "--patience", str(PATIENCE)]
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=MOST_SECONDS, check=False)
     broken = list(dict.fromkeys(line.split(" BROKEN: ")[1] for line in run.stdout.splitlines() if " BROKEN: " in line))
@@ -253,18 +259,30 @@ def caught(mutation: Mutation) -> list[str]:
     return broken
 
 
+def _copy_repository(folder: Path) -> None:
+    for name in COPIED:
+        source = REPO / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+
+
+def _is_caught(mutation: Mutation) -> bool:
+    begun = time.monotonic()
+    broken = caught(mutation)
+    verdict = "; ".join(broken) or "NOT CAUGHT"
+    print(f"{mutation.name} | {mutation.promise} | {verdict} | {time.monotonic() - begun:.0f} s", flush=True)
+    return bool(broken)
+
+
 def main() -> int:
-    """Prints, for each mutation, what caught it; 0 if everything was caught."""
+    """Prints the promises that each mutation broke; 0 if every mutation was caught."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.mutations", description=__doc__)
-    parser.add_argument("--only", default="", help="only mutations whose name contains this")
+    parser.add_argument("--only", default="", help="run the mutations whose name contains this text")
     wanted = [mutation for mutation in MUTATIONS if parser.parse_args().only in mutation.name]
-    missed = 0
-    for mutation in wanted:
-        begun = time.monotonic()
-        broken = caught(mutation)
-        missed += not broken
-        verdict = "; ".join(broken) or "NOT CAUGHT"
-        print(f"{mutation.name} | {mutation.promise} | {verdict} | {time.monotonic() - begun:.0f} s", flush=True)
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        missed = len(wanted) - sum(workers.map(_is_caught, wanted))
     print(f"{len(wanted) - missed} of {len(wanted)} mutations caught")
     return 1 if missed else 0
 

@@ -1,4 +1,4 @@
-"""One run: a sandbox in bad weather, uploads dropped into it, time skipped until nothing is left to do."""
+"""One run: a sandbox with a fault plan, uploads, and a clock that skips until no work is left."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from typing import Any
 import requests
 from botocore.exceptions import ClientError
 
-from sandbox.aws.clock import Clock, NothingAhead
-from sandbox.aws.faults import Faults, Plan
 from sandbox.demo.start import Sandbox, sandbox
-from tests.chaos.gate import Gate, gate
-from tests.chaos.uploads import Drop
+from tests.chaos.clock import Clock, NothingScheduled
+from tests.chaos.faults import Faults, Plan
+from tests.chaos.proxy import Proxy, proxy
+from tests.chaos.uploads import Object
 
 Json = Any
 
 TASK_SECONDS = 0.05
-ANSWER_SECONDS = 60
-_LOOK_SECONDS = 0.003
+RESPONSE_SECONDS = 60
+_POLL_SECONDS = 0.003
+# Of the clock. Every upload ends within hours, except with the daily limit, where the suite advances the clock.
+_MAX_CLOCK_SECONDS = 86_400
 
 
-class NeverQuiet(AssertionError):
-    """The run did not come to rest in time; says what is still going on."""
+class NotIdle(AssertionError):
+    """The run still has work to do after its time limit; the message describes the work."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,17 @@ class Upload:
 
 @dataclass
 class Run:
-    """A sandbox, its clock, its faults, the gate in front of its enhancer; `uploads` is what was dropped, in order.
+    """A sandbox, its clock, its faults, and the proxy in front of its enhancer.
 
-    `aborted` counts executions that the owner stopped.
+    `uploads` has the uploads in order; `stopped_executions` counts the executions that the owner stopped.
     """
 
     running: Sandbox
     clock: Clock
     faults: Faults
-    gate: Gate
+    proxy: Proxy
     uploads: list[Upload] = field(default_factory=list)
-    aborted: int = 0
+    stopped_executions: int = 0
     _skips: list[tuple[float, float]] = field(default_factory=lambda: [(0.0, 0.0)])
 
     @property
@@ -62,71 +64,71 @@ class Run:
         """The owner's client of an AWS service."""
         return self.running.cloud.client(service)
 
-    def enhancer(self, handle: str, change: Json = None) -> Json:
-        """One of the enhancer's own handles, read or set."""
-        url = f"{self.running.enhancer}/_sandbox/{handle}"
+    def enhancer(self, resource: str, change: Json = None) -> Json:
+        """Reads or changes one of the enhancer's `/_sandbox` resources."""
+        url = f"{self.running.enhancer}/_sandbox/{resource}"
         method = "GET" if change is None else "PUT"
-        answer = requests.request(method, url, json=change, timeout=ANSWER_SECONDS)
-        answer.raise_for_status()
-        return answer.json()
+        response = requests.request(method, url, json=change, timeout=RESPONSE_SECONDS)
+        response.raise_for_status()
+        return response.json()
 
-    def drop(self, drops: Sequence[Drop]) -> None:
-        """Uploads everything, one after the other, while nothing has time to be skipped."""
+    def upload(self, objects: Sequence[Object]) -> None:
+        """Uploads the objects in order; no time is skipped meanwhile."""
         s3, bucket = self.client("s3"), self.outputs["InputBucketName"]
         with self.clock.working():
-            for drop in drops:
-                put = s3.put_object(Bucket=bucket, Key=drop.key, Body=drop.body, Metadata=drop.metadata)
-                self.uploads.append(Upload(drop.key, put["VersionId"]))
+            for one in objects:
+                put = s3.put_object(Bucket=bucket, Key=one.key, Body=one.body, Metadata=one.metadata)
+                self.uploads.append(Upload(one.key, put["VersionId"]))
 
-    def settle(self, seconds: float, until: float = float("inf")) -> bool:
-        """Skips time until nothing is under way or waited for (True), or the clock shows `until` (False).
+    def run_until_idle(self, seconds: float, until: float = float("inf")) -> bool:
+        """Skips time until no work is active or scheduled (True), or the clock reaches `until` (False).
 
-        Raises NeverQuiet after so many real `seconds`.
+        Raises NotIdle after `seconds` of real time, or after a day of the clock.
         """
-        deadline = time.monotonic() + seconds
+        deadline, last = time.monotonic() + seconds, self.clock.now() + _MAX_CLOCK_SECONDS
         while self.clock.now() < until:
-            if time.monotonic() > deadline:
-                raise NeverQuiet(self.still_going_on())
+            if time.monotonic() > deadline or self.clock.now() > last:
+                raise NotIdle(self.describe_pending_work())
             if not self.clock.busy and self.enhancer("unfinished") == 0:
                 try:
                     self.clock.skip(until)
-                except NothingAhead:
+                except NothingScheduled:
                     return True
                 self._skips.append((time.time(), self.clock.skipped))
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
         return False
 
-    def move(self, seconds: float) -> None:
-        """Lets so many seconds pass at once, as soon as nothing is under way."""
-        while not self.clock.move(seconds):
-            time.sleep(_LOOK_SECONDS)
+    def advance(self, seconds: float) -> None:
+        """Skips `seconds` at once, as soon as no work is active."""
+        while not self.clock.advance(seconds):
+            time.sleep(_POLL_SECONDS)
         self._skips.append((time.time(), self.clock.skipped))
 
     def clock_time(self, real: float) -> float:
-        """What the clock showed at a moment of real time."""
+        """The clock's time at a point in real time."""
         return real + next(skipped for at, skipped in reversed(self._skips) if at <= real)
 
-    def abort_some(self, random: Random, rate: float, most_seconds: float) -> None:
-        """From now on, has the owner stop some executions, somewhere between their start and so much later."""
+    def stop_some_executions(self, random: Random, rate: float, most_seconds: float) -> None:
+        """Stops some of the executions that start from now on, each up to `most_seconds` after its start."""
 
-        def abort(arn: str) -> None:
+        def stop(arn: str) -> None:
             try:
                 self.clock.wait(random.uniform(0, most_seconds))
                 with contextlib.suppress(ClientError):
                     self.client("stepfunctions").stop_execution(executionArn=arn)
-                    self.aborted += 1
+                    self.stopped_executions += 1
             finally:
                 self.clock.end_work()
 
         def started(arn: str) -> None:
             if random.random() < rate:
                 self.clock.start_work()
-                Thread(target=abort, args=(arn,), daemon=True).start()
+                Thread(target=stop, args=(arn,), daemon=True).start()
 
-        self.faults.started = started
+        self.faults.execution_started = started
 
-    def still_going_on(self) -> str:
-        """For whoever has to find out why a run does not end."""
+    def describe_pending_work(self) -> str:
+        """The active and scheduled work, to find out why a run does not end."""
         sqs = self.client("sqs")
         queues = {
             name: sqs.get_queue_attributes(QueueUrl=self.outputs[name], AttributeNames=["All"])["Attributes"]
@@ -142,7 +144,7 @@ class Run:
         lines = (self.running.logs / "functions.log").read_text().splitlines()
         return "\n".join(
             [
-                "The run did not come to rest.",
+                "The run is not idle.",
                 f"busy: {self.clock.busy}, skipped: {self.clock.skipped:.0f} s, queues: {counts}",
                 f"running executions: {[execution['name'] for execution in executions[:10]]} of {len(executions)}",
                 f"unfinished tasks: {self.enhancer('unfinished')}",
@@ -152,12 +154,12 @@ class Run:
 
 
 @contextlib.contextmanager
-def started(plan: Plan, parameters: Mapping[str, str] = {}, *, credits: int = 1_000_000) -> Iterator[Run]:
-    """A run in the weather of `plan`, with the enhancer still in good health."""
+def start_run(plan: Plan, parameters: Mapping[str, str] = {}, *, credits: int = 1_000_000) -> Iterator[Run]:
+    """Starts a run with a fault plan for the functions; the enhancer works normally until it gets a plan."""
     arguments = ["--task-seconds", str(TASK_SECONDS), "--credits", str(credits)]
-    with Clock() as clock, gate() as opened:
+    with Clock() as clock, proxy() as opened:
         faults = Faults(plan, clock)
         values = {"Resolution": "1K", "ApiBaseUrl": f"http://127.0.0.1:{opened.port}", **parameters}
-        with sandbox(values, clock=clock, faults=faults, enhancer_arguments=arguments) as running:
+        with sandbox(values, hooks=faults, enhancer_arguments=arguments) as running:
             opened.target = int(running.enhancer.rpartition(":")[2])
             yield Run(running, clock, faults, opened)

@@ -1,4 +1,4 @@
-"""One seed or many: runs the parts of the suite, prints what was found, adds it up."""
+"""Runs the parts of the suite for one seed, prints the findings, and adds up the figures of several seeds."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ from collections.abc import Iterable
 
 from tests.chaos import suite
 from tests.chaos.promises import Finding
-from tests.chaos.run import NeverQuiet
+from tests.chaos.run import NotIdle
 
-PARTS = ("storm", "relapses", "second-chances", "rivals", "balance", "daily-limit")
+PARTS = (
+    "random-faults",
+    "repeated-failures",
+    "ambiguous-submits",
+    "concurrent-overwrites",
+    "stopped-executions",
+    "empty-balance",
+    "daily-limit",
+)
 
 
 def run(seed: int, arguments: Namespace) -> list[Finding]:
-    """Runs the suite, or one part of it, with one seed; prints every finding as soon as it is there."""
-    # Where a service throttles, its callers say so; here that is the plan.
+    """Runs the suite, or one part of it, with one seed; prints each finding at once."""
+    # The fault plan throttles the services, so warnings about throttling are expected.
     logging.getLogger("sandbox").setLevel(logging.CRITICAL)
     begun = time.monotonic()
     findings = []
@@ -25,24 +33,24 @@ def run(seed: int, arguments: Namespace) -> list[Finding]:
         for finding in _findings(part, seed, arguments):
             findings.append(finding)
             _print(f"seed {seed}: {'BROKEN' if finding.broken else 'ok'}: {finding.promise}", finding.lines())
-    _print(f"seed {seed}: {'kept' if kept(findings) else 'NOT KEPT'} in {time.monotonic() - begun:.0f} s")
+    _print(f"seed {seed}: {'passed' if passed(findings) else 'FAILED'} in {time.monotonic() - begun:.0f} s")
     return findings
 
 
-def kept(findings: Iterable[Finding]) -> bool:
-    """Whether no promise was broken."""
+def passed(findings: Iterable[Finding]) -> bool:
+    """Whether every promise held."""
     return not any(finding.broken for finding in findings)
 
 
-def print_sums(findings: Iterable[Finding]) -> None:
-    """Prints the figures of several seeds as one, each with the highest of any seed."""
+def print_totals(findings: Iterable[Finding]) -> None:
+    """Prints each figure's sum over several seeds, and its highest value in one seed."""
     figures: dict[str, dict[str, list[Counter[str]]]] = {}
     for finding in findings:
         for of_what, counts in finding.figures.items():
             figures.setdefault(finding.promise, {}).setdefault(of_what, []).append(counts)
     for promise, by_name in figures.items():
         lines = [f"{of_what}: {_summed(of_seeds)}" for of_what, of_seeds in by_name.items()]
-        _print(f"sum of all seeds (most of one): {promise}", lines)
+        _print(f"sum of all seeds (highest of one seed): {promise}", lines)
 
 
 def _summed(of_seeds: list[Counter[str]]) -> str:
@@ -53,26 +61,28 @@ def _summed(of_seeds: list[Counter[str]]) -> str:
 
 def _findings(part: str, seed: int, arguments: Namespace) -> list[Finding]:
     try:
-        return _judged(part, seed, arguments)
-    except NeverQuiet as error:
-        return [Finding("1. every run comes to rest", broken=str(error).splitlines())]
+        return _run_part(part, seed, arguments)
+    except NotIdle as error:
+        return [Finding("1. every run becomes idle", broken=str(error).splitlines())]
 
 
-def _judged(part: str, seed: int, arguments: Namespace) -> list[Finding]:
+def _run_part(part: str, seed: int, arguments: Namespace) -> list[Finding]:
     few, patience = arguments.uploads // 10, arguments.patience
-    if part == "storm":
-        return suite.storm(seed, arguments.uploads, arguments.keys, patience)
-    if part == "relapses":
-        return suite.relapses(seed, few, patience)
-    if part == "second-chances":
-        return suite.second_chances(seed, few, patience)
-    if part == "rivals":
-        return suite.rivals(seed, few, patience)
-    if part == "balance":
-        return suite.balance(seed, few, patience)
+    if part == "random-faults":
+        return suite.random_faults(seed, arguments.uploads, arguments.keys, patience)
+    if part == "repeated-failures":
+        return suite.repeated_failures(seed, few, patience)
+    if part == "ambiguous-submits":
+        return suite.ambiguous_submits(seed, few, patience)
+    if part == "concurrent-overwrites":
+        return suite.concurrent_overwrites(seed, few, patience)
+    if part == "stopped-executions":
+        return suite.stopped_executions(seed, few, patience)
+    if part == "empty-balance":
+        return suite.empty_balance(seed, few, patience)
     return suite.daily_limit(seed, few, few * 2 // 5, patience)
 
 
 def _print(title: str, lines: Iterable[str] = ()) -> None:
-    # In one piece, lest the lines of two seeds mix.
+    # One call, so that the lines of concurrent seeds do not mix.
     print("\n".join([title, *(f"    {line}" for line in lines)]), flush=True)

@@ -1,4 +1,4 @@
-"""The clock that skips what nobody needs."""
+"""The clock that skips waiting times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from threading import Event, Thread
 
 import pytest
 
-from sandbox.aws.clock import Clock, NothingAhead, Turns
+from tests.chaos.clock import Clock, FairSemaphore, NothingScheduled
 
 HOUR = 3600
 
@@ -20,7 +20,7 @@ def clock() -> Iterator[Clock]:
 
 
 class Waiter:
-    """Works, and waits for an hour by the clock; `over` when the hour is."""
+    """Waits for `seconds` by the clock; then `over` is set."""
 
     def __init__(self, clock: Clock, seconds: float = HOUR) -> None:
         self.over = Event()
@@ -36,82 +36,82 @@ class Waiter:
         self.over.set()
 
 
-def test_it_shows_the_time_until_something_is_skipped(clock: Clock) -> None:
+def test_it_follows_real_time_until_a_skip(clock: Clock) -> None:
     before = time.time()
     assert before <= clock.now() <= time.time()
-    assert clock.move(HOUR)
+    assert clock.advance(HOUR)
     assert before + HOUR <= clock.now() <= time.time() + HOUR
 
 
-def test_it_goes_on_to_the_first_of_those_who_wait(clock: Clock) -> None:
+def test_a_skip_ends_at_the_first_wait(clock: Clock) -> None:
     first, second = Waiter(clock, HOUR), Waiter(clock, 2 * HOUR)
     assert clock.skip() == pytest.approx(HOUR, abs=5)
     assert first.over.wait(5)
     assert not second.over.is_set()
 
 
-def test_whoever_is_woken_is_at_work_at_once(clock: Clock) -> None:
+def test_work_is_active_again_after_a_wait(clock: Clock) -> None:
     Waiter(clock)
     assert clock.skip() > 0
     assert clock.busy
     assert clock.skip() == 0
 
 
-def test_it_skips_nothing_while_something_is_under_way(clock: Clock) -> None:
+def test_it_skips_nothing_while_work_is_active(clock: Clock) -> None:
     waiter = Waiter(clock)
     with clock.working():
         assert clock.skip() == 0
-        assert not clock.move(HOUR)
+        assert not clock.advance(HOUR)
     assert not waiter.over.is_set()
     assert clock.skip() > 0
 
 
-def test_it_skips_no_further_than_it_is_told(clock: Clock) -> None:
+def test_a_skip_ends_at_the_given_time(clock: Clock) -> None:
     waiter = Waiter(clock)
     assert clock.skip(clock.now() + 60) == pytest.approx(60, abs=5)
     assert not waiter.over.is_set()
 
 
-def test_a_wait_ends_when_it_is_wanted_no_more(clock: Clock) -> None:
+def test_a_wait_ends_when_it_is_no_longer_needed(clock: Clock) -> None:
     with clock.working():
         clock.wait(HOUR, lambda: False)
     assert clock.skipped == 0
     assert not clock.busy
 
 
-def test_others_may_wait_by_it(clock: Clock) -> None:
-    rung = []
-    clock.follow(lambda: clock.now() + 90, lambda: rung.append(True))
+def test_a_skip_ends_at_a_timer(clock: Clock) -> None:
+    skips = []
+    clock.add_timer(lambda: clock.now() + 90, lambda: skips.append(True))
     assert clock.skip() == pytest.approx(90, abs=5)
-    assert rung
+    assert skips
 
 
-def test_it_says_when_nobody_waits_for_anything(clock: Clock) -> None:
-    clock.follow(lambda: None, lambda: None)
-    with pytest.raises(NothingAhead):
+def test_a_skip_with_nothing_scheduled_is_an_error(clock: Clock) -> None:
+    clock.add_timer(lambda: None, lambda: None)
+    with pytest.raises(NothingScheduled):
         clock.skip()
 
 
-def test_waiting_for_a_turn_is_rest_and_having_got_it_is_work(clock: Clock) -> None:
-    turns, got, over = Turns(1, clock), Event(), Event()
+def test_waiting_for_a_semaphore_interrupts_work(clock: Clock) -> None:
+    semaphore, acquired, done = FairSemaphore(1, clock), Event(), Event()
     with clock.working():
-        turns.acquire()
+        semaphore.acquire()
 
-        def take_turn() -> None:
-            with clock.working(), turns:
-                got.set()
-                over.wait(60)
+        def acquire() -> None:
+            with clock.working(), semaphore:
+                acquired.set()
+                done.wait(60)
 
-        second = Thread(target=take_turn, daemon=True)
+        second = Thread(target=acquire, daemon=True)
         second.start()
-        while not turns._waiting:
+        while not semaphore._waiting:
             time.sleep(0.001)
     while clock.busy:
         time.sleep(0.001)
-    assert not got.is_set()
-    turns.release()
+    assert not acquired.is_set()
+    semaphore.release()
     assert clock.busy
-    over.set()
+    done.set()
     second.join(60)
-    assert got.is_set()
+    assert acquired.is_set()
     assert not clock.busy

@@ -1,4 +1,4 @@
-"""The judge: what it must find broken, and what it must not."""
+"""The check that the newest upload wins: what it accepts and what it rejects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from tests.chaos.evidence import Evidence, Output
-from tests.chaos.promises import the_newest_wins
+from tests.chaos.promises import newest_upload_wins
 from tests.chaos.run import Run, Upload
 
 KEY = "a.jpg"
@@ -19,38 +19,38 @@ class Uploaded:
     uploads = (Upload(KEY, "old"), Upload(KEY, "new"))
 
 
-def seen(old: str, new: str, *written: str) -> Evidence:
-    """How the two uploads ended, and whose photos were written, the first one first."""
+def evidence_of(old: str, new: str, *written: str) -> Evidence:
+    """The final statuses of the two uploads, and the photos that were written, in order."""
     rows: dict[str, Any] = {"old": {"sk": "old", "status": old}, "new": {"sk": "new", "status": new}}
     evidence = Evidence(rows=rows)
-    for place, version_id in enumerate(reversed(written)):
-        evidence.outputs[version_id].append(Output(KEY, f"output {place}", version_id, place, decodes=True))
+    for newer, version_id in enumerate(reversed(written)):
+        evidence.outputs[version_id].append(Output(KEY, f"output {newer}", version_id, newer, decodes=True))
     return evidence
 
 
 @pytest.mark.parametrize(
     "evidence",
     [
-        seen("enhanced", "enhanced", "old", "new"),
-        seen("superseded", "enhanced", "new"),
-        seen("enhanced", "unknown", "old"),
-        # The owner stopped the newer one's execution when its photo was delivered.
-        seen("superseded", "failed", "new"),
-        seen("enhanced", "failed", "old", "new"),
+        evidence_of("enhanced", "enhanced", "old", "new"),
+        evidence_of("superseded", "enhanced", "new"),
+        evidence_of("enhanced", "unknown", "old"),
+        # The owner stopped the newer upload's execution after its delivery.
+        evidence_of("superseded", "failed", "new"),
+        evidence_of("enhanced", "failed", "old", "new"),
     ],
 )
-def test_the_newest_won(evidence: Evidence) -> None:
-    assert not the_newest_wins(cast(Run, Uploaded), evidence).broken
+def test_the_newest_upload_won(evidence: Evidence) -> None:
+    assert not newest_upload_wins(cast(Run, Uploaded), evidence).broken
 
 
 @pytest.mark.parametrize(
     "evidence",
     [
-        seen("enhanced", "enhanced", "new", "old"),
-        seen("enhanced", "failed", "new", "old"),
-        seen("superseded", "failed"),
-        seen("enhanced", "superseded", "old"),
+        evidence_of("enhanced", "enhanced", "new", "old"),
+        evidence_of("enhanced", "failed", "new", "old"),
+        evidence_of("superseded", "failed"),
+        evidence_of("enhanced", "superseded", "old"),
     ],
 )
-def test_the_newest_did_not_win(evidence: Evidence) -> None:
-    assert the_newest_wins(cast(Run, Uploaded), evidence).broken
+def test_the_newest_upload_did_not_win(evidence: Evidence) -> None:
+    assert newest_upload_wins(cast(Run, Uploaded), evidence).broken

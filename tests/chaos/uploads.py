@@ -1,4 +1,4 @@
-"""What is dropped: small photos under many keys, some keys more than once, some that can't be enhanced."""
+"""The uploads of a run: small photos under many keys, some keys repeatedly, and some objects that are not photos."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from random import Random
 import numpy as np
 import pyvips
 
-DOOMED = "doomed/"
-"""Every look of `submit` at an upload with a key like this ends in a crash."""
+CRASH_PREFIX = "crashing/"
+"""`submit` crashes each time it reads an object whose key starts with this."""
 
 _FOLDERS = ("", "a/", "a/b c/", "über/", "50%+/")
 _NOT_AN_IMAGE = 0.03
@@ -19,8 +19,8 @@ _TRANSPARENT = 0.03
 
 
 @dataclass(frozen=True)
-class Drop:
-    """An object to put into the input bucket."""
+class Object:
+    """An object for the input bucket."""
 
     key: str
     body: bytes = field(repr=False)
@@ -28,44 +28,44 @@ class Drop:
 
 
 def seeded(seed: int) -> Random:
-    """The chance that decides what is dropped."""
+    """The random generator that selects the uploads."""
     return Random(seed)  # noqa: S311  # not for secrets: the same seed must give the same uploads
 
 
-def drops(random: Random, uploads: int, keys: int, doomed: int = 0) -> list[Drop]:
-    """`uploads` objects of `keys` keys, in the order in which they are dropped; the first `doomed` keys are DOOMED."""
-    names = [f"{DOOMED}{n}.jpg" for n in range(doomed)]
-    names += [f"{random.choice(_FOLDERS)}photo {n}.{_extension(random)}" for n in range(keys - doomed)]
-    chosen = [*names, *random.choices(names[doomed:], k=uploads - keys)]
+def mixed(random: Random, uploads: int, keys: int, crashing: int = 0) -> list[Object]:
+    """`uploads` objects of `keys` keys, in upload order; the first `crashing` keys start with CRASH_PREFIX."""
+    names = [f"{CRASH_PREFIX}{n}.jpg" for n in range(crashing)]
+    names += [f"{random.choice(_FOLDERS)}photo {n}.{_extension(random)}" for n in range(keys - crashing)]
+    chosen = [*names, *random.choices(names[crashing:], k=uploads - keys)]
     random.shuffle(chosen)
-    return [_drop(random, name) for name in chosen]
+    return [_object(random, name) for name in chosen]
 
 
-def photos(random: Random, count: int) -> list[Drop]:
-    """So many photos that can be enhanced, of as many keys."""
-    return [Drop(f"photo {n}.jpg", _photo(random)) for n in range(count)]
+def photos(random: Random, count: int) -> list[Object]:
+    """`count` valid photos, each with its own key."""
+    return [Object(f"photo {n}.jpg", _photo(random)) for n in range(count)]
 
 
-def rivals(random: Random, count: int, keys: int) -> list[Drop]:
-    """So many photos of so few keys, in turns."""
-    return [Drop(f"rival {n % keys}.jpg", _photo(random)) for n in range(count)]
+def overwrites(random: Random, count: int, keys: int) -> list[Object]:
+    """`count` valid photos that overwrite each other under `keys` keys."""
+    return [Object(f"overwritten {n % keys}.jpg", _photo(random)) for n in range(count)]
 
 
 def _extension(random: Random) -> str:
     return "png" if random.random() < _TRANSPARENT else "jpg"
 
 
-def _drop(random: Random, key: str) -> Drop:
+def _object(random: Random, key: str) -> Object:
     kind, photo = random.random(), _photo(random, transparent=key.endswith(".png"))
-    if key.startswith(DOOMED):
-        return Drop(key, photo)
+    if key.startswith(CRASH_PREFIX):
+        return Object(key, photo)
     if kind < _NOT_AN_IMAGE:
-        return Drop(key, b"This is no photo, whatever its name says.")
+        return Object(key, b"This is a text file, despite its name.")
     if kind < _NOT_AN_IMAGE + _BAD_OPTION:
-        return Drop(key, photo, {"creativity": "very"})
+        return Object(key, photo, {"creativity": "very"})
     if kind < _NOT_AN_IMAGE + _BAD_OPTION + _OWN_OPTIONS:
-        return Drop(key, photo, {"creativity": "0.3", "profile-ids": "anna,ben"})
-    return Drop(key, photo)
+        return Object(key, photo, {"creativity": "0.3", "profile-ids": "anna,ben"})
+    return Object(key, photo)
 
 
 def _photo(random: Random, *, transparent: bool = False) -> bytes:

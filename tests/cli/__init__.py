@@ -1,1 +1,1 @@
-"""The owner's command line, against the running sandbox."""
+"""Tests of the `lumendrop` command against a running sandbox."""

@@ -1,14 +1,15 @@
-"""One sandbox for all tests of this directory, and the command line that looks after it."""
+"""One sandbox for all tests of this directory, and the `lumendrop` command that operates it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-pytest.register_assert_rewrite("tests.cli.owner", "tests.e2e.cli", "tests.e2e.pipeline")
+pytest.register_assert_rewrite("tests.cli.command", "tests.e2e.cli", "tests.e2e.pipeline")
 
+from lumendrop_cli import polling  # noqa: E402  # after the registration
 from sandbox.demo.start import sandbox  # noqa: E402  # after the registration
-from tests.cli.owner import Lumendrop  # noqa: E402  # after the registration
-from tests.e2e.pipeline import Pipeline, Upload  # noqa: E402  # after the registration
+from tests.cli.command import Lumendrop  # noqa: E402  # after the registration
+from tests.e2e.pipeline import Pipeline  # noqa: E402  # after the registration
 
 
 @pytest.fixture(scope="package")
@@ -21,24 +22,13 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
 
 @pytest.fixture(scope="package")
 def lumendrop(pipeline: Pipeline) -> Lumendrop:
-    """`lumendrop`, as its owner types it."""
+    """The `lumendrop` command for the sandbox's stack."""
     return Lumendrop(pipeline.cloud.endpoint)
-
-
-@pytest.fixture(scope="package")
-def drop(pipeline: Pipeline) -> Callable[[str, bytes], Upload]:
-    """Puts one object into the input bucket."""
-
-    def put(key: str, body: bytes) -> Upload:
-        bucket = pipeline.outputs["InputBucketName"]
-        return Upload(key, pipeline.cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=body)["VersionId"])
-
-    return put
 
 
 @pytest.fixture
 def api_key(pipeline: Pipeline) -> Iterator[str]:
-    """The key that the enhancer takes; it is set again afterwards."""
+    """The key that the enhancer accepts. It is restored after the test."""
     secret = {"SecretId": pipeline.outputs["KeySecretArn"]}
     secrets = pipeline.cloud.client("secretsmanager")
     key: str = secrets.get_secret_value(**secret)["SecretString"]
@@ -48,4 +38,10 @@ def api_key(pipeline: Pipeline) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _with_sockets(socket_enabled: None) -> None:
-    """Sockets are off in tests that don't ask for them; these are on before `pipeline` starts."""
+    """Sockets are disabled unless a test requests them. This enables them before `pipeline` starts."""
+
+
+@pytest.fixture(autouse=True)
+def _poll_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sandbox needs no protection from frequent polling, unlike AWS."""
+    monkeypatch.setattr(polling, "INTERVAL_SECONDS", 0.1)

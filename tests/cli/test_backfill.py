@@ -1,18 +1,17 @@
-"""`lumendrop backfill` says what it would cost, sends what lay in the bucket before, and says what it sent."""
+"""`lumendrop backfill` shows the cost, sends existing objects of the input bucket, and reports how many it sent."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from tests.cli.owner import Lumendrop
+from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
-from tests.e2e.pipeline import Pipeline, Upload
+from tests.e2e.pipeline import Pipeline
 
 
 @contextmanager
-def _deaf(pipeline: Pipeline) -> Iterator[None]:
-    """No event of the input bucket comes through for a while."""
+def _without_events(pipeline: Pipeline) -> Iterator[None]:
+    """Blocks the events of the input bucket."""
     events, rule = pipeline.cloud.client("events"), pipeline.cloud.resources["UploadRule"]
     events.disable_rule(Name=rule)
     try:
@@ -21,22 +20,17 @@ def _deaf(pipeline: Pipeline) -> Iterator[None]:
         events.enable_rule(Name=rule)
 
 
-def _put(pipeline: Pipeline, key: str, body: bytes, **more: Any) -> Upload:
-    put = pipeline.cloud.client("s3").put_object
-    return Upload(key, put(Bucket=pipeline.outputs["InputBucketName"], Key=key, Body=body, **more)["VersionId"])
-
-
-def test_what_lies_outside_the_stacks_prefix_is_no_upload(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
-    refused = lumendrop("backfill", "--prefix", "elsewhere/", "--dry-run")
-    assert refused.code == 2
-    assert "InputPrefix" in refused.err
-    # Nor does the workflow take it, whoever asks; a shorter prefix means the stack's own.
+def test_a_prefix_outside_input_prefix_is_rejected(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    rejected = lumendrop("backfill", "--prefix", "elsewhere/", "--dry-run")
+    assert rejected.code == 2
+    assert "InputPrefix" in rejected.err
+    # The state machine rejects it as well. It replaces a shorter prefix by InputPrefix.
     states, which = pipeline.cloud.client("stepfunctions"), pipeline.outputs["BackfillWorkflowArn"]
     ends = {}
     for prefix in ("elsewhere/", "i"):
         start = {"stateMachineArn": which, "input": json.dumps({"prefix": prefix})}
         execution = states.start_execution(**start)["executionArn"]
-        pipeline.until(
+        pipeline.wait_until(
             lambda execution=execution: states.describe_execution(executionArn=execution)["status"] != "RUNNING", "ends"
         )
         ends[prefix] = states.describe_execution(executionArn=execution)
@@ -44,19 +38,19 @@ def test_what_lies_outside_the_stacks_prefix_is_no_upload(lumendrop: Lumendrop, 
     assert json.loads(ends["i"]["output"])["prefix"] == "in/"
 
 
-def test_a_dry_run_says_how_many_what_they_cost_and_sends_nothing(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+def test_a_dry_run_shows_the_number_and_the_cost_and_sends_nothing(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     place = "in/backfill/survey/"
-    done = [_put(pipeline, f"{place}done.jpg", jpeg()), _put(pipeline, f"{place}note.txt", b"Dear diary")]
+    done = [pipeline.drop(f"{place}done.jpg", jpeg()), pipeline.drop(f"{place}note.txt", b"Dear diary")]
     pipeline.wait(done)
     before = _runs(pipeline)
-    with _deaf(pipeline):
+    with _without_events(pipeline):
         for number in range(110):
-            _put(pipeline, f"{place}new/{number}.jpg", b"photo")
-        _put(pipeline, f"{place}done.jpg", jpeg())  # a new version of it
-        _put(pipeline, f"{place}old.jpg", jpeg(), StorageClass="GLACIER")
-        _put(pipeline, f"{place}folder/", b"")
-        _put(pipeline, f"{place}empty.jpg", b"")
-        _put(pipeline, "in/backfill/elsewhere.jpg", jpeg())
+            pipeline.drop(f"{place}new/{number}.jpg", b"photo")
+        pipeline.drop(f"{place}done.jpg", jpeg())  # a new version of it
+        pipeline.drop(f"{place}old.jpg", jpeg(), StorageClass="GLACIER")
+        pipeline.drop(f"{place}folder/", b"")
+        pipeline.drop(f"{place}empty.jpg", b"")
+        pipeline.drop("in/backfill/elsewhere.jpg", jpeg())
     found = lumendrop.ok("backfill", "--prefix", place, "--dry-run")
     assert found == {
         "prefix": place,
@@ -70,26 +64,26 @@ def test_a_dry_run_says_how_many_what_they_cost_and_sends_nothing(lumendrop: Lum
         "cost_usd": 13.32,
         "days": 1,
     }
-    told = lumendrop("backfill", "--prefix", place, "--dry-run")
-    assert told.code == 0
-    assert f"113 photos lie below s3://{pipeline.outputs['InputBucketName']}/{place}:" in told.out
-    assert "about 13.32 USD at 0.12 USD a task" in told.out
-    refused = lumendrop("backfill", "--prefix", place, stdin="n\n")
-    assert refused.code == 1
-    assert "at most 111 tasks, about 13.32 USD. Go on?" in refused.err
+    shown = lumendrop("backfill", "--prefix", place, "--dry-run")
+    assert shown.code == 0
+    assert f"113 photos in s3://{pipeline.outputs['InputBucketName']}/{place}:" in shown.out
+    assert "about 13.32 USD at 0.12 USD per task" in shown.out
+    declined = lumendrop("backfill", "--prefix", place, stdin="n\n")
+    assert declined.code == 1
+    assert "at most 111 tasks, about 13.32 USD. Continue?" in declined.err
     assert _runs(pipeline) == before
 
 
 def _runs(pipeline: Pipeline) -> int:
-    """How often the backfill ran so far."""
+    """The number of runs of the backfill so far."""
     states, machine = pipeline.cloud.client("stepfunctions"), pipeline.outputs["BackfillWorkflowArn"]
     return len(states.list_executions(stateMachineArn=machine)["executions"])
 
 
-def test_it_sends_what_no_event_told_of_and_pays_once(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+def test_photos_without_an_event_are_sent_and_paid_once(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     place = "in/backfill/run/"
-    with _deaf(pipeline):
-        lost = [_put(pipeline, f"{place}{number}.jpg", jpeg()) for number in range(3)]
+    with _without_events(pipeline):
+        lost = [pipeline.drop(f"{place}{number}.jpg", jpeg()) for number in range(3)]
     done = lumendrop("backfill", "--prefix", place, stdin="y\n")
     assert done.code == 0, done.err
     assert "3 photos were sent to the upload queue" in done.out
@@ -100,38 +94,38 @@ def test_it_sends_what_no_event_told_of_and_pays_once(lumendrop: Lumendrop, pipe
     assert [len(pipeline.tasks(upload)) for upload in lost] == [1, 1, 1]
 
 
-def test_the_newest_upload_is_known_among_those_that_no_event_told_of(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+def test_the_newest_upload_comes_first_without_events_too(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     key = "in/backfill/again/note.jpg"
-    first = _put(pipeline, key, b"Dear diary")
+    first = pipeline.drop(key, b"Dear diary")
     pipeline.wait([first])
-    with _deaf(pipeline):
-        second = _put(pipeline, key, b"Dear me")
+    with _without_events(pipeline):
+        second = pipeline.drop(key, b"Dear me")
     lumendrop.ok("backfill", "--prefix", key, "--yes")
     pipeline.wait([second])
     assert [row["version_id"] for row in lumendrop.ok("status", key)["rows"]] == [second.version_id, first.version_id]
 
 
-def test_it_need_not_be_waited_for(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
-    _put(pipeline, "in/backfill/later/note.txt", b"Dear diary")
+def test_no_wait_returns_before_the_end(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    pipeline.drop("in/backfill/later/note.txt", b"Dear diary")
     started = lumendrop.ok("backfill", "--prefix", "in/backfill/later/", "--yes", "--no-wait")
     states = pipeline.cloud.client("stepfunctions")
-    pipeline.until(
+    pipeline.wait_until(
         lambda: states.describe_execution(executionArn=started["execution"])["status"] == "SUCCEEDED", "it ends"
     )
 
 
-def test_without_a_prefix_it_takes_the_stacks_own(lumendrop: Lumendrop) -> None:
+def test_the_default_prefix_is_input_prefix(lumendrop: Lumendrop) -> None:
     assert lumendrop.ok("backfill", "--dry-run")["prefix"] == "in/"
 
 
-def test_nothing_to_send_is_said_and_exits_with_1(lumendrop: Lumendrop) -> None:
+def test_an_empty_prefix_exits_with_1(lumendrop: Lumendrop) -> None:
     nothing = lumendrop("backfill", "--prefix", "in/backfill/nothing/", "--yes", "--dry-run")
     assert nothing.code == 1
-    assert "No photo lies below" in nothing.out
+    assert "There are no photos in" in nothing.out
 
 
-def test_a_run_that_fails_says_why(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
-    """The role may not send messages for a while; what a child can't send ends the run."""
+def test_a_failed_run_shows_the_cause(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    """Without permission to send messages, the children fail, and the run ends."""
     iam = pipeline.cloud.client("iam")
     which = {"RoleName": pipeline.cloud.resources["BackfillRole"], "PolicyName": "denial"}
     denial = {"Effect": "Deny", "Action": "states:StartExecution", "Resource": "*"}

@@ -1,4 +1,4 @@
-"""`lumendrop doctor` finds what is wrong and says what to do."""
+"""`lumendrop doctor` finds problems and says how to fix them."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from tests.cli.owner import Lumendrop
+from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
-from tests.e2e.pipeline import Pipeline, Upload
+from tests.e2e.pipeline import Pipeline
 
-Trouble = Callable[[Pipeline], AbstractContextManager[None]]
+Fault = Callable[[Pipeline], AbstractContextManager[None]]
 
 
 @contextmanager
 def _no_key(pipeline: Pipeline) -> Iterator[None]:
     secrets, secret = pipeline.cloud.client("secretsmanager"), pipeline.outputs["KeySecretArn"]
     secrets.put_secret_value(SecretId=secret, SecretString=" ")
-    yield  # the fixture api_key sets it again
+    yield  # the fixture api_key restores it
 
 
 @contextmanager
@@ -30,14 +30,14 @@ def _wrong_key(pipeline: Pipeline) -> Iterator[None]:
 
 
 @contextmanager
-def _no_money(pipeline: Pipeline) -> Iterator[None]:
+def _no_credits(pipeline: Pipeline) -> Iterator[None]:
     pipeline.account(credits=3)
     yield
     pipeline.account(credits=100_000)
 
 
 @contextmanager
-def _rule_off(pipeline: Pipeline) -> Iterator[None]:
+def _rule_disabled(pipeline: Pipeline) -> Iterator[None]:
     events, name = pipeline.cloud.client("events"), pipeline.cloud.resources["UploadRule"]
     events.disable_rule(Name=name)
     yield
@@ -54,7 +54,7 @@ def _no_events(pipeline: Pipeline) -> Iterator[None]:
 
 
 @contextmanager
-def _no_versions(pipeline: Pipeline) -> Iterator[None]:
+def _no_versioning(pipeline: Pipeline) -> Iterator[None]:
     s3, bucket = pipeline.cloud.client("s3"), pipeline.outputs["InputBucketName"]
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
     yield
@@ -70,61 +70,61 @@ def _dead_letter(pipeline: Pipeline) -> Iterator[None]:
 
 
 @contextmanager
-def _alarm(pipeline: Pipeline) -> Iterator[None]:
+def _alarm_in_nested_stack(pipeline: Pipeline) -> Iterator[None]:
     cloudwatch, name = pipeline.cloud.client("cloudwatch"), pipeline.cloud.resources["DeadLetterAlarm"]
-    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="test")
     yield
-    cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="test")
 
 
 @contextmanager
 def _paused(pipeline: Pipeline) -> Iterator[None]:
     mapping, functions = pipeline.cloud.resources["SubmitFunctionUploads"], pipeline.cloud.client("lambda")
     functions.update_event_source_mapping(UUID=mapping, Enabled=False)
-    pipeline.until(lambda: functions.get_event_source_mapping(UUID=mapping)["State"] == "Disabled", "it is disabled")
+    pipeline.wait_until(
+        lambda: functions.get_event_source_mapping(UUID=mapping)["State"] == "Disabled", "it is disabled"
+    )
     yield
     functions.update_event_source_mapping(UUID=mapping, Enabled=True)
 
 
-def test_all_is_well(
-    lumendrop: Lumendrop, pipeline: Pipeline, drop: Callable[[str, bytes], Upload], api_key: str
-) -> None:
-    upload = drop("in/doctor/well.jpg", jpeg())
+def test_a_healthy_stack_has_no_problems(lumendrop: Lumendrop, pipeline: Pipeline, api_key: str) -> None:
+    upload = pipeline.drop("in/doctor/healthy.jpg", jpeg())
     pipeline.wait([upload])
     pipeline.account(credits=100_000)
     found = lumendrop.ok("doctor")
-    told = {one["check"]: one["finding"] for one in found["findings"]}
+    by_check = {one["check"]: one["finding"] for one in found["findings"]}
     assert found["problems"] == 0
-    assert told["last success"].startswith("in/doctor/well.jpg, ")
+    assert by_check["last success"].startswith("in/doctor/healthy.jpg, ")
     assert pipeline.rows()[upload]["credits"] == 12
-    assert told["balance"] == "100,000 credits: 8,333 tasks at the 12 credits that the last enhanced photo cost."
-    assert "not known here" in told["oldest upload"]
-    words = lumendrop("doctor")
-    assert (words.code, words.out.partition(":")[0]) == (0, "ok       stack")
-    assert api_key not in words.out + words.err + json.dumps(found)
+    assert by_check["balance"] == "100,000 credits: 8,333 tasks at 12 credits, the price of the last enhanced photo."
+    assert "not available" in by_check["oldest upload"]
+    text = lumendrop("doctor")
+    assert (text.code, text.out.partition(":")[0]) == (0, "ok       stack")
+    assert api_key not in text.out + text.err + json.dumps(found)
 
 
 @pytest.mark.parametrize(
-    ("trouble", "check", "finding", "to_do"),
+    ("fault", "check", "finding", "to_do"),
     [
         (_no_key, "key", "No API key is set", "lumendrop set-key"),
-        (_wrong_key, "key", "does not take the key (401)", ""),
-        (_no_money, "balance", "3 credits", "Top it up"),
-        (_paused, "event source", "It is disabled", "lumendrop resume"),
-        (_rule_off, "rules", "UploadRule is disabled", "aws events enable-rule"),
-        (_no_events, "buckets", "tells EventBridge nothing", "Switch Amazon EventBridge on"),
-        (_no_versions, "buckets", "keeps no versions", "aws s3api put-bucket-versioning"),
-        (_dead_letter, "dead-letter queue", "It holds 1: what made submit crash", "lumendrop redrive"),
-        (_alarm, "alarms", "is in ALARM", "docs/operations.md#deadletteralarm"),
+        (_wrong_key, "key", "rejected the key (401)", ""),
+        (_no_credits, "balance", "3 credits", "Top up the balance"),
+        (_paused, "event source", "Disabled: uploads wait", "lumendrop resume"),
+        (_rule_disabled, "rules", "UploadRule is disabled", "aws events enable-rule"),
+        (_no_events, "buckets", "sends no events to EventBridge", "Turn on Amazon EventBridge"),
+        (_no_versioning, "buckets", "has no versioning", "aws s3api put-bucket-versioning"),
+        (_dead_letter, "dead-letter queue", "1 messages: submit failed on them five times", "lumendrop redrive"),
+        (_alarm_in_nested_stack, "alarms", "is in ALARM", "docs/operations.md#deadletteralarm"),
     ],
 )
-def test_a_problem_is_found_and_says_what_to_do(
-    lumendrop: Lumendrop, pipeline: Pipeline, api_key: str, trouble: Trouble, check: str, finding: str, to_do: str
+def test_each_problem_is_found_with_its_remedy(
+    lumendrop: Lumendrop, pipeline: Pipeline, api_key: str, fault: Fault, check: str, finding: str, to_do: str
 ) -> None:
-    with trouble(pipeline):
-        done = lumendrop("doctor", "--json")
-    assert (done.code, done.json["problems"]) == (1, 1), done.out
-    (found,) = [one for one in done.json["findings"] if one["level"] == "problem"]
+    with fault(pipeline):
+        result = lumendrop("doctor", "--json")
+    assert (result.code, result.json["problems"]) == (1, 1), result.out
+    (found,) = [one for one in result.json["findings"] if one["level"] == "problem"]
     assert found["check"] == check
     assert finding in found["finding"]
     assert to_do in found["to_do"]
@@ -147,7 +147,7 @@ def _old_upload(pipeline: Pipeline) -> Iterator[None]:
         "MetricName": "ApproximateAgeOfOldestMessage",
         "Dimensions": [queue],
         "Value": 7200,
-        "Timestamp": datetime.now(UTC) - timedelta(minutes=1),  # moto leaves out the present second
+        "Timestamp": datetime.now(UTC) - timedelta(minutes=1),  # moto leaves out the current second
     }
     pipeline.cloud.client("cloudwatch").put_metric_data(Namespace="AWS/SQS", MetricData=[age])
     yield
@@ -157,11 +157,11 @@ def _old_upload(pipeline: Pipeline) -> Iterator[None]:
     ("warning", "check", "finding"),
     [
         (_limit_reached, "daily limit", "1,000,000 of 1,000,000 tasks today"),
-        (_old_upload, "oldest upload", "It waits for 2:00:00."),
+        (_old_upload, "oldest upload", "Waiting for 2:00:00."),
     ],
 )
-def test_a_warning_is_no_problem(
-    lumendrop: Lumendrop, pipeline: Pipeline, warning: Trouble, check: str, finding: str
+def test_a_warning_is_not_a_problem(
+    lumendrop: Lumendrop, pipeline: Pipeline, warning: Fault, check: str, finding: str
 ) -> None:
     with warning(pipeline):
         findings = lumendrop.ok("doctor")["findings"]
@@ -169,13 +169,15 @@ def test_a_warning_is_no_problem(
     assert (found["level"], finding in found["finding"], bool(found["to_do"])) == ("warning", True, True)
 
 
-def test_what_it_may_not_look_at_is_a_warning_and_the_rest_goes_on(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+def test_a_check_without_permission_is_a_warning_and_the_others_still_run(
+    lumendrop: Lumendrop, pipeline: Pipeline
+) -> None:
     iam, policies = pipeline.cloud.client("iam"), "arn:aws:iam::aws:policy/"
     trust = {"Version": "2012-10-17", "Statement": []}
     role = iam.create_role(RoleName="reader", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
     iam.attach_role_policy(RoleName="reader", PolicyArn=f"{policies}AWSCloudFormationReadOnlyAccess")
     iam.attach_role_policy(RoleName="reader", PolicyArn=f"{policies}AmazonSQSReadOnlyAccess")
-    done = lumendrop("doctor", settings=dict(pipeline.cloud._permissions.credentials(role)))
-    assert done.code == 0, done.out
-    assert "warning  key: Not known. AWS answered AccessDenied" in done.out
-    assert "ok       dead-letter queue: It is empty." in done.out
+    result = lumendrop("doctor", env=dict(pipeline.cloud._permissions.credentials(role)))
+    assert result.code == 0, result.out
+    assert "warning  key: Could not be checked. AWS returned AccessDenied" in result.out
+    assert "ok       dead-letter queue: Empty." in result.out

@@ -1,4 +1,4 @@
-"""What all commands share: options, exit codes, and words for what stands in the way."""
+"""What all commands share: options, exit codes, and error messages."""
 
 import importlib
 import re
@@ -9,106 +9,139 @@ from pathlib import Path
 import pytest
 
 from lumendrop_cli.main import app
-from tests.cli.owner import Lumendrop
+from tests.cli.command import Lumendrop
 from tests.e2e.pipeline import Pipeline
 
 ROOT = Path(__file__).parents[2]
+NO_CREDENTIALS = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
 
 
-def test_help_names_every_command_and_exit_code(lumendrop: Lumendrop) -> None:
-    done = lumendrop("--help")
-    assert done.code == 0
-    assert {"--stack", "--endpoint-url", "--profile", "--region", "--json", "status"} <= set(done.out.split())
-    assert "Exit codes: 0 done" in done.out
-    assert "Exit codes: 0 done" in lumendrop("status", "--help").out
+def test_help_lists_the_shared_options_and_the_exit_codes(lumendrop: Lumendrop) -> None:
+    result = lumendrop("--help")
+    assert result.code == 0
+    assert {"--stack", "--endpoint-url", "--profile", "--region", "--json", "status"} <= set(result.out.split())
+    assert "Exit codes: 0 success" in result.out
+    assert "Exit codes: 0 success" in lumendrop("status", "--help").out
 
 
 @pytest.mark.parametrize("arguments", [("--json", "status", "in/a.jpg"), ("status", "in/a.jpg", "--json")])
-def test_the_shared_options_stand_on_either_side_of_the_command(
+def test_shared_options_are_accepted_before_and_after_the_command(
     lumendrop: Lumendrop, arguments: tuple[str, ...]
 ) -> None:
-    done = lumendrop("--stack=lumendrop", *arguments, "--region", "us-east-1")
-    assert (done.code, done.json["rows"]) == (1, [])
+    result = lumendrop("--stack=lumendrop", *arguments, "--region", "us-east-1")
+    assert (result.code, result.json["rows"]) == (1, [])
 
 
-def test_after_two_dashes_everything_is_the_commands(lumendrop: Lumendrop) -> None:
+def test_arguments_after_two_dashes_belong_to_the_command(lumendrop: Lumendrop) -> None:
     assert lumendrop("--json", "status", "--", "--stack").json["key"] == "--stack"
 
 
 @pytest.mark.parametrize("arguments", [("status",), ("nothing",), ("status", "a", "--nothing")])
-def test_wrong_usage_is_2(lumendrop: Lumendrop, arguments: tuple[str, ...]) -> None:
+def test_invalid_usage_exits_with_2(lumendrop: Lumendrop, arguments: tuple[str, ...]) -> None:
     assert lumendrop(*arguments).code == 2
 
 
-def test_a_stack_that_is_not_there(lumendrop: Lumendrop) -> None:
-    done = lumendrop("--json", "--stack", "other", "status", "a.jpg")
-    assert (done.code, done.out) == (3, "")
-    assert "no stack other in us-east-1" in done.err
-    assert "--stack" in done.err
+def test_a_stack_that_does_not_exist(lumendrop: Lumendrop) -> None:
+    result = lumendrop("--json", "--stack", "other", "status", "a.jpg")
+    assert (result.code, result.out) == (3, "")
+    assert "no stack other in us-east-1" in result.err
+    assert "--stack" in result.err
 
 
-def test_a_stack_that_is_no_lumendrop(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+def test_a_stack_that_is_not_lumendrop(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     template = '{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}'
     pipeline.cloud.client("cloudformation").create_stack(StackName="else", TemplateBody=template)
     for command in (("status", "a.jpg"), ("doctor",)):
-        done = lumendrop("--stack", "else", *command)
-        assert done.code == 3
-        assert "has no output LedgerTableName: either it is no Lumendrop" in done.err
+        result = lumendrop("--stack", "else", *command)
+        assert result.code == 3
+        assert "has no output LedgerTableName. It is not a Lumendrop stack" in result.err
 
 
-def test_no_credentials(lumendrop: Lumendrop) -> None:
-    done = lumendrop("status", "a.jpg", settings={"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None})
-    assert done.code == 3
-    assert "Unable to locate credentials. Log in as for the AWS CLI" in done.err
+def test_missing_credentials(lumendrop: Lumendrop) -> None:
+    result = lumendrop("status", "a.jpg", env={**NO_CREDENTIALS, "AWS_ENDPOINT_URL": None})
+    assert result.code == 3
+    assert "Unable to locate credentials. Log in as for the AWS CLI" in result.err
+    assert "For the sandbox, add --endpoint-url http://127.0.0.1:4566." in result.err
 
 
-def test_no_region(lumendrop: Lumendrop) -> None:
-    done = lumendrop("status", "a.jpg", settings={"AWS_DEFAULT_REGION": None})
-    assert done.code == 3
-    assert "Name a --region" in done.err
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_sandbox_needs_neither_credentials_nor_region(lumendrop: Lumendrop, pipeline: Pipeline, host: str) -> None:
+    endpoint = pipeline.cloud.endpoint.replace("127.0.0.1", host)
+    nothing = {**NO_CREDENTIALS, "AWS_DEFAULT_REGION": None, "AWS_ENDPOINT_URL": None}
+    by_option = lumendrop("--endpoint-url", endpoint, "status", "elsewhere/a.jpg", env=nothing)
+    by_variable = lumendrop("status", "elsewhere/a.jpg", env={**nothing, "AWS_ENDPOINT_URL": endpoint})
+    for result in (by_option, by_variable):
+        assert (result.code, "(InputPrefix)" in result.out) == (1, True), result.err
 
 
-def test_a_profile_that_is_not_there(lumendrop: Lumendrop) -> None:
-    done = lumendrop("--profile", "nobody", "status", "a.jpg")
-    assert done.code == 3
-    assert "aws configure list-profiles" in done.err
+def test_a_sandbox_gets_the_given_credentials_if_there_are_any(lumendrop: Lumendrop) -> None:
+    result = lumendrop("status", "a.jpg", env={"AWS_DEFAULT_REGION": "eu-west-1"})
+    assert (result.code, "no stack lumendrop in eu-west-1" in result.err) == (3, True)
 
 
-def test_nobody_listens(lumendrop: Lumendrop) -> None:
+def test_missing_region(lumendrop: Lumendrop) -> None:
+    result = lumendrop("status", "a.jpg", env={"AWS_DEFAULT_REGION": None})
+    assert result.code == 3
+    assert "Set --region or AWS_DEFAULT_REGION." in result.err
+
+
+def test_a_profile_that_does_not_exist(lumendrop: Lumendrop) -> None:
+    result = lumendrop("--profile", "nobody", "status", "a.jpg")
+    assert result.code == 3
+    assert "aws configure list-profiles" in result.err
+
+
+def test_an_endpoint_that_does_not_respond(lumendrop: Lumendrop) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    done = lumendrop("--endpoint-url", f"http://127.0.0.1:{port}", "status", "a.jpg")
-    assert done.code == 3
-    assert "does the sandbox run?" in done.err
+    result = lumendrop("--endpoint-url", f"http://127.0.0.1:{port}", "status", "a.jpg")
+    assert result.code == 3
+    assert "If you use the sandbox, start it with `make sandbox`." in result.err
 
 
-def test_credentials_that_may_not(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+def test_credentials_without_permission(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     role = pipeline.cloud.client("iam").get_role(RoleName=pipeline.cloud.resources["DeliverRole"])["Role"]["Arn"]
-    done = lumendrop("status", "a.jpg", settings=dict(pipeline.cloud._permissions.credentials(role)))
-    assert done.code == 3
-    assert "These credentials may not do that" in done.err
-    assert "Traceback" not in done.err
+    result = lumendrop("status", "a.jpg", env=dict(pipeline.cloud._permissions.credentials(role)))
+    assert result.code == 3
+    assert "These credentials lack the permission." in result.err
+    assert "Traceback" not in result.err
 
 
-def test_what_is_installed_is_what_is_locked_and_tested() -> None:
+def test_the_package_requires_what_the_lock_file_has() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [line for line in (ROOT / "requirements/cli.in").read_text().splitlines() if not line.startswith("#")]
-    assert [one.partition(">")[0] for one in project["dependencies"]] == wanted
+    locked = (ROOT / "requirements/sandbox.in").read_text().splitlines()
+    assert {one.partition(">")[0] for one in project["dependencies"]} <= set(locked)
     module, _, name = project["scripts"]["lumendrop"].partition(":")
     assert getattr(importlib.import_module(module), name) is app
 
 
-def test_what_docs_alarms_and_reports_tell_the_owner_to_type_is_there(lumendrop: Lumendrop) -> None:
-    told = [ROOT / "README.md", ROOT / "template.yaml", *ROOT.glob("docs/*.md"), *ROOT.glob("functions/*/app.py")]
-    typed = {
+def test_commands_in_docs_alarms_and_reports_exist(lumendrop: Lumendrop) -> None:
+    patterns = (
+        "README.md",
+        "*.yaml",
+        "statemachines/*.yaml",
+        "docs/*.md",
+        "functions/*/app.py",
+        "layers/lumendrop/*.py",
+    )
+    texts = [path for pattern in patterns for path in ROOT.glob(pattern)]
+    commands = {
         tuple(found.split())
-        for path in told
+        for path in texts
         for found in re.findall(
             r"(?<!from )lumendrop ([a-z][a-z-]*(?: [A-Za-z/]+\.jpg| KEY)?(?: --[a-z-]+)*)", path.read_text()
         )
     }
-    assert {command for command, *_ in typed} >= {"doctor", "set-key", "status", "retry", "fetch", "redrive", "pause"}
-    for command, *rest in typed:
-        done = lumendrop(command, "--help")
-        assert done.code == 0, f"{command}: {done.err}"
-        assert [one for one in rest if one.startswith("--") and one not in done.out] == [], command
+    assert {command for command, *_ in commands} >= {
+        "doctor",
+        "set-key",
+        "status",
+        "retry",
+        "fetch",
+        "redrive",
+        "pause",
+    }
+    for command, *rest in commands:
+        result = lumendrop(command, "--help")
+        assert result.code == 0, f"{command}: {result.err}"
+        assert [one for one in rest if one.startswith("--") and one not in result.out] == [], command

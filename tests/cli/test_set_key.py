@@ -1,4 +1,4 @@
-"""`lumendrop set-key` stores a key that works, and never shows it."""
+"""`lumendrop set-key` stores a key that works, and never prints it."""
 
 import http.server
 import json
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.owner import SETTINGS, Lumendrop
+from tests.cli.command import ENVIRONMENT, Lumendrop
 from tests.e2e.pipeline import Pipeline
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def stored(pipeline: Pipeline) -> Any:
-    """Asks Secrets Manager what it holds."""
+    """A function that reads the key from Secrets Manager."""
     secrets, secret = pipeline.cloud.client("secretsmanager"), pipeline.outputs["KeySecretArn"]
     return lambda: secrets.get_secret_value(SecretId=secret)["SecretString"]
 
@@ -32,48 +32,47 @@ def stored(pipeline: Pipeline) -> Any:
 def test_a_key_from_stdin_is_checked_and_stored(lumendrop: Lumendrop, api_key: str, stored: Any) -> None:
     lumendrop("set-key", "--no-check", stdin="something-else\n")
     assert stored() == "something-else"
-    done = lumendrop("set-key", stdin=f"  {api_key}\n")
-    assert (done.code, stored()) == (0, api_key)
-    assert "may use phota-image-enhance" in done.out
-    assert api_key not in done.out + done.err
+    result = lumendrop("set-key", stdin=f"  {api_key}\n")
+    assert (result.code, stored()) == (0, api_key)
+    assert "can use phota-image-enhance" in result.out
+    assert api_key not in result.out + result.err
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
-    [("wrong-key", "does not take the key (401)"), ("two words", "text without spaces"), ("", "no API key")],
+    ("typed", "message"),
+    [("wrong-key", "rejected the key (401)"), ("two words", "text without spaces"), ("", "not an API key")],
 )
 def test_a_key_that_does_not_work_is_not_stored(
-    lumendrop: Lumendrop, api_key: str, stored: Any, typed: str, said: str
+    lumendrop: Lumendrop, api_key: str, stored: Any, typed: str, message: str
 ) -> None:
-    done = lumendrop("set-key", stdin=f"{typed}\n")
-    assert (done.code, stored()) == (1, api_key)
-    assert said in done.err
-    assert not typed or typed not in done.err
+    result = lumendrop("set-key", stdin=f"{typed}\n")
+    assert (result.code, stored()) == (1, api_key)
+    assert message in result.err
+    assert not typed or typed not in result.err
 
 
-def read_until(terminal: int, words: bytes) -> bytes:
+def read_until(terminal: int, text: bytes) -> bytes:
     shown = b""
-    while words not in shown:
+    while text not in shown:
         assert select.select([terminal], [], [], 60)[0], shown
         shown += os.read(terminal, 1024)
     return shown
 
 
-def test_a_key_that_is_typed_is_not_shown(pipeline: Pipeline, api_key: str, stored: Any) -> None:
-    lumendrop_without = {name: value for name, value in SETTINGS.items() if value is not None}
-    settings = {
-        **lumendrop_without,
+def test_a_typed_key_is_not_shown(pipeline: Pipeline, api_key: str, stored: Any) -> None:
+    environment = {
+        **{name: value for name, value in ENVIRONMENT.items() if value is not None},
         "AWS_ENDPOINT_URL": pipeline.cloud.endpoint,
         "PYTHONPATH": "cli",
         "PATH": os.defpath,
     }
     terminal, end = pty.openpty()
     command = [sys.executable, "-m", "lumendrop_cli", "set-key", "--no-check"]
-    with subprocess.Popen(command, cwd=ROOT, env=settings, stdin=end, stdout=end, stderr=end) as process:
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=end, stdout=end, stderr=end) as process:
         os.close(end)
         try:
             shown = read_until(terminal, b"API key")
-            # Switching the echo off forgets what was typed before.
+            # Disabling the echo discards earlier input.
             while termios.tcgetattr(terminal)[3] & termios.ECHO:
                 time.sleep(0.01)
             os.write(terminal, b"typed-by-hand\n")
@@ -86,16 +85,16 @@ def test_a_key_that_is_typed_is_not_shown(pipeline: Pipeline, api_key: str, stor
     assert b"typed-by-hand" not in shown
 
 
-class _Answers(http.server.BaseHTTPRequestHandler):
+class _FakeEnhancer(http.server.BaseHTTPRequestHandler):
     url, status, body = "", 200, b""
     headers_sent: dict[str, str] = {}  # noqa: RUF012  # replaced by each test
-    asked: list[str] = []  # noqa: RUF012  # emptied by the fixture
+    requested: list[str] = []  # noqa: RUF012  # emptied by the fixture
 
     def do_POST(self) -> None:
         self.do_GET()
 
     def do_GET(self) -> None:
-        type(self).asked.append(self.path)
+        type(self).requested.append(self.path)
         self.send_response(self.status)
         for name, value in self.headers_sent.items():
             self.send_header(name, value)
@@ -103,54 +102,59 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         self.wfile.write(self.body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
-        """Nothing."""
+        """Logs nothing."""
 
 
 @pytest.fixture(scope="module")
-def elsewhere(pipeline: Pipeline) -> Iterator[type[_Answers]]:
-    """A stack `elsewhere` whose enhancer answers as the class says."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
+def elsewhere(pipeline: Pipeline) -> Iterator[type[_FakeEnhancer]]:
+    """A stack `elsewhere` whose enhancer responds as the attributes of this class say."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _FakeEnhancer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    _Answers.url = f"http://127.0.0.1:{server.server_port}"
+    _FakeEnhancer.url = f"http://127.0.0.1:{server.server_port}"
     template = {
         "Parameters": {"ApiBaseUrl": {"Type": "String"}},
         "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
         "Outputs": {name: {"Value": "not-reached"} for name in ("KeySecretArn", "LedgerTableName")},
     }
-    url = {"ParameterKey": "ApiBaseUrl", "ParameterValue": _Answers.url}
+    url = {"ParameterKey": "ApiBaseUrl", "ParameterValue": _FakeEnhancer.url}
     pipeline.cloud.client("cloudformation").create_stack(
         StackName="elsewhere", TemplateBody=json.dumps(template), Parameters=[url]
     )
-    yield _Answers
+    yield _FakeEnhancer
     server.shutdown()
     server.server_close()
 
 
-def test_an_endpoint_that_is_not_aws(lumendrop: Lumendrop, elsewhere: type[_Answers]) -> None:
+def test_an_endpoint_that_is_not_aws(lumendrop: Lumendrop, elsewhere: type[_FakeEnhancer]) -> None:
     elsewhere.status, elsewhere.body, elsewhere.headers_sent = 404, b"<html>", {}
-    done = lumendrop("set-key", "--endpoint-url", elsewhere.url)
-    assert (done.code, done.out) == (3, "")
-    assert "is not AWS. Check the --endpoint-url." in done.err
+    result = lumendrop("set-key", "--endpoint-url", elsewhere.url)
+    assert (result.code, result.out) == (3, "")
+    assert "is not an AWS response. Check --endpoint-url." in result.err
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "headers", "said"),
+    ("status", "body", "headers", "message"),
     [
-        (500, b"top-secret-key", {}, "answered 500"),
-        (302, b"", {"Location": "/elsewhere"}, "answered 302"),
+        (500, b"top-secret-key", {}, "returned 500"),
+        (302, b"", {"Location": "/elsewhere"}, "returned 302"),
         (200, b"<html>", {}, "not JSON"),
         (200, b"[]", {}, "list of models"),
-        (200, b'{"data": [{"id": "another"}]}', {}, "may not use the model phota-image-enhance"),
-        (200, b"[", {"Content-Length": "10"}, "does not answer"),
-        (200, b"x" * (2 << 20), {}, "does not answer"),
+        (200, b'{"data": [{"id": "another"}]}', {}, "can't use the model phota-image-enhance"),
+        (200, b"[", {"Content-Length": "10"}, "does not respond"),
+        (200, b"x" * (2 << 20), {}, "does not respond"),
     ],
 )
-def test_an_enhancer_that_answers_nonsense(
-    lumendrop: Lumendrop, elsewhere: type[_Answers], status: int, body: bytes, headers: dict[str, str], said: str
+def test_unusable_responses_of_the_enhancer(
+    lumendrop: Lumendrop,
+    elsewhere: type[_FakeEnhancer],
+    status: int,
+    body: bytes,
+    headers: dict[str, str],
+    message: str,
 ) -> None:
-    elsewhere.status, elsewhere.body, elsewhere.headers_sent, elsewhere.asked = status, body, headers, []
-    done = lumendrop("--stack", "elsewhere", "set-key", stdin="top-secret-key\n")
-    assert done.code == 1
-    assert said in done.err
-    assert "top-secret-key" not in done.err
-    assert elsewhere.asked == ["/v1/models"]
+    elsewhere.status, elsewhere.body, elsewhere.headers_sent, elsewhere.requested = status, body, headers, []
+    result = lumendrop("--stack", "elsewhere", "set-key", stdin="top-secret-key\n")
+    assert result.code == 1
+    assert message in result.err
+    assert "top-secret-key" not in result.err
+    assert elsewhere.requested == ["/v1/models"]

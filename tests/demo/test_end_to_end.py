@@ -1,8 +1,9 @@
-"""Both commands as a newcomer runs them: in processes of their own, with the printed commands."""
+"""Both commands in separate processes, with the commands that they print."""
 
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,28 +13,35 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.demo.photos import bundled, load
+from sandbox.demo.images import SAMPLES, load
+from tests.demo.locked import REPO, environment
 
-REPO = Path(__file__).resolve().parents[2]
 SECONDS = 120
 
 
-def sandbox(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment variables of a process that has only the sandbox's packages."""
+    return environment(tmp_path_factory.mktemp("locked"))
+
+
+def sandbox(variables: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sandbox", *arguments]
-    return subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=SECONDS, check=False)
+    return subprocess.run(
+        command, cwd=REPO, env=variables, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
 
 
-def test_the_demo_brings_back_photos_and_explains_what_is_none(tmp_path: Path) -> None:
+def test_the_demo_enhances_photos_and_reports_other_files(tmp_path: Path, locked: dict[str, str]) -> None:
     folder, out = tmp_path / "Fotos für Oma", tmp_path / "out"
     (folder / "süd").mkdir(parents=True)
-    photos = {photo.key: photo.path for photo in bundled(tmp_path)}
-    photos["cat.png"].rename(folder / "süd/cat +1%.png")
-    photos["rocket.jpg"].rename(folder / "IMG_1 [1].jpg")
+    shutil.copy(SAMPLES / "cat.png", folder / "süd/cat +1%.png")
+    shutil.copy(SAMPLES / "rocket.jpg", folder / "IMG_1 [1].jpg")
     (folder / "notes.txt").write_text("buy milk")
     (folder / "empty.jpg").touch()
     (folder / ".DS_Store").write_text("x")
 
-    run = sandbox("demo", "--photos", folder, "--out", out, "--resolution", "1K")
+    run = sandbox(locked, "demo", "--photos", folder, "--out", out, "--resolution", "1K")
 
     assert run.returncode == 1, run.stdout + run.stderr
     assert run.stderr == ""
@@ -45,7 +53,7 @@ def test_the_demo_brings_back_photos_and_explains_what_is_none(tmp_path: Path) -
     assert json.loads((out / "errors/notes.txt.json").read_text())["code"] == "not_an_image"
     assert ".DS_Store" not in run.stdout
     assert f"Report: {out}/errors/notes.txt.json" in run.stdout
-    assert "empty.jpg: The file is empty" in run.stdout
+    assert "empty.jpg: The file is empty." in run.stdout
     page = (out / "index.html").read_text()
     assert "4 uploads: 2 enhanced, 1 rejected, 1 skipped." in " ".join(page.split())
     gains = [float(gain) for gain in re.findall(r"([\d.]+) . bicubic", page)]
@@ -54,13 +62,13 @@ def test_the_demo_brings_back_photos_and_explains_what_is_none(tmp_path: Path) -
 
 
 class Up:
-    """`up` in a process of its own, and what it has printed so far."""
+    """`up` in a separate process, and its output."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, variables: dict[str, str]) -> None:
         self._log = log
         with log.open("wb") as output:
             command = [sys.executable, "-m", "sandbox", "up", "--port", "0"]
-            self.process = subprocess.Popen(command, cwd=REPO, stdout=output, stderr=output)
+            self.process = subprocess.Popen(command, cwd=REPO, env=variables, stdout=output, stderr=output)
 
     def printed(self) -> str:
         return self._log.read_text()
@@ -72,14 +80,14 @@ class Up:
                 return found
             assert self.process.poll() is None, self.printed()
             time.sleep(0.1)
-        raise AssertionError(f"nothing like {pattern} in\n{self.printed()}")
+        raise AssertionError(f"no match for {pattern} in\n{self.printed()}")
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[Up]:
-    running = Up(tmp_path / "up.log")
+def up(tmp_path: Path, locked: dict[str, str]) -> Iterator[Up]:
+    running = Up(tmp_path / "up.log", locked)
     yield running
-    # Not killed: it ends the processes that it started.
+    # SIGTERM, because a killed process would leave its child processes behind.
     running.process.terminate()
     running.process.wait(SECONDS)
 
@@ -97,14 +105,14 @@ def shell(command: str, folder: Path) -> str:
     ).stdout
 
 
-def test_up_prints_commands_that_work_and_stops_when_told(up: Up, tmp_path: Path) -> None:
-    bundled(tmp_path)
-    (tmp_path / "astronaut.jpg").rename(tmp_path / "photo.jpg")
-    up.wait_for("Uploads show here:")
-    export, copy_in, listing, copy_out = re.findall(r"^  ((?:export|aws) .*)$", up.printed(), re.MULTILINE)
+def test_up_prints_commands_that_work_and_stops_on_sigterm(up: Up, tmp_path: Path, locked: dict[str, str]) -> None:
+    shutil.copy(SAMPLES / "astronaut.jpg", tmp_path / "photo.jpg")
+    up.wait_for("Uploads:$")
+    export, copy_in, status, copy_out = re.findall(r"^  (.*)$", up.printed(), re.MULTILINE)
+    assert len(up.printed().splitlines()) == 9
     address = up.wait_for(r"http://127\.0\.0\.1:(\d+)$")
 
-    taken = sandbox("up", "--port", address.group(1))
+    taken = sandbox(locked, "up", "--port", address.group(1))
     assert taken.returncode == 2
     assert f"cannot listen on 127.0.0.1:{address.group(1)}" in taken.stderr
     assert "Traceback" not in taken.stderr
@@ -112,7 +120,8 @@ def test_up_prints_commands_that_work_and_stops_when_told(up: Up, tmp_path: Path
     shell(f"{export}; {copy_in}", tmp_path)
     up.wait_for(r"dropped +photo\.jpg$")
     up.wait_for(r"enhanced +photo\.jpg  s3://")
-    assert "photo.jpg" in shell(f"{export}; {listing}", tmp_path)
+    lumendrop = f"PYTHONPATH={locked['PYTHONPATH']} {status}"
+    assert "enhanced: in the output bucket" in shell(f"cd {REPO}; {export}; {lumendrop}", tmp_path)
     shell(f"{export}; {copy_out}", tmp_path)
     enhanced = load(tmp_path / "enhanced.jpg")
     assert (enhanced.width, enhanced.height) == (4096, 4096)

@@ -1,4 +1,4 @@
-"""The AWS CLI as a user has it, with an endpoint and credentials of its own and nothing of this machine's."""
+"""The AWS CLI with its own endpoint and credentials, independent of this machine's settings."""
 
 import json
 import os
@@ -13,7 +13,7 @@ SECONDS = 60
 
 
 class Cli:
-    """Runs `aws` against `endpoint`; `home` is an empty folder of its own."""
+    """Runs `aws` against `endpoint`; `home` is an empty folder."""
 
     def __init__(self, endpoint: str, home: Path) -> None:
         self._endpoint = endpoint
@@ -32,7 +32,7 @@ class Cli:
         }
 
     def __call__(self, *arguments: str) -> Any:
-        """What the command prints, parsed where it is JSON. An AssertionError with its error output if it fails."""
+        """Returns the output, parsed if it is JSON; raises AssertionError if the command fails."""
         done = subprocess.run(
             [AWS, "--endpoint-url", self._endpoint, *LIMITS, "--output", "json", *arguments],
             env=self._environment,

@@ -1,4 +1,4 @@
-"""Photos of every kind to drop, and how far apart two are."""
+"""Photos of every kind, and the difference between two of them."""
 
 import io
 from typing import Any
@@ -20,7 +20,7 @@ def png(width: int = 96, height: int = 64) -> bytes:
 
 
 def transparent_png() -> bytes:
-    """Clearer to the right."""
+    """More transparent to the right."""
     photo = gradient(96, 64)
     return bytes(photo.bandjoin(photo[0]).copy(interpretation="srgb").pngsave_buffer())
 
@@ -36,14 +36,14 @@ def heic() -> bytes:
 
 
 def portrait() -> bytes:
-    """Stored lying on its side, as phones do, with the EXIF orientation that sets it upright."""
-    lying = gradient(64, 96).rot270()
-    lying.set_type(pyvips.GValue.gint_type, "orientation", 6)
-    return bytes(lying.jpegsave_buffer(Q=95))
+    """Stored rotated, as phones do, with the EXIF orientation that turns it upright."""
+    rotated = gradient(64, 96).rot270()
+    rotated.set_type(pyvips.GValue.gint_type, "orientation", 6)
+    return bytes(rotated.jpegsave_buffer(Q=95))
 
 
 def twelve_megapixels() -> bytes:
-    """4,000 x 3,000, with a sensor's noise."""
+    """4,000 x 3,000 pixels with sensor noise."""
     noise = pyvips.Image.gaussnoise(4000, 3000, sigma=4, seed=1)
     return bytes((gradient(4000, 3000) + noise).cast("uchar").jpegsave_buffer(Q=85))
 

@@ -1,4 +1,4 @@
-"""The running stack as its owner sees it: through the AWS CLI, the ledger, the workflow, and the enhancer's handles."""
+"""The running stack from the owner's side: AWS's APIs, the ledger, the workflow, and the enhancer's sandbox API."""
 
 import json
 import tempfile
@@ -22,14 +22,14 @@ from tests.e2e.photos import opened
 Json = dict[str, Any]
 
 WAIT_SECONDS = 120.0
-LOOK_SECONDS = 0.3
-AT_ONCE = 4
+POLL_SECONDS = 0.1
+UPLOAD_THREADS = 4
 LOG_LINES = 12
 FUNCTIONS = ("SubmitFunction", "CheckStatusFunction", "DeliverFunction")
 
 
-class WaitedInVain(AssertionError):
-    """Something did not happen in time; the text has all that is known of the uploads it is about."""
+class WaitTimeout(AssertionError):
+    """A condition did not become true in time; the message describes the uploads concerned."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Result:
 
 
 class Pipeline:
-    """Drops photos into a running sandbox and looks at what becomes of them. `scratch` is a folder of its own."""
+    """Drops photos into a running sandbox and checks the results. `scratch` is a folder for temporary files."""
 
     def __init__(self, running: Sandbox, scratch: Path) -> None:
         self.cloud = running.cloud
@@ -60,29 +60,27 @@ class Pipeline:
         self._enhancer = running.enhancer
         self._inputs: dict[str, Json] = {}  # of executions, by ARN
 
-    # ---------------------------------------------------------------- dropping
+    # ---------------------------------------------------------------- uploads
 
-    def drop(self, key: str, body: bytes, metadata: str = "") -> Upload:
-        """Puts one object; `metadata` as the CLI takes it: name=value,name=value."""
-        more = ("--metadata", metadata) if metadata else ()
-        target = ("--bucket", self.outputs["InputBucketName"], "--key", key)
-        answer = self.aws("s3api", "put-object", *target, "--body", str(self.file(body)), *more)
-        return Upload(key, answer["VersionId"])
+    def drop(self, key: str, body: bytes, **arguments: Any) -> Upload:
+        """Puts one object with boto3, which is faster than the AWS CLI; `drop_folder` uses the CLI."""
+        s3, bucket = self.cloud.client("s3"), self.outputs["InputBucketName"]
+        return Upload(key, s3.put_object(Bucket=bucket, Key=key, Body=body, **arguments)["VersionId"])
 
-    def drop_into(self, trouble: Mapping[str, list[Any]], key: str, body: bytes, *statuses: str) -> Upload:
-        """Puts one object that meets what is planned (see `plan`), until the ledger says one of these of it."""
-        self.plan(**trouble)
+    def drop_with_faults(self, faults: Mapping[str, list[Any]], key: str, body: bytes, *statuses: str) -> Upload:
+        """Puts one object with a fault plan (see `plan`) and waits until its status is one of `statuses`."""
+        self.plan(**faults)
         upload = self.drop(key, body)
         self.wait_for_status(upload, *statuses)
         return upload
 
     def drop_all(self, bodies: Mapping[str, bytes]) -> dict[str, Upload]:
-        """Puts many objects, several at a time."""
-        with ThreadPoolExecutor(AT_ONCE) as workers:
+        """Puts many objects concurrently."""
+        with ThreadPoolExecutor(UPLOAD_THREADS) as workers:
             return dict(zip(bodies, workers.map(self.drop, bodies.keys(), bodies.values()), strict=True))
 
     def drop_folder(self, bodies: Mapping[str, bytes]) -> dict[str, Upload]:
-        """Copies a folder with these files in it, with one command."""
+        """Copies a folder with these files with one command of the AWS CLI."""
         bucket = self.outputs["InputBucketName"]
         with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
             for name, body in bodies.items():
@@ -99,24 +97,25 @@ class Pipeline:
         return path
 
     @contextmanager
-    def stopped(self) -> Iterator[None]:
-        """The event source switched off for a while, so that messages gather in the upload queue."""
+    def event_source_disabled(self) -> Iterator[None]:
+        """Disables the event source inside the block, so that messages stay in the upload queue."""
         mapping, functions = self.cloud.resources["SubmitFunctionUploads"], self.cloud.client("lambda")
         self.aws("lambda", "update-event-source-mapping", "--uuid", mapping, "--no-enabled")
         try:
-            self.until(
-                lambda: functions.get_event_source_mapping(UUID=mapping)["State"] == "Disabled", "it is switched off"
+            self.wait_until(
+                lambda: functions.get_event_source_mapping(UUID=mapping)["State"] == "Disabled",
+                "the event source is disabled",
             )
             yield
         finally:
             self.aws("lambda", "update-event-source-mapping", "--uuid", mapping, "--enabled")
 
     def backfill(self, prefix: str) -> Json:
-        """Runs the backfill to its end and returns its description."""
+        """Runs the backfill to its end and returns the description of its execution."""
         states, machine = self.cloud.client("stepfunctions"), self.outputs["BackfillWorkflowArn"]
         start = {"stateMachineArn": machine, "input": json.dumps({"prefix": prefix})}
         execution = states.start_execution(**start)["executionArn"]
-        self.until(
+        self.wait_until(
             lambda: states.describe_execution(executionArn=execution)["status"] != "RUNNING", "the backfill ends"
         )
         described: Json = states.describe_execution(executionArn=execution)
@@ -125,7 +124,7 @@ class Pipeline:
     # ---------------------------------------------------------------- waiting
 
     def wait(self, uploads: Iterable[Upload]) -> None:
-        """Until all have ended: the ledger has its last word and no execution runs. Raises WaitedInVain."""
+        """Waits until all uploads have a final status and no execution runs. Raises WaitTimeout."""
         pending = list(uploads)
 
         def all_ended() -> bool:
@@ -133,32 +132,30 @@ class Pipeline:
             pending[:] = [one for one in pending if not _has_ended(rows.get(one), executions.get(one, []))]
             return not pending
 
-        self.until(all_ended, "every upload ends", pending)
+        self.wait_until(all_ended, "every upload ends", pending)
 
     def wait_for_status(self, upload: Upload, *statuses: str) -> None:
-        """Until the ledger says one of these of an upload. Raises WaitedInVain."""
-        self.until(
-            lambda: self.rows().get(upload, {}).get("status") in statuses,
+        """Waits until the status of an upload is one of `statuses`. Raises WaitTimeout."""
+        self.wait_until(
+            lambda: self._status(upload) in statuses,
             f"{upload.key} is {' or '.join(statuses)}",
             [upload],
         )
 
-    def until(self, look: Callable[[], Any], what: str, about: Iterable[Upload] = ()) -> Any:
-        """What `look` returns once that is true. Raises WaitedInVain."""
+    def wait_until(self, condition: Callable[[], Any], what: str, about: Iterable[Upload] = ()) -> Any:
+        """Waits until `condition` returns a true value, and returns it. Raises WaitTimeout."""
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             began = time.monotonic()
-            if found := look():
+            if found := condition():
                 return found
             if began > deadline:
                 known = "\n\n".join(self.explain(upload) for upload in about)
-                raise WaitedInVain(
-                    f"{WAIT_SECONDS:.0f} seconds are over; what was waited for: {what}\n{known or self._log_tail()}"
-                )
-            # Looking takes time from the stack, which runs in this process: leave it most of it.
-            time.sleep(max(LOOK_SECONDS, 4 * (time.monotonic() - began)))
+                raise WaitTimeout(f"Not true within {WAIT_SECONDS:.0f} seconds: {what}\n{known or self._log_tail()}")
+            # The stack runs in this process, so polling slows it down.
+            time.sleep(max(POLL_SECONDS, 4 * (time.monotonic() - began)))
 
-    # ---------------------------------------------------------------- looking
+    # ---------------------------------------------------------------- state
 
     def rows(self) -> dict[Upload, Json]:
         """The ledger's row of each upload."""
@@ -166,6 +163,11 @@ class Pipeline:
         pages = self.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=self.outputs["LedgerTableName"])
         items = [{name: read(value) for name, value in item.items()} for page in pages for item in page["Items"]]
         return {Upload(item["key"], item["version_id"]): item for item in items if "status" in item}
+
+    def _status(self, upload: Upload) -> str | None:
+        key = {"pk": {"S": f"upload#{upload.key}"}, "sk": {"S": upload.version_id}}
+        found = self.cloud.client("dynamodb").get_item(TableName=self.outputs["LedgerTableName"], Key=key)
+        return found["Item"]["status"]["S"] if "Item" in found else None
 
     def executions(self) -> dict[Upload, list[Json]]:
         """The executions that submit started, by upload."""
@@ -190,12 +192,12 @@ class Pipeline:
         ]
 
     def tasks(self, upload: Upload) -> list[Json]:
-        """What was created and charged for an upload, oldest first."""
+        """The tasks that were created and charged for an upload, oldest first."""
         image = (f"/{self.outputs['InputBucketName']}/{upload.key}", upload.version_id)
         return [task for task in self._all_tasks() if (unquote(task["image"]), task["version_id"]) == image]
 
     def completed_tasks(self, api_key: str) -> list[Json]:
-        """All completed tasks as the enhancer shows them to its customer, with the links of their results."""
+        """All completed tasks as the enhancer's public API returns them, with the links of their results."""
         ids = [task["id"] for task in self._all_tasks() if task["status"] == "completed"]
         headers = {"Authorization": f"Bearer {api_key}"}
         return [
@@ -208,7 +210,7 @@ class Pipeline:
         return tasks
 
     def keys(self, prefix: str) -> list[str]:
-        """What is in the output bucket."""
+        """The keys in the output bucket that start with `prefix`."""
         bucket = self.outputs["OutputBucketName"]
         pages = self.cloud.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return [one["Key"] for page in pages for one in page.get("Contents", [])]
@@ -230,20 +232,20 @@ class Pipeline:
         return report
 
     def submit_log(self, upload: Upload, message: str) -> list[Json]:
-        """The lines with this message that submit has logged about an upload."""
+        """The log lines of submit about an upload with this message."""
         lines = [json.loads(line) for line in self.cloud.logs("SubmitFunction").splitlines() if line.startswith("{")]
         return [
             line for line in lines if line.get("version_id") == upload.version_id and line.get("message") == message
         ]
 
     def denied(self) -> list[Any]:
-        """What roles asked for so far and did not get."""
+        """The calls that IAM denied so far."""
         return [call for call in self.cloud.calls if not call.allowed]
 
-    # ---------------------------------------------------------------- the enhancer's handles
+    # ---------------------------------------------------------------- the enhancer's sandbox API
 
     def plan(self, **routes: list[Any]) -> None:
-        """What the next calls and tasks meet, one entry each; fair weather after that."""
+        """Sets the faults of the next calls and tasks, one entry each; later ones succeed."""
         plan = {route: {"sequence": sequence} for route, sequence in routes.items()}
         requests.put(f"{self._enhancer}/_sandbox/faults", json=plan, timeout=WAIT_SECONDS).raise_for_status()
 
@@ -251,14 +253,14 @@ class Pipeline:
         """Changes the owner's account at the enhancer."""
         requests.put(f"{self._enhancer}/_sandbox/account", json=change, timeout=WAIT_SECONDS).raise_for_status()
 
-    # ---------------------------------------------------------------- judging
+    # ---------------------------------------------------------------- checks
 
     def enhanced(
         self, upload: Upload, at: str | None = None, attempt: int = 1, options: Mapping[str, str] | None = None
     ) -> Result:
-        """The result of an upload, after a look at everything that has to be true of one that went well.
+        """Checks everything about a successful upload and returns its result.
 
-        `at` is the key it comes out under, its own unless given; `options` as the metadata names them.
+        `at` is the key of the result, by default the upload's; `options` uses the names of the metadata.
         """
         row, executions, tasks = self.rows().get(upload), self.executions().get(upload, []), self.tasks(upload)
         key = at or upload.key
@@ -282,15 +284,15 @@ class Pipeline:
         return result
 
     def explain(self, upload: Upload) -> str:
-        """Everything there is to know of an upload that did not go as it should."""
+        """All known details of an upload, for a failed check."""
         row = self.rows().get(upload)
         parts = [f"--- {upload.key} ({upload.version_id})", f"row: {row}", f"tasks: {self.tasks(upload)}"]
-        parts += [self._told(execution) for execution in self.executions().get(upload, [])]
+        parts += [self._describe(execution) for execution in self.executions().get(upload, [])]
         if row and row.get("report_key") in (keys := self.keys("errors/")):
             parts.append(f"reports: {keys}")
         return "\n".join([*parts, self._log_tail(upload.version_id)])
 
-    def _told(self, execution: Json) -> str:
+    def _describe(self, execution: Json) -> str:
         events = []
         for event in self.history(execution):
             details = [value for name, value in event.items() if name.endswith("EventDetails")]
@@ -310,12 +312,12 @@ def _has_ended(row: Json | None, executions: list[Json]) -> bool:
     return bool(row and row.get("finished_at") and executions) and all(one["status"] != "RUNNING" for one in executions)
 
 
-class Listener:
-    """A rule on the event bus, and a queue of its own for what the rule lets through; `heard` by the last look."""
+class EventRecorder:
+    """A rule on the event bus with a queue as its target; `received` has the events so far."""
 
     def __init__(self, pipeline: Pipeline, name: str, pattern: Json) -> None:
         self._pipeline = pipeline
-        self.heard: list[Json] = []
+        self.received: list[Json] = []
         aws = pipeline.aws
         rule = aws("events", "put-rule", "--name", name, "--event-pattern", json.dumps(pattern))["RuleArn"]
         queue = rule.replace(":events:", ":sqs:").replace(":rule/", ":")
@@ -337,21 +339,21 @@ class Listener:
 
     def about(self, upload: Upload, kind: str) -> list[Json]:
         """Events of a kind (a detail-type) about an upload, so far."""
-        self._listen()
-        return [one for one in self.heard if one["detail-type"] == kind and _subject(one["detail"]) == upload]
+        self._receive()
+        return [one for one in self.received if one["detail-type"] == kind and _subject(one["detail"]) == upload]
 
     def repeat(self, upload: Upload, times: int) -> None:
-        """Sends copies of an upload's announcement into the upload queue, as SQS and EventBridge may do."""
-        (announced,) = self.about(upload, "Object Created")
-        entries = [{"Id": str(place), "MessageBody": json.dumps(announced)} for place in range(times)]
+        """Sends copies of an upload's event to the upload queue, as SQS and EventBridge may do."""
+        (created,) = self.about(upload, "Object Created")
+        entries = [{"Id": str(place), "MessageBody": json.dumps(created)} for place in range(times)]
         queue = self._pipeline.outputs["UploadQueueUrl"]
         sent = self._pipeline.aws("sqs", "send-message-batch", "--queue-url", queue, "--entries", json.dumps(entries))
         assert len(sent["Successful"]) == times
 
-    def _listen(self) -> None:
+    def _receive(self) -> None:
         sqs = self._pipeline.cloud.client("sqs")
         while messages := sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages"):
-            self.heard += [json.loads(message["Body"]) for message in messages]
+            self.received += [json.loads(message["Body"]) for message in messages]
             handles = [{"Id": one["MessageId"], "ReceiptHandle": one["ReceiptHandle"]} for one in messages]
             sqs.delete_message_batch(QueueUrl=self._url, Entries=handles)
 

@@ -1,4 +1,4 @@
-"""Photos whose events never came: the backfill finds them, and pays for nothing that was paid for before."""
+"""The backfill enhances photos without events, and never pays for a photo again."""
 
 import json
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ KEYS = ["plain.jpg", "my photo+1%41.jpg", "ümläut/📷.jpg", "\"quoted' \\back
 
 
 @contextmanager
-def _deaf(pipeline: Pipeline) -> Iterator[None]:
-    """No event of the input bucket comes through for a while."""
+def _without_events(pipeline: Pipeline) -> Iterator[None]:
+    """Suppresses the events of the input bucket inside the block."""
     name = ("--name", pipeline.cloud.resources["UploadRule"])
     pipeline.aws("events", "disable-rule", *name)
     try:
@@ -25,7 +25,7 @@ def test_what_no_event_told_of_is_enhanced_once_and_what_is_done_left_alone(pipe
     prefix = "backfill/"
     done = pipeline.drop_folder({f"{prefix}done/{number}.jpg": jpeg() for number in range(3)})
     pipeline.wait(done.values())
-    with _deaf(pipeline):
+    with _without_events(pipeline):
         lost = pipeline.drop_all({f"{prefix}lost/{key}": jpeg() for key in KEYS})
         notes = pipeline.drop_folder({f"{prefix}notes/{number}.txt": b"Dear diary" for number in range(3)})
         newer = pipeline.drop(f"{prefix}done/0.jpg", jpeg())
@@ -33,7 +33,7 @@ def test_what_no_event_told_of_is_enhanced_once_and_what_is_done_left_alone(pipe
         for key in ("folder/", "folder/within/", *(f"empty/{number}.jpg" for number in range(100))):
             client.put_object(Bucket=bucket, Key=prefix + key, Body=b"")
         pipeline.drop("backfill-of-another-prefix.jpg", jpeg())
-    # The late event of one of them, while the backfill finds it too; and one that is gone again when its turn comes.
+    # One event arrives late, so submit receives the upload twice; another object is already deleted.
     late = lost[f"{prefix}lost/plain.jpg"]
     _send(pipeline, late.key, {"version-id": late.version_id, "size": 1, "sequencer": "00617F08299329D189"})
     _send(pipeline, f"{prefix}gone.jpg", {})
@@ -52,33 +52,33 @@ def test_what_no_event_told_of_is_enhanced_once_and_what_is_done_left_alone(pipe
 
     before = len(pipeline.executions())
     assert json.loads(pipeline.backfill(prefix)["output"]) == photos
-    _wait_until_all_is_read(pipeline)
+    _wait_until_the_queue_is_empty(pipeline)
     assert len(pipeline.executions()) == before
     assert {len(pipeline.tasks(upload)) for upload in [*done.values(), *lost.values(), newer]} == {1}
 
 
 def _send(pipeline: Pipeline, key: str, more: Json) -> None:
-    """A message about an object: `more` as S3's event has it, nothing more as the backfill has it."""
+    """Sends a message about an object: with `more`, like S3's event; without, like the backfill's."""
     detail = {"bucket": {"name": pipeline.outputs["InputBucketName"]}, "object": {"key": key, **more}}
     message = ("--message-body", json.dumps({"detail": detail}))
     pipeline.aws("sqs", "send-message", "--queue-url", pipeline.outputs["UploadQueueUrl"], *message)
 
 
-def _wait_until_all_is_read(pipeline: Pipeline) -> None:
+def _wait_until_the_queue_is_empty(pipeline: Pipeline) -> None:
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     which = {"QueueUrl": pipeline.outputs["UploadQueueUrl"], "AttributeNames": names}
     sqs = pipeline.cloud.client("sqs")
-    pipeline.until(
+    pipeline.wait_until(
         lambda: set(sqs.get_queue_attributes(**which)["Attributes"].values()) == {"0"}, "the upload queue is empty"
     )
 
 
-def test_nothing_below_the_prefix_is_no_failure(pipeline: Pipeline) -> None:
+def test_a_prefix_without_objects_is_not_an_error(pipeline: Pipeline) -> None:
     ended = pipeline.backfill("backfill-of-nothing/")
     assert (ended["status"], json.loads(ended["output"])["sent"]) == ("SUCCEEDED", 0)
 
 
-def test_a_bucket_without_versions_is_refused_before_anything_is_sent(pipeline: Pipeline) -> None:
+def test_a_bucket_without_versioning_fails_before_anything_is_sent(pipeline: Pipeline) -> None:
     s3, bucket = pipeline.cloud.client("s3"), pipeline.outputs["InputBucketName"]
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
     try:
@@ -86,4 +86,4 @@ def test_a_bucket_without_versions_is_refused_before_anything_is_sent(pipeline: 
     finally:
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     assert (ended["status"], ended["error"]) == ("FAILED", "not_versioned")
-    assert "Switch versioning on" in ended["cause"]
+    assert "Enable versioning" in ended["cause"]

@@ -1,4 +1,4 @@
-"""Whatever an object is called, its enhanced photo comes out under the same key."""
+"""An enhanced photo has the key of its upload, whatever characters the key contains."""
 
 from contextlib import suppress
 from unicodedata import normalize
@@ -6,7 +6,7 @@ from unicodedata import normalize
 import pytest
 
 from tests.e2e.photos import difference, jpeg, opened
-from tests.e2e.pipeline import Pipeline, Upload, WaitedInVain
+from tests.e2e.pipeline import Pipeline, Upload, WaitTimeout
 
 IN_A_FOLDER = [
     "my photo+1%.jpg",
@@ -40,7 +40,7 @@ OTHERWISE = {
     "..": "...jpg",
 }
 KEYS = [*IN_A_FOLDER, *ONE_BY_ONE, *OTHERWISE]
-# Each photo has a height of its own, by which its result is known.
+# Each photo has a different height, which identifies its result.
 HEIGHTS = {key: 8 + place for place, key in enumerate(KEYS)}
 WIDTH = 96
 
@@ -50,7 +50,7 @@ def uploads(pipeline: Pipeline) -> dict[str, Upload]:
     photos = {key: jpeg(WIDTH, height) for key, height in HEIGHTS.items()}
     dropped = pipeline.drop_folder({key: photos[key] for key in IN_A_FOLDER})
     dropped |= pipeline.drop_all({key: photos[key] for key in [*ONE_BY_ONE, *OTHERWISE]})
-    with suppress(WaitedInVain):  # each test judges its own
+    with suppress(WaitTimeout):  # each test checks its own upload
         pipeline.wait(dropped.values())
     return dropped
 
@@ -60,11 +60,11 @@ def _id(key: str) -> str:
 
 
 @pytest.mark.parametrize("key", KEYS, ids=_id)
-def test_any_key_comes_out_as_it_went_in(pipeline: Pipeline, uploads: dict[str, Upload], key: str) -> None:
+def test_the_output_key_is_the_input_key(pipeline: Pipeline, uploads: dict[str, Upload], key: str) -> None:
     result = pipeline.enhanced(uploads[key], at=OTHERWISE.get(key))
     assert (result.image.width, result.image.height) == (1024, round(1024 * HEIGHTS[key] / WIDTH))
     assert difference(opened(jpeg(WIDTH, HEIGHTS[key])), result.image) < 4
 
 
-def test_no_role_needed_more_than_it_has(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+def test_no_call_was_denied(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
     assert pipeline.denied() == []

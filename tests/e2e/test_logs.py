@@ -1,30 +1,30 @@
-"""What an owner who wonders finds in CloudWatch."""
+"""Logs and metrics in CloudWatch."""
 
 import json
 
 import pytest
 
-from sandbox.aws.cloud import STACK
+from sandbox.demo.start import STACK
 from tests.e2e.photos import jpeg
-from tests.e2e.pipeline import FUNCTIONS, Pipeline
+from tests.e2e.pipeline import FUNCTIONS, Pipeline, Upload
 from tests.template.metrics import OURS, emitted
 from tests.template.reading import SAM
 
 
-def test_the_functions_lines_are_in_their_log_group(pipeline: Pipeline) -> None:
+def test_log_lines_are_in_the_log_group_of_the_function(pipeline: Pipeline) -> None:
     upload = pipeline.drop("logs/no photo.jpg", b"Dear diary")
     pipeline.wait([upload])
     lines = pipeline.aws(
         "logs", "filter-log-events", "--log-group-name", "/lumendrop/lumendrop/submit", "--query", "events[].message"
     )
     records = [json.loads(line) for line in lines if line.startswith('{"level"')]
-    settled = next(one for one in records if one.get("version_id") == upload.version_id)
-    assert (settled["level"], settled["service"], settled["message"]) == ("INFO", "submit", "settled")
-    assert settled["upload"] == f"s3://{pipeline.outputs['InputBucketName']}/logs/no photo.jpg"
-    assert settled["status"] == "rejected"
+    processed = next(one for one in records if one.get("version_id") == upload.version_id)
+    assert (processed["level"], processed["service"], processed["message"]) == ("INFO", "submit", "upload processed")
+    assert processed["upload"] == f"s3://{pipeline.outputs['InputBucketName']}/logs/no photo.jpg"
+    assert processed["status"] == "rejected"
 
 
-def test_one_upload_is_followed_by_its_id_through_all_functions(pipeline: Pipeline) -> None:
+def test_the_correlation_id_is_in_the_logs_of_all_functions(pipeline: Pipeline) -> None:
     upload, other = pipeline.drop("logs/photo.jpg", jpeg()), pipeline.drop("logs/other.jpg", jpeg(2))
     pipeline.wait([upload, other])
     id_ = pipeline.result(upload.key).metadata["correlation-id"]
@@ -33,18 +33,26 @@ def test_one_upload_is_followed_by_its_id_through_all_functions(pipeline: Pipeli
     assert [line["service"] for line in found if "message" in line][-1] == "deliver"
     assert {line["service"] for line in found if "message" in line} == {"submit", "check_status", "deliver"}
     assert {line["service"] for line in found if "_aws" in line} == {"submit", "check_status", "deliver"}
-    assert {"settled", "delivered"} <= {line.get("message") for line in found}
+    assert {"upload processed", "delivered"} <= {line.get("message") for line in found}
     about = [line for line in lines if upload.key in str(line) or pipeline.tasks(upload)[0]["id"] in str(line)]
     assert {line.get("correlation_id") for line in about} == {id_}
     (execution,) = pipeline.executions()[upload]
     assert id_ in execution["name"]
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_metrics_come_with_the_names_and_dimensions_that_alarms_expect(pipeline: Pipeline, function: str) -> None:
-    """Here, since each function has a process of its own, as in AWS."""
-    upload = pipeline.drop(f"logs/metrics of {function}.jpg", jpeg())
+@pytest.fixture(scope="module")
+def enhanced(pipeline: Pipeline) -> Upload:
+    """An upload after its end."""
+    upload = pipeline.drop("logs/metrics.jpg", jpeg())
     pipeline.wait([upload])
+    return upload
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_metrics_have_the_names_and_dimensions_that_alarms_use(
+    pipeline: Pipeline, enhanced: Upload, function: str
+) -> None:
+    """An end-to-end test, because each function has its own process here, as in AWS."""
     lines = [json.loads(line) for line in pipeline.cloud.logs(function).splitlines() if '"_aws"' in line]
     (service,) = {line["service"] for line in lines}
     directives = [directive for line in lines for directive in line["_aws"]["CloudWatchMetrics"]]
@@ -55,9 +63,8 @@ def test_metrics_come_with_the_names_and_dimensions_that_alarms_expect(pipeline:
     assert service == variables["POWERTOOLS_SERVICE_NAME"]
 
 
-def test_metrics_can_be_looked_up(pipeline: Pipeline) -> None:
-    pipeline.wait([pipeline.drop("logs/counted.jpg", jpeg())])
-    found = pipeline.aws("cloudwatch", "list-metrics", "--namespace", f"Lumendrop/{STACK}")["Metrics"]
-    known = {(one["MetricName"], dimension["Value"]) for one in found for dimension in one["Dimensions"]}
-    wanted = {("TasksCreated", "submit"), ("StatusChecks", "check_status"), ("PhotosEnhanced", "deliver")}
-    assert wanted <= known <= {(name, service) for service, names in emitted().items() for name in names}
+def test_metrics_can_be_listed(pipeline: Pipeline, enhanced: Upload) -> None:
+    listed = pipeline.aws("cloudwatch", "list-metrics", "--namespace", f"Lumendrop/{STACK}")["Metrics"]
+    known = {(one["MetricName"], dimension["Value"]) for one in listed for dimension in one["Dimensions"]}
+    expected = {("TasksCreated", "submit"), ("StatusChecks", "check_status"), ("PhotosEnhanced", "deliver")}
+    assert expected <= known <= {(name, service) for service, names in emitted().items() for name in names}

@@ -1,4 +1,4 @@
-"""What the README and docs/operations.md tell an owner to type."""
+"""Commands from the README and docs/operations.md."""
 
 import json
 from pathlib import Path
@@ -10,13 +10,13 @@ from tests.e2e.photos import jpeg, opened
 from tests.e2e.pipeline import Pipeline
 
 
-def test_the_readmes_lines(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_readme_commands(pipeline: Pipeline, tmp_path: Path) -> None:
     photo, result = tmp_path / "my photo+1%.jpg", tmp_path / "result.jpg"
     photo.write_bytes(jpeg())
     key, output = "a/my photo+1%.jpg", f"s3://{pipeline.outputs['OutputBucketName']}"
     metadata = ("--metadata", "resolution=1K,creativity=0.3")
     pipeline.aws("s3", "cp", str(photo), f"s3://{pipeline.outputs['InputBucketName']}/a/", *metadata)
-    pipeline.until(lambda: key in pipeline.keys("a/"), "the photo comes out")
+    pipeline.wait_until(lambda: key in pipeline.keys("a/"), "the photo is in the output bucket")
     assert key in pipeline.aws("s3", "ls", f"{output}/", "--recursive")
     pipeline.aws("s3", "cp", f"{output}/{key}", str(result))
     assert opened(result.read_bytes()).width == 1024
@@ -31,9 +31,9 @@ def test_the_readmes_lines(pipeline: Pipeline, tmp_path: Path) -> None:
     assert [row["task_id"]["S"] for row in rows["Items"]] == [head["Metadata"]["task-id"]]
 
 
-def test_a_stopped_execution_is_reported_and_its_photo_can_be_fetched_without_paying_again(pipeline: Pipeline) -> None:
-    slow = {"task": [{"seconds": 6}]}
-    upload = pipeline.drop_into(slow, "operations/stopped.jpg", jpeg(), "submitted")
+def test_a_stopped_execution_is_reported_and_can_be_restarted_without_another_charge(pipeline: Pipeline) -> None:
+    slow = {"task": [{"seconds": 4}]}
+    upload = pipeline.drop_with_faults(slow, "operations/stopped.jpg", jpeg(), "submitted")
     (execution,) = pipeline.executions()[upload]
     which = ("--execution-arn", execution["executionArn"])
     pipeline.aws("stepfunctions", "stop-execution", *which)
@@ -59,10 +59,10 @@ def test_a_stopped_execution_is_reported_and_its_photo_can_be_fetched_without_pa
         ("operations/unknown.jpg", {"submit": [{"kind": "reset"}]}, 1),
     ],
 )
-def test_an_upload_is_sent_again_once_at_the_owners_word(
+def test_an_upload_is_retried_once_on_request(
     pipeline: Pipeline, key: str, fault: dict[str, list[Any]], tasks: int
 ) -> None:
-    upload = pipeline.drop_into(fault, key, jpeg(), "failed", "unknown")
+    upload = pipeline.drop_with_faults(fault, key, jpeg(), "failed", "unknown")
     pipeline.wait([upload])
     row = pipeline.rows()[upload]
     named = {"key": key, "version-id": upload.version_id, "etag": row["etag"], "sequencer": row["sequencer"]}

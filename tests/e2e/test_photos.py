@@ -1,4 +1,4 @@
-"""Photos of every format, size and orientation, and options for one photo."""
+"""Photos of every format, size, and orientation, and options for one photo."""
 
 from contextlib import suppress
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e import photos
 from tests.e2e.photos import difference, opened
-from tests.e2e.pipeline import Pipeline, Upload, WaitedInVain
+from tests.e2e.pipeline import Pipeline, Upload, WaitTimeout
 
 JPEG_AND_PNG = {
     "photos/plain.jpg": (photos.jpeg(), "photos/plain.jpg"),
@@ -28,19 +28,20 @@ ONE_NAME = ("photos/pair.webp", "photos/pair.webp.jpg")
 
 @pytest.fixture(scope="module")
 def uploads(pipeline: Pipeline) -> dict[str, Upload]:
-    large = pipeline.drop(LARGE, photos.twelve_megapixels(), "resolution=4K")
+    large = pipeline.drop(LARGE, photos.twelve_megapixels(), Metadata={"resolution": "4K"})
     plain = {key: body for key, (body, _) in JPEG_AND_PNG.items()}
     more = {HEIC: photos.heic(), PORTRAIT: photos.portrait(), ONE_NAME[0]: photos.webp(), ONE_NAME[1]: photos.jpeg()}
     dropped = {LARGE: large} | pipeline.drop_folder(plain | more)
-    dropped[OPTIONS] = pipeline.drop(OPTIONS, photos.jpeg(), "resolution=1K,creativity=0.3,resemblance=0.9,camera=old")
-    dropped[PROFILES] = pipeline.drop(PROFILES, photos.jpeg(), '{"profile-ids": "ann, bob"}')
-    with suppress(WaitedInVain):  # each test judges its own
+    options = {"resolution": "1K", "creativity": "0.3", "resemblance": "0.9", "camera": "old"}
+    dropped[OPTIONS] = pipeline.drop(OPTIONS, photos.jpeg(), Metadata=options)
+    dropped[PROFILES] = pipeline.drop(PROFILES, photos.jpeg(), Metadata={"profile-ids": "ann, bob"})
+    with suppress(WaitTimeout):  # each test checks its own upload
         pipeline.wait(dropped.values())
     return dropped
 
 
 @pytest.mark.parametrize("key", JPEG_AND_PNG)
-def test_the_key_gets_the_results_extension_unless_it_has_it(
+def test_the_output_key_has_the_extension_of_the_result(
     pipeline: Pipeline, uploads: dict[str, Upload], key: str
 ) -> None:
     body, at = JPEG_AND_PNG[key]
@@ -50,13 +51,13 @@ def test_the_key_gets_the_results_extension_unless_it_has_it(
     assert difference(opened(body), result.image) < 4
 
 
-def test_a_phones_heic_comes_out_as_jpeg(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+def test_a_heic_photo_becomes_a_jpeg(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
     result = pipeline.enhanced(uploads[HEIC], f"{HEIC}.jpg")
     assert (result.content_type, result.image.width) == ("image/jpeg", 1024)
     assert difference(opened(photos.png()), result.image) < 4
 
 
-def test_a_portrait_stands_upright(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+def test_a_rotated_photo_comes_out_upright(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
     stored = opened(photos.portrait())
     assert (stored.width, stored.height) == (96, 64)
     result = pipeline.enhanced(uploads[PORTRAIT]).image
@@ -65,14 +66,14 @@ def test_a_portrait_stands_upright(pipeline: Pipeline, uploads: dict[str, Upload
     assert difference(stored.autorot(), result) < 4
 
 
-def test_a_photo_of_12_megapixels_grows_too(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+def test_a_photo_of_12_megapixels_is_enlarged(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
     result = pipeline.enhanced(uploads[LARGE], options={"resolution": "4K"}).image
     assert (result.width, result.height) == (4096, 3072)
 
 
 def test_metadata_sets_the_options_of_one_photo(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
-    asked = {"resolution": "1K", "creativity": "0.3", "resemblance": "0.9"}
-    pipeline.enhanced(uploads[OPTIONS], options=asked)
+    options = {"resolution": "1K", "creativity": "0.3", "resemblance": "0.9"}
+    pipeline.enhanced(uploads[OPTIONS], options=options)
     assert pipeline.tasks(uploads[OPTIONS])[0]["options"] == {"resolution": "1K", "creativity": 0.3, "resemblance": 0.9}
 
 
@@ -83,9 +84,7 @@ def test_metadata_sets_the_profiles_of_one_photo(pipeline: Pipeline, uploads: di
     assert pipeline.rows()[uploads[PROFILES]]["credits"] == task["credits"] == 15
 
 
-def test_two_photos_that_would_come_out_under_one_key_both_come_out(
-    pipeline: Pipeline, uploads: dict[str, Upload]
-) -> None:
+def test_two_photos_with_the_same_output_key_are_both_delivered(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
     keys = {pipeline.rows()[uploads[key]]["output"]["key"] for key in ONE_NAME}
     assert len(keys) == 2
     assert ONE_NAME[1] in keys

@@ -1,4 +1,4 @@
-"""What can't be enhanced is reported, for nothing; what is no photo at all is passed over."""
+"""Uploads that can't be enhanced are reported at no cost; empty objects and folder markers are skipped."""
 
 import pytest
 
@@ -10,8 +10,8 @@ TEXT = "rejected/photo.jpg"
 BAD_OPTION = "rejected/bad option.jpg"
 TOO_BIG = "rejected/big.jpg"
 LONG = "/".join(["rejected", *["l" * 240] * 4, "l" * 47 + ".jpg"])  # S3's 1,024 bytes
-EMPTY = "passed over/empty.jpg"
-FOLDER = "passed over/folder/"
+EMPTY = "skipped/empty.jpg"
+FOLDER = "skipped/folder/"
 REJECTED = [TEXT, BAD_OPTION, TOO_BIG, LONG]
 
 
@@ -19,7 +19,7 @@ REJECTED = [TEXT, BAD_OPTION, TOO_BIG, LONG]
 def uploads(pipeline: Pipeline) -> dict[str, Upload]:
     too_big = jpeg() + b"\0" * MAX_UPLOAD_BYTES
     dropped = pipeline.drop_folder({TEXT: b"Dear diary", LONG: b"Dear diary", TOO_BIG: too_big, EMPTY: b""})
-    dropped[BAD_OPTION] = pipeline.drop(BAD_OPTION, jpeg(), "resolution=1K,creativity=7")
+    dropped[BAD_OPTION] = pipeline.drop(BAD_OPTION, jpeg(), Metadata={"resolution": "1K", "creativity": "7"})
     marker = pipeline.aws("s3api", "put-object", "--bucket", pipeline.outputs["InputBucketName"], "--key", FOLDER)
     dropped[FOLDER] = Upload(FOLDER, marker["VersionId"])
     pipeline.wait(dropped[key] for key in REJECTED)
@@ -27,7 +27,7 @@ def uploads(pipeline: Pipeline) -> dict[str, Upload]:
 
 
 @pytest.mark.parametrize("key", REJECTED, ids=lambda key: key[:20])
-def test_a_rejected_upload_cost_nothing(pipeline: Pipeline, uploads: dict[str, Upload], key: str) -> None:
+def test_a_rejected_upload_costs_nothing(pipeline: Pipeline, uploads: dict[str, Upload], key: str) -> None:
     upload = uploads[key]
     row = pipeline.rows()[upload]
     assert row["status"] == "rejected"
@@ -37,11 +37,11 @@ def test_a_rejected_upload_cost_nothing(pipeline: Pipeline, uploads: dict[str, U
     assert pipeline.keys(key[:900]) == []
 
 
-def test_the_report_says_what_happened_and_what_to_do(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+def test_the_report_explains_what_happened_and_what_to_do(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
     upload = uploads[TEXT]
     report = pipeline.report(TEXT)
-    told = report.pop("upload")
-    assert (told["key"], told["version_id"], told["size"]) == (TEXT, upload.version_id, len(b"Dear diary"))
+    reported = report.pop("upload")
+    assert (reported["key"], reported["version_id"], reported["size"]) == (TEXT, upload.version_id, len(b"Dear diary"))
     execution = report.pop("execution")
     assert execution == pipeline.executions()[upload][0]["executionArn"]
     assert report.pop("correlation_id") in execution
@@ -60,21 +60,21 @@ def test_the_report_says_what_happened_and_what_to_do(pipeline: Pipeline, upload
     }
 
 
-def test_a_bad_option_is_named(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+def test_the_report_names_an_invalid_option(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
     report = pipeline.report(BAD_OPTION)
     assert report["code"] == "invalid_option"
     assert report["what_happened"] == "The option creativity is '7'; it must be a number from 0.0 to 1.0."
     assert "--metadata creativity=" in report["what_to_do"]
 
 
-def test_an_upload_over_the_limit_is_told_the_limit(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+def test_the_report_names_the_size_limit(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
     report = pipeline.report(TOO_BIG)
     assert report["code"] == "too_big"
     assert str(MAX_UPLOAD_BYTES) in report["what_happened"]
     assert "MaxUploadBytes" in report["what_to_do"]
 
 
-def test_a_key_too_long_for_its_report_is_shortened(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+def test_the_key_of_a_report_is_shortened_to_the_maximum_length(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
     key = pipeline.rows()[uploads[LONG]]["report_key"]
     assert len(LONG.encode()) == 1024
     assert pipeline.keys("errors/rejected/lll") == [key]
@@ -84,20 +84,20 @@ def test_a_key_too_long_for_its_report_is_shortened(pipeline: Pipeline, uploads:
 
 
 @pytest.mark.parametrize(("key", "reason"), [(EMPTY, "empty object"), (FOLDER, "folder marker")])
-def test_nothing_becomes_of_what_is_no_photo(
+def test_an_object_that_is_not_a_photo_is_skipped(
     pipeline: Pipeline, uploads: dict[str, Upload], key: str, reason: str
 ) -> None:
     upload = uploads[key]
-    skipped = pipeline.until(lambda: pipeline.submit_log(upload, "skipped"), f"submit passes over {key}")
+    skipped = pipeline.wait_until(lambda: pipeline.submit_log(upload, "upload skipped"), f"submit skips {key}")
     assert [line["reason"] for line in skipped] == [reason]
     assert upload not in pipeline.rows()
     assert upload not in pipeline.executions()
     assert pipeline.tasks(upload) == []
-    assert pipeline.keys("passed over/") == pipeline.keys("errors/passed over/") == []
+    assert pipeline.keys("skipped/") == pipeline.keys("errors/skipped/") == []
 
 
-def test_an_upload_that_is_gone_when_its_turn_comes_is_reported(pipeline: Pipeline) -> None:
-    with pipeline.stopped():
+def test_an_upload_that_is_deleted_before_it_is_processed_is_reported(pipeline: Pipeline) -> None:
+    with pipeline.event_source_disabled():
         upload = pipeline.drop("rejected/gone.jpg", jpeg())
         version = ("--key", upload.key, "--version-id", upload.version_id)
         pipeline.aws("s3api", "delete-object", "--bucket", pipeline.outputs["InputBucketName"], *version)

@@ -1,4 +1,4 @@
-"""What an enhancer in trouble does to uploads, and what is told about it."""
+"""How errors of the enhancer affect uploads, and how they are reported."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.photos import jpeg
-from tests.e2e.pipeline import Json, Listener, Pipeline, Upload
+from tests.e2e.pipeline import EventRecorder, Json, Pipeline, Upload
 from tests.event_schemas import problems
 
 POLICY = "trouble/failed.jpg"
@@ -17,15 +17,15 @@ BUSY = "trouble/busy.jpg"
 RACE = "trouble/race.jpg"
 BALANCE = "trouble/no money.jpg"
 Ended = Callable[[str], Upload]
-BACK = "sent to the back of the queue"
+REQUEUED = "upload requeued"
 
 
 @pytest.fixture(scope="module")
-def uploads(pipeline: Pipeline, events: Listener) -> dict[str, Upload]:
-    """One upload at a time meets its own trouble. How it ends is for its tests to wait for."""
+def uploads(pipeline: Pipeline, events: EventRecorder) -> dict[str, Upload]:
+    """One upload after the other, each with its own fault; the tests wait for their ends."""
 
     def meet(key: str, *statuses: str, **routes: list[Any]) -> None:
-        dropped[key] = pipeline.drop_into(routes, key, jpeg(), *statuses)
+        dropped[key] = pipeline.drop_with_faults(routes, key, jpeg(), *statuses)
 
     dropped: dict[str, Upload] = {}
     meet(RETRIED, "submitted", "retrying", task=[{"end": "failed", "code": "service_error", "seconds": 0}])
@@ -36,31 +36,33 @@ def uploads(pipeline: Pipeline, events: Listener) -> dict[str, Upload]:
     meet(BUSY, "submitted", "enhanced", submit=[{"kind": "http", "retry_after": 1, **one} for one in busy])
     meet(RACE, "submitted", task=[{"seconds": 0, "race_polls": 1, "race_progress": 50}])
     pipeline.wait_for_status(dropped[RETRIED], "retrying")
-    # The workflow's own message comes after a minute; one that comes earlier does as well.
+    # The workflow's message is delivered after a minute; the test sends an earlier one.
     events.repeat(dropped[RETRIED], 1)
     events.repeat(dropped[AMBIGUOUS], 1)
-    pipeline.until(lambda: pipeline.submit_log(dropped[AMBIGUOUS], "settled")[1:], "submit has taken the copy")
+    pipeline.wait_until(
+        lambda: pipeline.submit_log(dropped[AMBIGUOUS], "upload processed")[1:], "submit has processed the copy"
+    )
     pipeline.wait_for_status(dropped[RETRIED], "submitted", "enhanced")
     dropped[BALANCE] = _drop_without_balance(pipeline)
     return dropped
 
 
 def _drop_without_balance(pipeline: Pipeline) -> Upload:
-    """An upload that comes to the back of the queue before the balance is topped up."""
+    """An upload that submit requeues before the balance is topped up."""
     pipeline.account(credits=11)
     upload = pipeline.drop(BALANCE, jpeg())
-    pipeline.until(lambda: pipeline.submit_log(upload, BACK), "submit has sent the upload back", [upload])
+    pipeline.wait_until(lambda: pipeline.submit_log(upload, REQUEUED), "submit has requeued the upload", [upload])
     queue = ("--queue-url", pipeline.outputs["UploadQueueUrl"])
-    told = pipeline.aws("sqs", "get-queue-attributes", *queue, "--attribute-names", "All")
-    assert int(told["Attributes"]["ApproximateNumberOfMessagesDelayed"]) >= 1
+    found = pipeline.aws("sqs", "get-queue-attributes", *queue, "--attribute-names", "All")
+    assert int(found["Attributes"]["ApproximateNumberOfMessagesDelayed"]) >= 1
     assert upload not in pipeline.rows()
     assert pipeline.tasks(upload) == []
     pipeline.account(credits=100_000)
     return upload
 
 
-def _reasons(pipeline: Pipeline, upload: Upload, said: str = BACK) -> list[str]:
-    return [line["reason"] for line in pipeline.submit_log(upload, said)]
+def _reasons(pipeline: Pipeline, upload: Upload, message: str = REQUEUED) -> list[str]:
+    return [line["reason"] for line in pipeline.submit_log(upload, message)]
 
 
 def _execution(pipeline: Pipeline, upload: Upload) -> Json:
@@ -82,16 +84,14 @@ def ended(pipeline: Pipeline, uploads: dict[str, Upload]) -> Ended:
     return wait
 
 
-def test_a_failed_task_is_reported_and_its_execution_fails_with_the_same_words(
-    pipeline: Pipeline, ended: Ended
-) -> None:
+def test_a_failed_task_is_reported_and_its_execution_fails_with_the_same_text(pipeline: Pipeline, ended: Ended) -> None:
     upload = ended(POLICY)
     report = pipeline.report(POLICY)
     (task,) = pipeline.tasks(upload)
     assert (report["status"], report["code"]) == ("failed", "content_policy_violation")
     assert report["may_have_cost_money"] is True
     assert report["task_id"] == task["id"]
-    assert "the fault plan says so" in report["what_happened"]
+    assert "set by the fault plan" in report["what_happened"]
     assert pipeline.rows()[upload]["status"] == "failed"
     execution = _execution(pipeline, upload)
     assert (execution["status"], execution["error"]) == ("FAILED", "content_policy_violation")
@@ -99,7 +99,7 @@ def test_a_failed_task_is_reported_and_its_execution_fails_with_the_same_words(
     assert pipeline.keys(POLICY) == []
 
 
-def test_a_submit_without_an_answer_is_never_sent_again(pipeline: Pipeline, ended: Ended) -> None:
+def test_a_submit_without_a_response_is_never_repeated(pipeline: Pipeline, ended: Ended) -> None:
     upload = ended(AMBIGUOUS)
     assert len(pipeline.tasks(upload)) == 1
     row, report = pipeline.rows()[upload], pipeline.report(AMBIGUOUS)
@@ -107,14 +107,14 @@ def test_a_submit_without_an_answer_is_never_sent_again(pipeline: Pipeline, ende
     assert "task_id" not in row
     assert report["task_id"] is None
     assert report["may_have_cost_money"] is True
-    assert "Nobody can tell whether a task was created and paid for." in report["what_happened"]
+    assert "It is unknown whether a task was created and paid for." in report["what_happened"]
     assert "vendor's account" in report["what_to_do"]
     execution = _execution(pipeline, upload)
     assert (execution["status"], execution["error"]) == ("FAILED", "ambiguous_submit")
     assert execution["cause"] == f"{report['what_happened']} {report['what_to_do']}"
 
 
-def test_a_photo_that_the_enhancer_refuses_is_rejected(pipeline: Pipeline, ended: Ended) -> None:
+def test_a_photo_that_the_enhancer_rejects_is_reported(pipeline: Pipeline, ended: Ended) -> None:
     upload = ended(REFUSED)
     report = pipeline.report(REFUSED)
     assert (report["status"], report["code"]) == ("rejected", "invalid_file_type")
@@ -124,8 +124,8 @@ def test_a_photo_that_the_enhancer_refuses_is_rejected(pipeline: Pipeline, ended
 
 
 @pytest.mark.parametrize("key", [POLICY, AMBIGUOUS, REFUSED])
-def test_other_programs_hear_of_a_photo_that_was_not_enhanced(
-    pipeline: Pipeline, ended: Ended, events: Listener, key: str
+def test_an_event_reports_a_photo_that_was_not_enhanced(
+    pipeline: Pipeline, ended: Ended, events: EventRecorder, key: str
 ) -> None:
     upload = ended(key)
     row, report = pipeline.rows()[upload], pipeline.report(key)
@@ -134,7 +134,7 @@ def test_other_programs_hear_of_a_photo_that_was_not_enhanced(
     assert problems(event) == []
     assert event["detail"] == {
         "correlation_id": report["correlation_id"],
-        "upload": _named(row),
+        "upload": _event_upload(row),
         "attempt": 1,
         "task_id": report["task_id"],
         "options": report["options"],
@@ -150,8 +150,8 @@ def test_other_programs_hear_of_a_photo_that_was_not_enhanced(
     assert events.about(upload, "Photo Enhanced") == []
 
 
-def test_a_task_that_failed_for_a_passing_reason_is_followed_by_another(
-    pipeline: Pipeline, ended: Ended, events: Listener
+def test_a_task_with_a_retryable_failure_is_followed_by_another(
+    pipeline: Pipeline, ended: Ended, events: EventRecorder
 ) -> None:
     upload = ended(RETRIED)
     pipeline.enhanced(upload, attempt=2)
@@ -159,30 +159,30 @@ def test_a_task_that_failed_for_a_passing_reason_is_followed_by_another(
     assert events.about(upload, "Photo Not Enhanced") == []
 
 
-def test_an_upload_waits_for_a_vendor_in_trouble(pipeline: Pipeline, ended: Ended) -> None:
+def test_an_upload_is_submitted_after_temporary_errors(pipeline: Pipeline, ended: Ended) -> None:
     upload = ended(BUSY)
     pipeline.enhanced(upload)
     reasons = ["rate_limit_error", "service_unavailable_error", "no_compatible_channel"]
-    assert _reasons(pipeline, upload, "trying again soon") == reasons
+    assert _reasons(pipeline, upload, "submit retried") == reasons
 
 
-def test_a_task_completed_without_results_is_asked_for_again(pipeline: Pipeline, ended: Ended) -> None:
+def test_a_completed_task_without_results_is_polled_again(pipeline: Pipeline, ended: Ended) -> None:
     upload = ended(RACE)
     pipeline.enhanced(upload)
     events = pipeline.history(pipeline.executions()[upload][0])
     entered = [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
     assert entered.count("Deliver") == 1
     (task,) = pipeline.tasks(upload)
-    assert task["polls"] >= 3  # of them the last is the delivery's
+    assert task["polls"] >= 3  # the last one is the delivery's
 
 
-def test_an_upload_waits_for_the_balance(pipeline: Pipeline, ended: Ended) -> None:
+def test_an_upload_waits_for_a_sufficient_balance(pipeline: Pipeline, ended: Ended) -> None:
     upload = ended(BALANCE)
     pipeline.enhanced(upload)
     assert _reasons(pipeline, upload) == ["insufficient_quota"]
 
 
-def test_other_programs_hear_of_an_enhanced_photo(pipeline: Pipeline, ended: Ended, events: Listener) -> None:
+def test_an_event_reports_an_enhanced_photo(pipeline: Pipeline, ended: Ended, events: EventRecorder) -> None:
     upload = ended(BALANCE)
     row = pipeline.rows()[upload]
     (event,) = events.about(upload, "Photo Enhanced")
@@ -190,7 +190,7 @@ def test_other_programs_hear_of_an_enhanced_photo(pipeline: Pipeline, ended: End
     assert problems(event) == []
     assert event["detail"] == {
         "correlation_id": pipeline.result(upload.key).metadata["correlation-id"],
-        "upload": _named(row),
+        "upload": _event_upload(row),
         "attempt": 1,
         "task_id": row["task_id"],
         "options": {"resolution": "1K"},
@@ -205,13 +205,13 @@ def test_other_programs_hear_of_an_enhanced_photo(pipeline: Pipeline, ended: End
     assert events.about(upload, "Photo Not Enhanced") == []
 
 
-def test_only_what_did_not_work_out_is_reported(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+def test_only_unsuccessful_uploads_have_reports(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
     pipeline.wait(uploads.values())
     reported = {f"errors/{key}.json" for key in (POLICY, AMBIGUOUS, REFUSED)}
     assert set(pipeline.keys("errors/trouble/")) == reported
 
 
-def _named(row: Json) -> Json:
-    """An upload as events name it."""
+def _event_upload(row: Json) -> Json:
+    """An upload in the format of the events."""
     names = ("bucket", "key", "version_id", "sequencer", "etag", "time")
     return {name: row[name] for name in names} | {"size": int(row["size"])}

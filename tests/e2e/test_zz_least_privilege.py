@@ -1,4 +1,4 @@
-"""Every role got all that it asked for, and used all that it has. Last by its name: it reads what the whole run did."""
+"""Roles have all permissions that they use, and no others. Sorts last, because it checks the calls of the whole run."""
 
 import copy
 from collections.abc import Iterable, Iterator
@@ -9,15 +9,15 @@ from tests.e2e.pipeline import Pipeline
 from tests.e2e.test_permissions import DENIED_ON_PURPOSE
 from tests.template.reading import FUNCTIONS, as_list, statements, translated
 
-# What no run here can use: CodeDeploy moves an alias when a stack is updated, and there is neither here. It is less
-# than AWS's own policy for it, AWSCodeDeployRoleForLambdaLimited, grants; tests/template/test_deployment.py holds it.
+# Not used in the sandbox, which neither updates stacks nor has CodeDeploy. AWS's managed policy for CodeDeploy,
+# AWSCodeDeployRoleForLambdaLimited, grants more; tests/template/test_deployment.py checks these permissions.
 NOT_USED_HERE = {
     Grant(function.replace("Function", "DeploymentRole"), statement, action)
     for function in FUNCTIONS
     for statement, action in (
-        ("MoveTheAlias", "lambda:GetAlias"),
-        ("MoveTheAlias", "lambda:UpdateAlias"),
-        ("WatchTheAlarm", "cloudwatch:DescribeAlarms"),
+        ("ShiftAlias", "lambda:GetAlias"),
+        ("ShiftAlias", "lambda:UpdateAlias"),
+        ("ReadAlarms", "cloudwatch:DescribeAlarms"),
     )
 }
 
@@ -43,13 +43,13 @@ def never_used(body: dict[str, Any], used: set[Grant]) -> set[Grant]:
 
 
 def missing(body: dict[str, Any], used: set[Grant], calls: Iterable[Call]) -> set[tuple[str, str]]:
-    """(role, action) of what was refused, or would be with these policies."""
+    """(role, action) of calls that were denied, or would be with the policies in `body`."""
     refused = {(call.principal, call.action) for call in calls if not call.allowed} - DENIED_ON_PURPOSE
     return refused | {(one.principal, one.action) for one in used - granted(body)}
 
 
 def _changed(role: str, sid: str, actions: list[str]) -> dict[str, Any]:
-    """The template with other actions in one statement."""
+    """A copy of the template with other actions in one statement."""
     body = copy.deepcopy(translated())
     (statement,) = (one for name, one in _statements(body) if (name, one["Sid"]) == (role, sid))
     statement["Action"] = actions
@@ -60,19 +60,19 @@ def test_no_role_lacks_a_permission(pipeline: Pipeline) -> None:
     assert missing(translated(), pipeline.cloud.used, pipeline.cloud.calls) == set()
 
 
-def test_no_role_has_a_permission_that_it_never_uses(pipeline: Pipeline) -> None:
+def test_no_role_has_an_unused_permission(pipeline: Pipeline) -> None:
     assert never_used(translated(), pipeline.cloud.used) == set()
     assert granted(translated()) >= NOT_USED_HERE
 
 
-def test_a_permission_too_many_is_found(pipeline: Pipeline) -> None:
-    body = _changed("WorkflowRole", "RecordHowItEnded", ["dynamodb:UpdateItem", "dynamodb:DeleteItem"])
+def test_an_unused_permission_is_detected(pipeline: Pipeline) -> None:
+    body = _changed("WorkflowRole", "RecordFinalStatus", ["dynamodb:UpdateItem", "dynamodb:DeleteItem"])
     found = never_used(body, pipeline.cloud.used)
-    assert found == {Grant("WorkflowRole", "RecordHowItEnded", "dynamodb:DeleteItem")}
+    assert found == {Grant("WorkflowRole", "RecordFinalStatus", "dynamodb:DeleteItem")}
 
 
-def test_a_permission_too_few_is_found(pipeline: Pipeline) -> None:
-    body = _changed("SubmitRole", "KeepTheLedger", ["dynamodb:PutItem", "dynamodb:UpdateItem"])
+def test_a_missing_permission_is_detected(pipeline: Pipeline) -> None:
+    body = _changed("SubmitRole", "UpdateLedger", ["dynamodb:PutItem", "dynamodb:UpdateItem"])
     assert missing(body, pipeline.cloud.used, []) == {("SubmitRole", "dynamodb:DeleteItem")}
     refused = Call("DeliverRole", "s3:DeleteObject", "arn:aws:s3:::photos/a.jpg", allowed=False)
     assert missing(translated(), pipeline.cloud.used, [refused]) == {("DeliverRole", "s3:DeleteObject")}

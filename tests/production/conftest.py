@@ -42,7 +42,7 @@ def refused(pipeline: Pipeline) -> str:
     """The key of an upload from before their input bucket kept versions."""
     target = ("--bucket", INPUT, "--key", "a/photo.jpg")
     pipeline.aws("s3api", "put-object", *target, "--body", str(pipeline.file(jpeg())))
-    pipeline.until(lambda: pipeline.keys("errors/"), "the upload is reported")
+    pipeline.wait_until(lambda: pipeline.keys("errors/"), "the upload is reported")
     return "a/photo.jpg"
 
 
@@ -54,7 +54,7 @@ def versioned(pipeline: Pipeline, refused: str) -> Pipeline:
 
 
 def _what_is_theirs(cloud: Cloud) -> None:
-    """Buckets to use, and a queue that is told how each upload ended, with the policy that docs/events.md names."""
+    """Buckets to use, and a queue that receives the outcome of each upload, with the policy from docs/events.md."""
     rule = "arn:aws:events:us-east-1:123456789012:rule/lumendrop-CompletionRule-*"
     statement = {
         "Sid": "AllowLumendrop",

@@ -25,10 +25,10 @@ def test_without_the_key_nothing_is_read(versioned: Pipeline) -> None:
     which = {"RoleName": versioned.cloud.resources["SubmitRole"], "PolicyName": "denial"}
     denial = {"Effect": "Deny", "Action": "kms:Decrypt", "Resource": "*"}
     try:
-        with versioned.stopped():  # what the poller began to receive before, it still may read
+        with versioned.event_source_disabled():  # what the poller began to receive before, it still may read
             iam.put_role_policy(**which, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [denial]}))
         upload = versioned.drop("key/unread.jpg", jpeg())
-        versioned.until(lambda: any(call.action == "kms:Decrypt" for call in versioned.denied()), "it is denied")
+        versioned.wait_until(lambda: any(call.action == "kms:Decrypt" for call in versioned.denied()), "it is denied")
     finally:
         iam.delete_role_policy(**which)
     assert upload not in versioned.rows()

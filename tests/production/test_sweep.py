@@ -21,7 +21,7 @@ def test_the_schedule_starts_the_backfill_over_the_whole_bucket(versioned: Pipel
     (run,) = _runs(versioned) - before
     versioned.wait([upload])
     versioned.enhanced(upload)
-    versioned.until(lambda: _status(versioned, run) == "SUCCEEDED", "the sweep ends")
+    versioned.wait_until(lambda: _status(versioned, run) == "SUCCEEDED", "the sweep ends")
 
 
 def _strike_the_hour(pipeline: Pipeline) -> None:

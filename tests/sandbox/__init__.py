@@ -1,1 +1,3 @@
-"""The sandbox itself, on a small stack of its own. A package, so that its cloud closes before others open."""
+"""AWS on one machine, with a small stack. A package, so that its cloud closes before others open."""
+
+NAME = "small-stack"

@@ -1,4 +1,4 @@
-"""One cloud for the tests of this directory, with the small stack beside this file in it."""
+"""One cloud for the tests of this directory, with the small stack next to this file in it."""
 
 import json
 import time
@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from sandbox.aws.cloud import Cloud
+from tests.sandbox import NAME
 
 STACK = Path(__file__).with_name("stack") / "template.yaml"
 
 
 @pytest.fixture(scope="package")
 def cloud() -> Iterator[Cloud]:
-    with Cloud(STACK) as opened:
+    with Cloud(STACK, NAME, variables={"ONLY_HERE": "yes"}) as opened:
         yield opened
 
 

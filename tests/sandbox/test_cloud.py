@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sandbox.aws.cloud import Cloud, FunctionFailed
+from tests.sandbox import NAME
 
 pytestmark = pytest.mark.enable_socket
 
@@ -40,11 +41,12 @@ def test_resources_have_the_templates_properties(cloud: Cloud) -> None:
     attributes = cloud.client("sqs").get_queue_attributes(QueueUrl=cloud.resources["Queue"], AttributeNames=["All"])
     assert attributes["Attributes"]["VisibilityTimeout"] == "60"
     assert "events.amazonaws.com" in attributes["Attributes"]["Policy"]
-    alarm = cloud.client("cloudwatch").describe_alarms()["MetricAlarms"][0]
+    alarms = cloud.client("cloudwatch").describe_alarms(AlarmNames=[cloud.resources["Alarm"]])
+    alarm = alarms["MetricAlarms"][0]
     assert alarm["Dimensions"][0]["Value"] == cloud.resources["DeadLetters"].rpartition("/")[2]
     secret = cloud.client("secretsmanager").get_secret_value(SecretId=cloud.resources["Secret"])
     assert secret["SecretString"] == "not-set"
-    group = cloud.client("logs").describe_log_groups(logGroupNamePrefix="/lumendrop/lumendrop/")["logGroups"][0]
+    group = cloud.client("logs").describe_log_groups(logGroupNamePrefix=f"/small/{NAME}/")["logGroups"][0]
     assert group["retentionInDays"] == 7
     mapping = cloud.client("lambda").list_event_source_mappings()["EventSourceMappings"][0]
     assert (mapping["BatchSize"], mapping["ScalingConfig"]) == (2, {"MaximumConcurrency": 3})
@@ -57,6 +59,7 @@ def test_what_can_not_be_made_is_said(cloud: Cloud) -> None:
             ("Insight", "CloudWatch::InsightRule"),
             ("ServerlessDeploymentApplication", "CodeDeploy::Application"),
             ("CheckerDeploymentGroup", "CodeDeploy::DeploymentGroup"),
+            ("NestedInsight", "CloudWatch::InsightRule"),
         )
     ]
 
@@ -65,7 +68,7 @@ def test_an_alias_stands_for_its_function(cloud: Cloud) -> None:
     alias = cloud.resources["CheckerAliaslive"]
     assert alias.endswith(f":function:{cloud.resources['Checker']}:live")
     answer = cloud.client("lambda").invoke(FunctionName=alias)
-    assert json.load(answer["Payload"])["said"]
+    assert json.load(answer["Payload"])["word"]
     assert cloud.client("lambda").get_alias(FunctionName=cloud.resources["Checker"], Name="live")["AliasArn"] == alias
 
 
@@ -74,7 +77,7 @@ def test_functions_see_the_templates_variables_and_this_cloud(cloud: Cloud) -> N
     assert environment["GREETING"] == "hello"
     assert environment["CONCURRENCY"] == "3"
     assert environment["AWS_ENDPOINT_URL"] == cloud.endpoint
-    assert environment["LUMENDROP_ALLOW_LOOPBACK"] == "true"
+    assert environment["ONLY_HERE"] == "yes"
     assert environment["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.13"
 
 
@@ -162,7 +165,7 @@ def test_keys_outside_the_rule_send_nothing(cloud: Cloud, uploaded: Callable[[st
 
 
 def test_the_aws_cli_sees_the_stack_with_any_credentials(cloud: Cloud) -> None:
-    arguments = ["--endpoint-url", cloud.endpoint, "cloudformation", "describe-stacks", "--stack-name", "lumendrop"]
+    arguments = ["--endpoint-url", cloud.endpoint, "cloudformation", "describe-stacks", "--stack-name", NAME]
     environment = {
         "PATH": os.environ["PATH"],
         "AWS_ACCESS_KEY_ID": "anything",
@@ -173,7 +176,7 @@ def test_the_aws_cli_sees_the_stack_with_any_credentials(cloud: Cloud) -> None:
     command = [sys.executable, "-m", "awscli", *arguments]
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     outputs = json.loads(answer.stdout)["Stacks"][0]["Outputs"]
-    assert {"BucketName", "WorkflowArn"} == {output["OutputKey"] for output in outputs}
+    assert {"BucketName", "WorkflowArn", "NestedAlarmArn", "NestedNames"} == {output["OutputKey"] for output in outputs}
 
 
 def has_ended(process: int) -> bool:
@@ -191,17 +194,17 @@ from sandbox.aws.cloud import Cloud, CloudError
 STACK = Path({str(STACK)!r})
 os.environ["AWS_PROFILE"] = "a profile that does not exist"
 buckets = lambda cloud: [b["Name"] for b in cloud.client("s3").list_buckets()["Buckets"]]
-with Cloud(STACK) as cloud:
+with Cloud(STACK, "first") as cloud:
     before = buckets(cloud)
 try:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        Cloud(STACK, port=taken.getsockname()[1])
+        Cloud(STACK, "refused", port=taken.getsockname()[1])
 except CloudError as error:
     refused = str(error)
 profile = os.environ["AWS_PROFILE"]
-cloud = Cloud(STACK, log=Path(os.devnull))
+cloud = Cloud(STACK, "second", log=Path(os.devnull))
 try:
-    Cloud(STACK)
+    Cloud(STACK, "third")
 except CloudError as error:
     second = str(error)
 function = cloud.invoke("Checker", {{}})["pid"]

@@ -5,25 +5,22 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandbox.aws.clock import VARIABLE, Clock, NothingAhead
-from sandbox.aws.runtime import MAX_ENVIRONMENTS, Function, Invocation, Pool, Throttled
+from sandbox.aws.runtime import MAX_ENVIRONMENTS, Function, Pool, Throttled
 
 pytestmark = pytest.mark.enable_socket
 
 STACK = Path(__file__).with_name("stack")
 REPO = STACK.parents[2]
-NAP_SECONDS = 0.4
 CHECKER = Function(
+    logical_id="Checker",
     name="checker",
     arn="arn:aws:lambda:us-east-1:123456789012:function:checker",
     role="arn:aws:iam::123456789012:role/checker",
@@ -77,7 +74,7 @@ def running(process: int) -> bool:
 
 def test_an_environment_stays_warm_and_sees_code_layer_and_context(pool: Pool) -> None:
     first, second = invoke(pool), invoke(pool)
-    assert first["said"] == "from the layer"
+    assert first["word"] == "from the layer"
     assert first["arn"] == CHECKER.arn
     assert 0 < first["remaining"] <= 1000 * CHECKER.timeout
     assert (second["pid"], second["calls"]) == (first["pid"], 2)
@@ -87,7 +84,7 @@ def test_an_environment_stays_warm_and_sees_code_layer_and_context(pool: Pool) -
 def test_concurrent_invocations_run_in_environments_of_their_own(
     pool: Pool, log: list[str], tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:
-    go_on = tmp_path / "go on"
+    go_on = tmp_path / "continue"
     with ThreadPoolExecutor(12) as many:
         answers = [many.submit(invoke, pool, do="wait", until=str(go_on)) for _ in range(12)]
         eventually(lambda: len(log) == MAX_ENVIRONMENTS)
@@ -170,7 +167,7 @@ def test_closing_leaves_no_process_and_no_file(pool: Pool) -> None:
 
 
 def test_reserved_concurrency_throttles(log: list[str], tmp_path: Path, eventually: Callable[..., Any]) -> None:
-    pool, go_on = Pool(replace(CHECKER, reserved=1), lambda _, lines: log.extend(lines)), tmp_path / "go on"
+    pool, go_on = Pool(replace(CHECKER, reserved=1), lambda _, lines: log.extend(lines)), tmp_path / "continue"
     with ThreadPoolExecutor(1) as other:
         slow = other.submit(invoke, pool, do="wait", until=str(go_on))
         eventually(lambda: log)
@@ -198,44 +195,3 @@ time.sleep(60)
         sandbox.send_signal(signal.SIGKILL)
         sandbox.wait()
         eventually(lambda: not running(function))
-
-
-def test_a_function_that_sleeps_rests_by_the_clock() -> None:
-    """Many at a time, too: those that wait for an environment rest as well."""
-    sleepers = MAX_ENVIRONMENTS + 2
-    with Clock() as clock, ThreadPoolExecutor(sleepers) as threads:
-        pool = Pool(_following(clock), lambda *_: None, clock)
-
-        def sleep(_: int) -> Any:
-            with clock.working():
-                return invoke(pool, do="sleep", seconds=NAP_SECONDS)
-
-        begun = clock.now()
-        asleep = [threads.submit(sleep, number) for number in range(sleepers)]
-        while not all(one.done() for one in asleep):
-            if not clock.busy:
-                with suppress(NothingAhead):  # before the first has begun, after the last
-                    clock.skip()
-            time.sleep(0.005)
-        pool.close()
-        assert all(one.result()["said"] for one in asleep)
-        assert clock.now() - begun >= 2 * NAP_SECONDS
-        assert not clock.busy
-
-
-def test_a_function_killed_in_its_sleep_is_at_work_again_for_the_clock() -> None:
-    with Clock() as clock:
-        running: list[Invocation] = []
-        pool = Pool(_following(clock), lambda *_: None, clock, running.append)
-        with clock.working(), ThreadPoolExecutor(1) as threads:
-            lost = threads.submit(failure, pool, do="sleep", seconds=3600)
-            while clock.busy:
-                time.sleep(0.005)
-            running[0].kill()
-            assert lost.result()["errorType"] == "Runtime.ExitError"
-            assert clock.busy
-        pool.close()
-
-
-def _following(clock: Clock) -> Function:
-    return replace(CHECKER, variables={**CHECKER.variables, VARIABLE: str(clock.path)})

@@ -7,56 +7,46 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
-
-from sandbox.aws.template import evaluate, load
+from sandbox.aws.template import load, parse_yaml
+from tests.template.merged import merged, written
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"
+MONITORING = ROOT / "monitoring.yaml"
 REGION = "us-east-1"
 TEXT = TEMPLATE.read_text()
-SAM: dict[str, Any] = yaml_parse(TEXT)
+SAM: dict[str, Any] = parse_yaml(TEXT)
+DEFINITIONS: dict[str, dict[str, Any]] = {
+    name: parse_yaml((ROOT / one["Properties"]["DefinitionUri"]).read_text())
+    for name, one in SAM["Resources"].items()
+    if one["Type"] == "AWS::Serverless::StateMachine"
+}
 PARAMETERS: dict[str, dict[str, Any]] = SAM["Parameters"]
 FUNCTIONS = {
     "SubmitFunction": ROOT / "functions/submit/app.py",
     "CheckStatusFunction": ROOT / "functions/check_status/app.py",
     "DeliverFunction": ROOT / "functions/deliver/app.py",
 }
-
-
-class NoValue:
-    """What AWS::NoValue leaves."""
+# Parameters that switch everything optional on.
+EVERYTHING = {
+    "AlarmEmail": "owner@example.com",
+    "HeartbeatHours": "24",
+    "PhotoNotices": "topic",
+    "CompletionTarget": "arn:aws:states:us-east-1:123456789012:stateMachine:after-photos",
+}
 
 
 @cache
-def unresolved(**parameters: str) -> dict[str, Any]:
-    """Plain CloudFormation, with its conditions."""
-    return load(TEMPLATE, parameters, REGION).body
+def unresolved(path: Path = TEMPLATE) -> dict[str, Any]:
+    """Plain CloudFormation, with its conditions; nested stacks stay nested."""
+    passed = {} if path == TEMPLATE else dict.fromkeys(parse_yaml(path.read_text())["Parameters"], "1")
+    return load(path, passed, REGION).body
 
 
 @cache
 def translated(**parameters: str) -> dict[str, Any]:
-    """Plain CloudFormation for these parameters: what a condition rules out is gone, and so is every Fn::If."""
-    body, values = unresolved(**parameters), load(TEMPLATE, parameters, REGION).parameters
-    holds = {name: evaluate(one, values, body["Conditions"]) for name, one in body["Conditions"].items()}
-    kept: dict[str, Any] = _decided({name: part for name, part in body.items() if name != "Conditions"}, holds)
-    for section in ("Resources", "Outputs"):
-        kept[section] = {n: one for n, one in kept[section].items() if holds.get(one.get("Condition", ""), True)}
-    return kept
-
-
-def _decided(part: Any, holds: dict[str, bool]) -> Any:
-    if isinstance(part, list):
-        return [one for one in (_decided(inner, holds) for inner in part) if one is not NoValue]
-    if not isinstance(part, dict):
-        return part
-    if set(part) == {"Fn::If"}:
-        condition, then, otherwise = part["Fn::If"]
-        return _decided(then if holds[condition] else otherwise, holds)
-    if part == {"Ref": "AWS::NoValue"}:
-        return NoValue
-    decided = {name: _decided(inner, holds) for name, inner in part.items()}
-    return {name: inner for name, inner in decided.items() if inner is not NoValue}
+    """Plain CloudFormation for these parameters, nested stacks included; see `merged`."""
+    return merged(TEMPLATE, parameters, REGION)
 
 
 def resources(kind: str) -> dict[str, dict[str, Any]]:
@@ -67,25 +57,6 @@ def resources(kind: str) -> dict[str, dict[str, Any]]:
 def properties(name: str) -> dict[str, Any]:
     found: dict[str, Any] = translated()["Resources"][name]["Properties"]
     return found
-
-
-def written(value: Any) -> Any:
-    """A Ref, GetAtt or Sub as Sub would write it: `${Bucket}`, `${Bucket.Arn}/*`; anything else as it is.
-
-    A bucket's ARN made from its name counts as the `Arn` that the bucket itself would give.
-    """
-    if isinstance(value, dict) and len(value) == 1:
-        ((function, argument),) = value.items()
-        if function == "Ref":
-            return f"${{{argument}}}"
-        if function == "Fn::GetAtt":
-            return f"${{{'.'.join(argument) if isinstance(argument, list) else argument}}}"
-        if function == "Fn::Sub":
-            text, own = (argument, {}) if isinstance(argument, str) else argument
-            for name, inner in own.items():
-                text = text.replace(f"${{{name}}}", written(inner))
-            return re.sub(r"arn:\$\{AWS::Partition\}:s3:::\$\{(\w+Bucket)\}", r"${\1.Arn}", text)
-    return value
 
 
 def references(value: Any) -> set[str]:

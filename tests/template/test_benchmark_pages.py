@@ -1,4 +1,4 @@
-"""README, docs/benchmarks.md and docs/cost.md say what the benchmarks' files say."""
+"""The figures in README.md, docs/benchmarks.md, and docs/limits.md are those of the benchmarks' files."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from tests.template.reading import ROOT
 
 @pytest.mark.parametrize("page", PAGES)
 def test_figures_are_those_of_the_files(page: str) -> None:
-    """`make bench-pages` writes them anew."""
+    """`make bench-pages` fills them in."""
     assert (ROOT / page).read_text() == filled(page)

@@ -1,4 +1,4 @@
-"""What the backfill found, through submit and deliver: an upload that no event told of, or told of too."""
+"""Uploads from the backfill, through submit and deliver, with and without an event of their own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def listed(key: str = "a/photo.jpg") -> Any:
 
 
 def finish(world: World) -> None:
-    """The workflow's last word on every upload there is."""
+    """Gives every upload its final status, like the workflow."""
     for row in world.rows():
         world.dynamodb.update_item(
             TableName="ledger",
@@ -90,7 +90,7 @@ def test_an_upload_that_has_ended_costs_one_read(
     assert [call.operation for call in world.calls] == ["HeadObject", "GetItem"]
     assert world.row()["status"] == status
     assert len(world.enhancer.submits) == 1
-    assert "has ended before" in logs.getvalue()
+    assert "already ended" in logs.getvalue()
 
 
 def test_an_upload_that_has_ended_does_not_wait_for_the_balance(world: World, submit: ModuleType) -> None:
@@ -206,7 +206,7 @@ def test_a_version_that_is_deleted_gives_way(world: World, deliver: ModuleType) 
     assert delivered(world) == "kept"
 
 
-def test_two_events_are_told_apart_without_asking_s3(world: World, deliver: ModuleType) -> None:
+def test_two_events_are_disambiguate_without_asking_s3(world: World, deliver: ModuleType) -> None:
     one, other = world.put("a/photo.jpg"), world.put("a/photo.jpg")
     bring(world, deliver, one, SEQUENCER, "one")
     bring(world, deliver, other, SEQUENCER + "1", "other")

@@ -300,7 +300,7 @@ def test_an_event_that_is_none_of_the_workflows_is_refused(check_status: ModuleT
         check_status.handler(event, Context())
 
 
-# Watching: several looks in one invocation.
+# Watching: several polls in one invocation.
 
 
 def test_watches_a_task_until_it_has_ended(world: World, check_status: ModuleType, clock: Clock) -> None:
@@ -329,9 +329,9 @@ def test_leaves_at_once_when_the_enhancer_has_trouble(world: World, check_status
 
 
 def test_looks_once_where_lambda_had_no_room(world: World, check_status: ModuleType, clock: Clock) -> None:
-    poll = watch(world, check_status, crowded=True)
+    poll = watch(world, check_status, lambda_throttled=True)
 
-    assert (poll.polls, poll.crowded, clock.slept) == (1, True, [])
+    assert (poll.polls, poll.lambda_throttled, clock.slept) == (1, True, [])
     assert poll.wait_seconds >= 10
 
 

@@ -308,7 +308,7 @@ def test_two_photos_with_one_output_key_both_come_out(world: World, deliver: Mod
     assert bodies == {"a.heic.jpg": JPEG + b"from heic", second["output"]["key"]: JPEG + b"from jpg"}
 
 
-def test_the_newest_wins_among_photos_told_apart_too(world: World, deliver: ModuleType) -> None:
+def test_the_newest_wins_among_photos_disambiguate_too(world: World, deliver: ModuleType) -> None:
     bring(world, deliver, request("a.heic"))
     new = bring(world, deliver, request("a.heic.jpg", version_id="new", sequencer=NEWER))
     old = bring(world, deliver, request("a.heic.jpg", version_id="old", sequencer=OLDER))

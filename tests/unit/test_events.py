@@ -13,7 +13,7 @@ import pytest
 
 from lumendrop import images, options, outcomes
 from lumendrop.outcomes import Outcome
-from lumendrop.storage import Written
+from lumendrop.storage import DeliveredObject
 from lumendrop.uploads import Upload
 from tests.event_schemas import SCHEMAS, problems, validator
 from tests.unit.world import ROOT
@@ -27,7 +27,7 @@ KINDS = [event["detail-type"] for event in DOCUMENTED]
 
 
 def test_each_kind_of_event_has_a_schema_and_a_documented_sample() -> None:
-    kinds = re.findall(r"DetailType: (.+)", (ROOT / "template.yaml").read_text())
+    kinds = re.findall(r"DetailType: (.+)", (ROOT / "statemachines/enhance.asl.yaml").read_text())
     titles = [json.loads(path.read_text())["title"] for path in SCHEMAS.iterdir()]
     assert sorted(KINDS) == sorted(titles) == sorted(kinds)
 
@@ -71,7 +71,7 @@ def properties(kind: str, *path: str) -> dict[str, Any]:
         ("Photo Not Enhanced", "upload", Upload),
         ("Photo Enhanced", "options", options.Options),
         ("Photo Not Enhanced", "options", options.Options),
-        ("Photo Enhanced", "output", Written),
+        ("Photo Enhanced", "output", DeliveredObject),
         ("Photo Not Enhanced", "outcome", Outcome),
     ],
 )

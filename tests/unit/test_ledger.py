@@ -36,8 +36,8 @@ def record(ledger: Ledger, claim: Row, task_id: str = "task-1") -> Row:
     )
 
 
-def claimed(ledger: Ledger, one: Upload = UPLOAD, over: Row | None = None) -> Row:
-    row, ours = ledger.claim(one, "{}", 60, over)
+def claimed(ledger: Ledger, one: Upload = UPLOAD, previous: Row | None = None) -> Row:
+    row, ours = ledger.claim(one, "{}", 60, previous)
     assert ours
     return row
 
@@ -59,9 +59,9 @@ def found(ledger: Ledger) -> Row:
 def test_a_claim_outlives_its_claimant_and_ends(ledger: Ledger, clock: Clock) -> None:
     claim = claimed(ledger)
     clock.now += 60
-    assert not ledger.claimant_is_dead(claim)
+    assert not ledger.has_expired(claim)
     clock.now += 6
-    assert ledger.claimant_is_dead(claim)
+    assert ledger.has_expired(claim)
 
 
 def test_rows_come_back_as_they_were_written(ledger: Ledger) -> None:
@@ -73,9 +73,9 @@ def test_rows_come_back_as_they_were_written(ledger: Ledger) -> None:
 
 
 def test_the_next_attempt_remembers_those_that_may_have_cost(world: World, ledger: Ledger) -> None:
-    second = claimed(ledger, over=paid(world, ledger))
-    unknown = ledger.close_claim(second, UNKNOWN)
-    third = claimed(ledger, over=unknown)
+    second = claimed(ledger, previous=paid(world, ledger))
+    unknown = ledger.finish_claim(second, UNKNOWN)
+    third = claimed(ledger, previous=unknown)
 
     assert third.attempt == 3
     assert third.earlier == (EarlierAttempt(1, "task-1", 0.12), EarlierAttempt(2))
@@ -83,14 +83,14 @@ def test_the_next_attempt_remembers_those_that_may_have_cost(world: World, ledge
 
 
 def test_an_attempt_that_cost_nothing_is_not_remembered_as_paid(ledger: Ledger) -> None:
-    rejected = ledger.close_claim(claimed(ledger), REJECTED)
+    rejected = ledger.finish_claim(claimed(ledger), REJECTED)
 
-    assert claimed(ledger, over=rejected).earlier == ()
+    assert claimed(ledger, previous=rejected).earlier == ()
 
 
 def test_only_one_takes_a_rows_place(world: World, ledger: Ledger) -> None:
     row = paid(world, ledger)
-    second = claimed(ledger, over=row)
+    second = claimed(ledger, previous=row)
     late, ours = ledger.claim(UPLOAD, "{}", 60, row)
 
     assert not ours
@@ -110,9 +110,9 @@ def test_the_days_count(world: World, ledger: Ledger, clock: Clock) -> None:
     claimed(ledger, upload(3))
     with pytest.raises(DailyLimitReached):
         ledger.claim(upload(4), "{}", 60)
-    ledger.close_claim(claims[1], REJECTED)
+    ledger.finish_claim(claims[1], REJECTED)
     claimed(ledger, upload(4))
-    ledger.close_claim(claims[2], UNKNOWN)
+    ledger.finish_claim(claims[2], UNKNOWN)
     with pytest.raises(DailyLimitReached):
         ledger.claim(upload(5), "{}", 60)
     clock.now += 24 * 3600
@@ -149,8 +149,8 @@ def test_a_row_that_went_on_is_not_released(world: World, ledger: Ledger) -> Non
 Ending = Callable[[Ledger, Row], Any]
 ENDINGS: dict[str, Ending] = {
     "record": lambda ledger, claim: record(ledger, claim, "task-late"),
-    "reject": lambda ledger, claim: ledger.close_claim(claim, REJECTED),
-    "unknown": lambda ledger, claim: ledger.close_claim(claim, UNKNOWN),
+    "reject": lambda ledger, claim: ledger.finish_claim(claim, REJECTED),
+    "unknown": lambda ledger, claim: ledger.finish_claim(claim, UNKNOWN),
     "release": lambda ledger, claim: ledger.release(claim),
 }
 
@@ -158,7 +158,7 @@ ENDINGS: dict[str, Ending] = {
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
 def test_a_claimant_taken_for_dead_changes_nothing_any_more(world: World, ledger: Ledger, ending: Ending) -> None:
     claim = claimed(ledger)
-    word = ledger.close_claim(claim, UNKNOWN)
+    word = ledger.finish_claim(claim, UNKNOWN)
     ending(ledger, claim)
 
     assert found(ledger) == word
@@ -181,7 +181,7 @@ def test_an_old_claimant_does_not_touch_the_claim_that_came_after_it(
 
 def test_a_release_brings_back_what_the_claim_took_the_place_of(world: World, ledger: Ledger) -> None:
     row = paid(world, ledger)
-    ledger.release(claimed(ledger, over=row), row)
+    ledger.release(claimed(ledger, previous=row), row)
 
     assert found(ledger) == row
     assert world.tasks_today() == 1

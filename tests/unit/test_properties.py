@@ -22,7 +22,7 @@ from lumendrop.ledger import EarlierAttempt, Row
 from lumendrop.options import Options
 from lumendrop.outcomes import Outcome, Rejected
 from lumendrop.polling import Poll, Task
-from lumendrop.uploads import Listed, NotAnUploadEvent, Upload, is_newer
+from lumendrop.uploads import BackfillItem, NotAnUploadEvent, Upload, is_newer
 from tests.unit.world import KEY, sample
 
 text = st.text(st.characters(codec="utf-8"))
@@ -92,7 +92,7 @@ def test_any_json_is_an_upload_or_not(body: Any) -> None:
         return
     assert upload.bucket
     assert upload.key == body["detail"]["object"]["key"]
-    if isinstance(upload, Listed):
+    if isinstance(upload, BackfillItem):
         assert body["detail"]["object"].get("version-id") is None
     else:
         assert upload.version_id
@@ -116,7 +116,7 @@ def test_any_lambda_event_is_messages_or_an_error(event: Any) -> None:
         found = upload_queue.messages(event)
     except msgspec.ValidationError:
         return
-    assert all(message.waits >= 0 and message.send_again >= 0 for message in found)
+    assert all(message.requeue_count >= 0 and message.resend_after >= 0 for message in found)
 
 
 sequencers = st.text("0123456789abcdefABCDEF", max_size=8)
@@ -289,7 +289,7 @@ moments = st.floats(999_000, 1_100_000)
 polls = st.builds(
     Poll,
     throttled=st.integers(0, 10_000),
-    crowded=st.booleans(),
+    lambda_throttled=st.booleans(),
     progress=amounts,
     pace=amounts,
     paced_at=st.floats(0, 1e9),
@@ -319,7 +319,7 @@ def test_a_whole_day_of_looks_stays_within_the_workflows_history(
 
     def look(poll: Poll) -> Poll:
         sleep(0.2)
-        poll = polling.learn(task, poll, progress[poll.polls % len(progress)], clock[0])
+        poll = polling.update_estimate(task, poll, progress[poll.polls % len(progress)], clock[0])
         wait = polling.next_wait(task, poll, clock[0])
         return msgspec.structs.replace(poll, polls=poll.polls + 1, wait_seconds=wait)
 

@@ -36,7 +36,7 @@ def test_the_message_of_submit_is_an_eventbridge_event_with_a_raw_key() -> None:
     assert (body["source"], body["detail-type"]) == ("aws.s3", "Object Created")
     assert body["detail"]["object"]["key"] == "incoming/my photo+1%41.jpg"
     (message,) = messages(sample("submit"))
-    assert (message.waits, message.send_again) == (0, 0)
+    assert (message.requeue_count, message.resend_after) == (0, 0)
 
 
 def test_the_workflows_samples_are_what_submit_starts_it_with() -> None:

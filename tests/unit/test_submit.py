@@ -16,9 +16,10 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import pytest
 import requests
 
-from lumendrop.breaker import Breaker
+from lumendrop.circuit_breaker import CircuitBreaker
 from lumendrop.ledger import Ledger
-from lumendrop.pace import LedgerRow, Pace
+from lumendrop.rate_limiter import DynamoDBRateStore, RateLimiter
+from lumendrop.throttle import Throttle
 from lumendrop.upload_queue import messages
 from lumendrop.uploads import NotAnUploadEvent, Upload, parse_event
 from tests.unit.conftest import LoadFunction
@@ -69,9 +70,15 @@ def clock() -> Clock:
 def submit(function: LoadFunction, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = function("submit")
     monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(module, "BREAKER", Breaker(clock.time))
-    monkeypatch.setattr(module, "PACE", Pace(module.PACE._row, 5, clock.time))
+    monkeypatch.setattr(module, "THROTTLE", throttle(module.DYNAMODB, clock))
     return module
+
+
+def throttle(dynamodb: Any, clock: Clock) -> Throttle:
+    """That of a function that has made no call yet."""
+    return Throttle(
+        CircuitBreaker(clock.time), RateLimiter(DynamoDBRateStore(dynamodb, "ledger"), 5, clock.time, clock.sleep)
+    )
 
 
 def earlier_claim(world: World, event: Any, *, seconds: float) -> None:
@@ -441,8 +448,8 @@ def test_two_runs_at_the_same_time_pay_once(world: World, submit: ModuleType, on
     def run() -> None:
         together.wait(10)
         try:
-            ends.append(submit.submit_in_time(upload, message, Context()).status)
-        except submit.NotNow as error:
+            ends.append(submit.submit_with_backoff(upload, message, Context()).status)
+        except submit.Deferred as error:
             ends.append(error.reason)
 
     threads = [threading.Thread(target=run) for _ in range(4)]
@@ -471,7 +478,7 @@ REFUSED = {
     "422 invalid_image_url": error(422, "invalid_request_error", "invalid_image_url"),
     "400 without a body": Answer(400, b""),
 }
-NOT_NOW = {
+DEFERRED = {
     "401": error(401, "authentication_error"),
     "402": error(402, "insufficient_quota"),
     "403": error(403, "forbidden"),
@@ -519,7 +526,7 @@ def test_a_no_to_this_photo_is_a_rejection_and_gives_the_task_back(
     assert execution["outcome"] == row["outcome"]
 
 
-@pytest.mark.parametrize("reply", NOT_NOW.values(), ids=NOT_NOW)
+@pytest.mark.parametrize("reply", DEFERRED.values(), ids=DEFERRED)
 def test_trouble_with_account_or_vendor_waits_and_leaves_no_claim(
     world: World, submit: ModuleType, reply: Reply
 ) -> None:
@@ -581,7 +588,7 @@ def test_a_second_try_that_certainly_created_nothing_stays_owed(world: World, fu
     submit.handler(redelivered(world.messages()[-1]), Context())
     assert (world.row()["status"], world.row()["attempt"]) == ("unknown", 1)
     assert world.tasks_today() == 1
-    submit.BREAKER = Breaker()
+    submit.THROTTLE = Throttle(CircuitBreaker(), submit.RATE_LIMITER)
     submit.handler(redelivered(world.messages()[-1]), Context())
 
     assert (world.row()["status"], world.row()["attempt"]) == ("submitted", 2)
@@ -725,7 +732,7 @@ def test_all_functions_learn_from_one_that_an_outage_is_on(world: World, submit:
     in_trouble(world, submit, world.upload("1.jpg"), AWAY)
     clock.later = 0
     before = len(world.enhancer.submits)
-    submit.PACE = Pace(LedgerRow(world.dynamodb, "ledger"), 5, clock.time)
+    submit.THROTTLE = throttle(world.dynamodb, clock)
     submit.handler(world.upload("2.jpg"), Context())
 
     assert len(world.enhancer.submits) <= before + 1
@@ -958,7 +965,7 @@ def test_dot_segments_survive_clients_that_resolve_them(world: World, submit: Mo
     assert path == "/a/%2E/b/%2E%2E/c.jpg"
 
 
-EVERY_END = {"submitted": created("task-1")} | REFUSED | NOT_NOW | AMBIGUOUS
+EVERY_END = {"submitted": created("task-1")} | REFUSED | DEFERRED | AMBIGUOUS
 
 
 @pytest.mark.parametrize("reply", EVERY_END.values(), ids=EVERY_END)

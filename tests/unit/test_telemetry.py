@@ -79,7 +79,7 @@ def test_a_crash_names_its_upload_and_the_next_run_does_not(
     world: World, function: LoadFunction, lines: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     loaded, event = function(name), event_of(name, world)
-    broken = {"submit": "submit", "check_status": "look", "deliver": "deliver"}[name]
+    broken = {"submit": "submit", "check_status": "poll_once", "deliver": "deliver"}[name]
 
     def crash(*_: object) -> None:
         raise RuntimeError("broken")
@@ -88,7 +88,7 @@ def test_a_crash_names_its_upload_and_the_next_run_does_not(
     lines()
     with pytest.raises(RuntimeError, match="broken"):
         loaded.handler(event, Context())
-    (crashed,) = (line for line in lines() if line.get("message") == "crashed")
+    (crashed,) = (line for line in lines() if line.get("message") == "unhandled exception")
     assert (crashed["level"], crashed["correlation_id"]) == ("ERROR", id_of(event))
 
     with pytest.raises(ValueError):  # msgspec's and ours: what is no event of this function's

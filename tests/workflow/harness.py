@@ -1,8 +1,8 @@
-"""The workflow of the real template, executed by moto, without a second of real waiting.
+"""The workflow of the real template, executed by moto with virtual time.
 
-The stack is deployed as the sandbox deploys it, in this process. The two functions are answered by scripts; S3,
-DynamoDB and EventBridge are moto's, so a test sees what an owner would see: the output bucket, the ledger, events,
-how the execution ended. Time is virtual: waits and retries move a clock that the workflow's expressions read.
+The stack is deployed as the sandbox deploys it, in this process. Scripts answer for the two functions. S3, DynamoDB,
+and EventBridge are moto's, so a test sees the output bucket, the ledger, the events, and how the execution ended. Waits
+and retries move a virtual clock that the workflow's expressions read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 from jsonata.timebox import Timebox
 from moto import mock_aws
-from moto.cloudformation.models import cloudformation_backends
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sqs.models import sqs_backends
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
@@ -38,12 +37,12 @@ from lumendrop.outcomes import Outcome
 from lumendrop.storage import report_key
 from lumendrop.uploads import Upload
 from lumendrop.workflow import execution_input
-from sandbox.aws import moto_gaps, resources
+from sandbox.aws import moto_patches, resources
 from sandbox.aws.template import load
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 REGION = "us-east-1"
-# An execution that costs no waits ends within a second; one that goes round in circles must not hang the tests.
+# An execution without real waits ends within a second. An endless loop must not block the tests.
 _STUCK_SECONDS = 30
 _FUNCTIONS = ("CheckStatus", "Deliver")
 
@@ -57,7 +56,7 @@ REJECTED = Outcome(
 UNKNOWN = Outcome(
     status="unknown",
     code="ambiguous_submit",
-    message="Nobody can tell whether a task was created and paid for.",
+    message="It is unknown whether a task was created and paid for.",
     advice="Look at the vendor's account.",
     may_have_cost=True,
 )
@@ -65,14 +64,14 @@ UNKNOWN = Outcome(
 
 @dataclass(frozen=True)
 class Crash:
-    """The function ended in an error of this type."""
+    """The function fails with an error of this type."""
 
     kind: str = "RuntimeError"
 
 
 @dataclass(frozen=True)
 class ServiceError:
-    """The service refused the call with this error, before it did anything."""
+    """The service rejects the call with this error and has no effect."""
 
     code: str
     status: int = 400
@@ -80,14 +79,14 @@ class ServiceError:
 
 @dataclass(frozen=True)
 class Forever:
-    """This answer, however often it is asked."""
+    """The same answer to every call."""
 
     answer: Any
 
 
 @dataclass(frozen=True)
 class FailedEntry:
-    """PutEvents took the call and not the event."""
+    """PutEvents accepts the call but not the event."""
 
 
 Script = Sequence[Any]
@@ -95,7 +94,7 @@ Script = Sequence[Any]
 
 @dataclass
 class Clock:
-    """Seconds since the epoch, moved by waits alone."""
+    """Seconds since the epoch. Only waits move it."""
 
     now: float = field(default_factory=lambda: float(int(time.time())))
     waits: list[float] = field(default_factory=list)
@@ -115,7 +114,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Run:
-    """One execution that has ended, and all that it left behind."""
+    """One execution that has ended, with all its effects."""
 
     status: str
     error: str | None
@@ -146,7 +145,7 @@ class Run:
 
 @dataclass
 class _Scripted:
-    """What the workflow's calls are answered with in one run, and what they were."""
+    """The answers to the workflow's calls in one run, and a record of the calls."""
 
     functions: dict[str, list[Any]] = field(default_factory=dict)
     faults: dict[str, list[Any]] = field(default_factory=dict)
@@ -157,7 +156,7 @@ class _Scripted:
     def invoke(self, function: str, payload: Any) -> tuple[AWSResponse, dict[str, Any]]:
         answer = _next(self.functions[function], default=ServiceError("Unscripted", 500))
         if answer == ServiceError("Unscripted", 500):
-            self.surprises.append(f"{function} was invoked more often than its script says")
+            self.surprises.append(f"{function} was invoked more often than its script allows")
         if isinstance(answer, ServiceError):
             return _refusal(answer)
         self.asked.append((function, payload))
@@ -175,10 +174,10 @@ class _Scripted:
         return None
 
     def check(self) -> None:
-        """The scripts were played to their ends, and no further."""
+        """Check that the scripts were used completely."""
         left = {name: script for name, script in (self.functions | self.faults).items() if not _played(script)}
         assert not self.surprises, self.surprises
-        assert not left, f"never asked for: {left}"
+        assert not left, f"not used: {left}"
 
 
 def _next(script: list[Any], default: Any) -> Any:
@@ -207,7 +206,7 @@ def _refusal(error: ServiceError) -> tuple[AWSResponse, dict[str, Any]]:
 
 
 class _Clients:
-    """Clients of moto's AWS: the tests' own, and for each role those of the workflow, which scripts answer."""
+    """Clients of moto's AWS for the tests and for the roles of the workflow. Scripts can answer the latter."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[str, str], Any] = {}
@@ -222,7 +221,7 @@ class _Clients:
         return self._made[service, role]
 
     def _answer(self, model: Any, params: Mapping[str, Any], **_: object) -> Any:
-        """Decides on one call of the workflow to a service: None lets it through."""
+        """Answer one call of the workflow to a service, or return None to let it through."""
         self.scripted.calls.append(model.name)
         if model.name != "Invoke":
             return self.scripted.call(model.name)
@@ -239,30 +238,23 @@ class Workflow:
         self.client = clients.of
         self._numbers = itertools.count(1)
         template = load(TEMPLATE, {"Deployment": "all-at-once"}, REGION)  # moto knows no CodeDeploy
-        deployment = resources.Deployment(self.client)
-        body, unknown = resources.without_unknown(template.body)
-        assert not unknown, unknown
-        with resources.deploying(deployment):
-            cloudformation_backends[DEFAULT_ACCOUNT_ID][REGION].create_stack(
-                "lumendrop", json.dumps(body), dict(template.parameters)
-            )
-        cloudformation = self.client("cloudformation")
-        found = cloudformation.describe_stack_resources(StackName="lumendrop")["StackResources"]
-        self.resources = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in found}
+        deployment = resources.deploy(template, "lumendrop", self.client, DEFAULT_ACCOUNT_ID, REGION)
+        assert not [one for one in deployment.skipped if "resource of type" in one], deployment.skipped
+        self.resources = deployment.resources()
         self.definition = json.loads(
             self.client("stepfunctions").describe_state_machine(stateMachineArn=self.resources["Workflow"])[
                 "definition"
             ]
         )
-        # It would follow each execution that fails with another, beside the one that a test looks at.
-        self.client("events").disable_rule(Name=self.resources["EndedRule"])
+        # Otherwise, each failed execution would start another one.
+        self.client("events").disable_rule(Name=self.resources["ExecutionFailureRule"])
         self._queue_url = self.client("sqs").get_queue_url(QueueName=self.resources["UploadQueue"].split("/")[-1])[
             "QueueUrl"
         ]
         self._events_url = self._listen()
 
     def submitted(self, clock: Clock, key: str, *, patience: int = 3600, attempt: int = 1, **changes: Any) -> Row:
-        """A ledger row as submit leaves it once the task is paid for, written by the ledger's own code."""
+        """A ledger row as submit writes it after it created the task."""
         ledger = self.ledger(clock)
         upload = self.upload(key)
         facts: dict[str, Any] = {
@@ -288,19 +280,19 @@ class Workflow:
     def unknown(self, clock: Clock, key: str, outcome: Outcome = UNKNOWN) -> Row:
         ledger = self.ledger(clock)
         claim, _ = ledger.claim(self.upload(key), '{"resolution":"4K"}', 60)
-        return ledger.close_claim(claim, outcome)
+        return ledger.finish_claim(claim, outcome)
 
     def upload(self, key: str) -> Upload:
         return Upload(self.resources["InputBucket"], key, f"v{next(self._numbers)}", "0055", 1234, "etag")
 
     def seen_by_submit(self, upload: Upload, clock: Clock) -> Row:
-        """What the next run of submit would find in the ledger."""
-        row, ours = self.ledger(clock).claim(upload, "{}", 60)
-        assert not ours
+        """What the next run of submit finds in the ledger."""
+        row, acquired = self.ledger(clock).claim(upload, "{}", 60)
+        assert not acquired
         return row
 
     def change_row(self, row: Row, **attributes: dict[str, str]) -> None:
-        """What another run may have written meanwhile, as DynamoDB's attribute values."""
+        """Write what another run could have written, as DynamoDB attribute values."""
         for name, value in attributes.items():
             self.client("dynamodb").update_item(
                 TableName=self.resources["LedgerTable"],
@@ -311,7 +303,7 @@ class Workflow:
             )
 
     def ended(self, row: Row, status: str, error: str | None = None) -> dict[str, Any]:
-        """The event that says how a row's execution ended."""
+        """The event about the end of the execution for a row."""
         return ended_event(self.resources["Workflow"], execution_input(row), status, error)
 
     def run(
@@ -324,7 +316,7 @@ class Workflow:
         deliver: Script = (),
         faults: Mapping[str, Script] | None = None,
     ) -> Run:
-        """Execute the workflow for a row, with what submit would hand over unless another input is `given`.
+        """Execute the workflow for a row, with the input from submit unless another input is `given`.
 
         Scripts hold a payload, Crash, ServiceError or Forever per call; `faults` the same for the services' actions,
         where None lets the call through and calls beyond the script go through as well.
@@ -359,8 +351,8 @@ class Workflow:
         while (execution := client.describe_execution(executionArn=arn))["status"] == "RUNNING":
             if time.monotonic() > give_up:
                 client.stop_execution(executionArn=arn)
-                raise AssertionError("the execution goes round in circles")
-            time.sleep(0.005)
+                raise AssertionError("the execution does not end")
+            time.sleep(0.02)  # A shorter pause takes more time from the execution than it saves.
         return dict(execution)
 
     def _collect(
@@ -489,7 +481,7 @@ def deployed() -> Iterator[Workflow]:
     with (
         mock_aws(),
         patch.dict("os.environ", variables),
-        moto_gaps.bridged(_no_lambda, clients.of, lambda *_, **__: True, DEFAULT_ACCOUNT_ID, REGION),
+        moto_patches.apply(_no_lambda, clients.of, lambda *_, **__: True, DEFAULT_ACCOUNT_ID, REGION),
     ):
         yield Workflow(clients)
 

@@ -1,0 +1,19 @@
+"""`lumendrop resume`: submits uploads again after a pause."""
+
+from __future__ import annotations
+
+import typer
+
+from lumendrop_cli import event_source, upload_queue
+from lumendrop_cli.printer import printer
+from lumendrop_cli.stack import load_stack
+
+
+def resume(context: typer.Context) -> None:
+    """Submit uploads again after a pause."""
+    stack, out = load_stack(context), printer(context)
+    with out.progress("Enabling the event source …"):
+        event_source.switch(stack, event_source.ENABLED)
+    waiting = upload_queue.count_messages(stack, stack.output("UploadQueueUrl"))
+    text = f"Resumed. Uploads are submitted. {waiting:,} are in the queue."
+    out.result({"event_source": event_source.ENABLED, "waiting": waiting}, [text])

@@ -1,0 +1,55 @@
+"""Patches that make moto behave as AWS does, one module per service, undone when the cloud closes.
+
+Each patch names the moto version that it was checked against, what moto does, and what AWS does.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sandbox.aws.moto_patches import (
+    cloudformation,
+    dynamodb,
+    events,
+    iam,
+    lambda_,
+    logs,
+    s3,
+    sqs,
+    stepfunctions,
+    stepfunctions_jsonata,
+    stepfunctions_map,
+)
+from sandbox.aws.moto_patches.patching import Context, Replace, replacing
+
+__all__ = ["Replace", "apply", "replacing"]
+
+_SERVICES = (
+    cloudformation,
+    stepfunctions,
+    stepfunctions_jsonata,
+    stepfunctions_map,
+    s3,
+    events,
+    sqs,
+    dynamodb,
+    iam,
+    lambda_,
+    logs,
+)
+
+
+@contextlib.contextmanager
+def apply(
+    invoke: Callable[..., bytes],
+    service_client: Callable[[str, str], Any],
+    may: Callable[..., bool],
+    account: str,
+    region: str,
+) -> Iterator[None]:
+    """Apply every patch until the context ends; for the arguments, see `patching.Context`."""
+    context = Context(invoke, service_client, may, account, region)
+    with replacing() as replace:
+        for service in _SERVICES:
+            service.apply(replace, context)
+        yield

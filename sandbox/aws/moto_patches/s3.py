@@ -1,0 +1,120 @@
+"""S3: events for EventBridge, notification settings, and bucket policies."""
+
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import partial
+from itertools import count
+from threading import local
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.iam.access_control import PermissionResult
+from moto.s3 import notifications
+from moto.s3.models import FakeBucket
+from moto.s3.responses import S3Response
+
+from sandbox.aws.moto_patches.events import put_service_event
+from sandbox.aws.moto_patches.patching import Context, Replace
+
+# The event's "reason", by moto's name of the notification.
+_REASONS = {
+    "ObjectCreated:Put": "PutObject",
+    "ObjectCreated:Post": "POST Object",
+    "ObjectCreated:Copy": "CopyObject",
+    "ObjectCreated:CompleteMultipartUpload": "CompleteMultipartUpload",
+    "ObjectRemoved:Delete": "DeleteObject",
+}
+
+
+def apply(replace: Replace, context: Context) -> None:
+    """Apply the patches of this service."""
+    _publish_events(replace, context.account)
+    _report_event_bridge(replace)
+    _leave_bucket_policies_to_the_sandbox(replace)
+
+
+def _publish_events(replace: Replace, account: str) -> None:
+    # moto 5.2.5: events have a constant sequencer and constant IDs, eTag instead of etag, and the notification's name
+    # as the reason. AWS: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+    sequence = count(int(datetime.now(UTC).timestamp() * 1000) << 20)
+
+    def send(_: str, bucket: Any, event_name: str, key: Any) -> None:
+        kind = notifications._detail_type(event_name)
+        detail = _detail(bucket.name, event_name, key, account, f"{next(sequence):018X}")
+        _request.events[bucket.name, key.name, key.version_id, kind] = partial(
+            put_service_event,
+            account,
+            bucket.region_name,
+            source="aws.s3",
+            kind=kind,
+            resource=bucket.arn,
+            detail=detail,
+        )
+
+    replace(notifications, "_send_event_bridge_message", send)
+
+
+def _detail(bucket: str, event_name: str, key: Any, account: str, sequencer: str) -> dict[str, Any]:
+    name = str(getattr(event_name, "value", event_name)).removeprefix("s3:")
+    entry: dict[str, Any] = {"key": key.name, "size": key.size, "etag": key.etag.strip('"')}
+    if key.version_id and key.version_id != "null":
+        entry["version-id"] = key.version_id
+    return {
+        "version": "0",
+        "bucket": {"name": bucket},
+        "object": {**entry, "sequencer": sequencer},
+        "request-id": uuid.uuid4().hex[:16].upper(),
+        "requester": account,
+        "source-ip-address": "127.0.0.1",
+        "reason": _REASONS.get(name, name),
+    }
+
+
+class _Request(local):
+    """The events of the request that a thread handles; the last of a kind about an object version counts."""
+
+    def __init__(self) -> None:
+        self.events: dict[tuple[str, str, str | None, str], Callable[[], None]] = {}
+
+
+_request = _Request()
+
+
+def publish_after_requests(
+    app: Callable[..., Iterable[bytes]], publish: Callable[[Callable[[], None]], None]
+) -> Callable[..., Iterable[bytes]]:
+    """A WSGI application that publishes each request's events after `app` has handled it.
+
+    moto 5.2.5: publishes during the request, before an object has its metadata, and twice for a multipart upload.
+    AWS: publishes once the object is complete.
+    """
+
+    def run(environ: Any, start_response: Any) -> Iterable[bytes]:
+        _request.events = {}
+        content = app(environ, start_response)
+        for send in _request.events.values():
+            publish(send)
+        return content
+
+    return run
+
+
+def _report_event_bridge(replace: Replace) -> None:
+    # moto 5.2.5: GetBucketNotificationConfiguration omits EventBridge. AWS: includes it.
+    serialized = S3Response.serialized
+
+    def add(self: S3Response, answer: ActionResult) -> Any:
+        if self.data.get("Action") == "GetBucketNotificationConfiguration" and isinstance(answer.result, dict):
+            found = self.backend.get_bucket_notification_configuration(self.bucket_name)
+            if found and found.event_bridge is not None:
+                answer.result["EventBridgeConfiguration"] = {}
+        return serialized(self, answer)
+
+    replace(S3Response, "serialized", add)
+
+
+def _leave_bucket_policies_to_the_sandbox(replace: Replace) -> None:
+    # moto 5.2.5: ignores conditions, so a statement that denies plain HTTP denies everything. AWS: evaluates them, as
+    # `permissions` does here.
+    replace(FakeBucket, "get_permission", lambda *_: PermissionResult.NEUTRAL)

@@ -1,0 +1,120 @@
+"""Photos for the demo: which files to upload, and how a result compares with its original."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyvips
+
+from sandbox.enhancer.enhance import kind_of
+
+# Sources and licences are in the README there.
+SAMPLES = Path(__file__).parent / "photos"
+
+LAPLACIAN = pyvips.Image.new_from_array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
+
+
+class PhotosError(ValueError):
+    """The photos can't be used. The message is shown to the user."""
+
+
+class UnreadableError(ValueError):
+    """A file can't be decoded. The message names the file and the cause."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A file to upload, and its key in the input bucket."""
+
+    path: Path
+    key: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Sizes in pixels (width, height), upright; `sharpness` as `sharpness_gain` computes it."""
+
+    before: tuple[int, int]
+    after: tuple[int, int]
+    sharpness: float
+
+
+def discover(folder: Path, leave_out: Path | None = None) -> list[Photo]:
+    """Every file below `folder`, sorted by key, except hidden ones and those below `leave_out`.
+
+    The key is the path below `folder` with slashes. Files that aren't photos are included, because the demo also
+    shows reports. Raises `PhotosError` when there are no files.
+    """
+    if not folder.is_dir():
+        raise PhotosError(f"{folder} is not a folder. Choose a folder that has photos.")
+    excluded = leave_out.resolve() if leave_out else None
+    photos = []
+    for parent, folders, names in os.walk(folder):
+        here = Path(parent)
+        folders[:] = [name for name in folders if not _hidden(name) and (here / name).resolve() != excluded]
+        files = (here / name for name in names if not _hidden(name))
+        photos += [Photo(path, _key(path, folder)) for path in files if path.is_file()]
+    if not photos:
+        raise PhotosError(f"{folder} has no files. Hidden files are ignored. Add photos, or choose another folder.")
+    return sorted(photos, key=lambda photo: photo.key)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name in {"Thumbs.db", "desktop.ini"}
+
+
+def _key(path: Path, folder: Path) -> str:
+    # On Linux a file name can be any bytes; an S3 key must be UTF-8.
+    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "replace")
+
+
+def samples() -> list[Photo]:
+    """The photos that come with the repository, sorted by key."""
+    return [photo for photo in discover(SAMPLES) if photo.path.suffix != ".md"]
+
+
+def load(path: Path) -> pyvips.Image:
+    """The image in `path`, upright, as 8-bit sRGB. Raises `UnreadableError` if it can't be decoded."""
+    try:
+        # From bytes, because libvips parses the end of a name such as "a[1]" as options.
+        data = path.read_bytes()
+        image = _heif(data) if kind_of(data) == "heif" else pyvips.Image.new_from_buffer(data, "").autorot()
+        if image.get_typeof("icc-profile-data"):
+            image = image.icc_transform("srgb")
+        return image.colourspace("srgb").cast("uchar").copy_memory()
+    except (pyvips.Error, ImportError, OSError, ValueError, RuntimeError) as error:
+        raise UnreadableError(f"{path.name} can't be shown: {error}") from error
+
+
+def _heif(data: bytes) -> pyvips.Image:
+    # The libvips wheels omit HEVC because of its patents. pillow_heif applies the orientation itself.
+    import pillow_heif
+
+    return pyvips.Image.new_from_array(pillow_heif.open_heif(data, convert_hdr_to_8bit=True))
+
+
+def compare(before: pyvips.Image, after: pyvips.Image) -> Comparison:
+    """How `after` compares with `before`, both as `load` returns them."""
+    gain = sharpness_gain(before, after)
+    return Comparison((before.width, before.height), (after.width, after.height), gain)
+
+
+def sharpness_gain(before: pyvips.Image, after: pyvips.Image) -> float:
+    """Sharpness of `after`, relative to `before` scaled to the same size by bicubic interpolation.
+
+    Sharpness is the variance of the luminance's Laplacian, a common focus measure (Pech-Pacheco et al., 2000).
+    1.0 means no sharper than bicubic.
+    """
+    plain = before.resize(after.width / before.width, vscale=after.height / before.height, kernel="cubic")
+    reference = _laplacian(plain).deviate() ** 2
+    return (_laplacian(after).deviate() ** 2) / reference if reference else 1.0
+
+
+def _laplacian(image: pyvips.Image) -> pyvips.Image:
+    return luminance(image).conv(LAPLACIAN, precision="float")
+
+
+def luminance(image: pyvips.Image) -> pyvips.Image:
+    """One band, 0 to 255, transparent parts on white."""
+    flat = image.flatten(background=255) if image.hasalpha() else image
+    return flat.colourspace("b-w")

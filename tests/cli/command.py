@@ -1,0 +1,61 @@
+"""Runs `lumendrop` with its own endpoint and credentials. This machine's AWS settings have no influence."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from typer.testing import CliRunner
+
+from lumendrop_cli.main import app
+
+ENVIRONMENT: dict[str, str | None] = {
+    "AWS_ACCESS_KEY_ID": "owner",
+    "AWS_SECRET_ACCESS_KEY": "owner",
+    "AWS_SESSION_TOKEN": None,
+    "AWS_PROFILE": None,
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_REGION": None,
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "COLUMNS": "200",
+    "TERM": "dumb",
+}
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """The exit code and the output of a command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The output, which must be one JSON document."""
+        return json.loads(self.out)
+
+
+class Lumendrop:
+    """Runs `lumendrop` in this process against `endpoint`. An unhandled exception fails the test."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+
+    def __call__(self, *arguments: str, stdin: str = "", env: Mapping[str, str | None] = {}) -> CommandResult:
+        """`env` changes environment variables; None removes one."""
+        result = CliRunner().invoke(
+            app, arguments, input=stdin, env={"AWS_ENDPOINT_URL": self._endpoint, **ENVIRONMENT, **env}
+        )
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return CommandResult(result.exit_code, result.stdout, result.stderr)
+
+    def ok(self, *arguments: str, stdin: str = "") -> Any:
+        """Runs a command with --json that must succeed, and returns its output."""
+        result = self(*arguments, "--json", stdin=stdin)
+        assert result.code == 0, f"{arguments}: {result.out}{result.err}"
+        return result.json

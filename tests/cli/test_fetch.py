@@ -1,0 +1,43 @@
+"""`lumendrop stop` stops executions, and `lumendrop fetch` fetches their results without paying again."""
+
+from tests.cli.command import Lumendrop
+from tests.e2e.photos import jpeg
+from tests.e2e.pipeline import Pipeline
+
+UNREACHABLE = [{"kind": "http", "status": 503}] * 1000
+
+
+def test_a_stopped_upload_is_reported_and_fetched_without_paying_again(
+    lumendrop: Lumendrop, pipeline: Pipeline
+) -> None:
+    pipeline.plan(status=UNREACHABLE)  # the workflow can't learn that the tasks end
+    one, other = (pipeline.drop(f"in/stop/{name}.jpg", jpeg()) for name in ("one", "other"))
+    for upload in (one, other):
+        pipeline.wait_for_status(upload, "submitted")
+    early = lumendrop("fetch", one.key)
+    assert (early.code, "workflow is still running" in early.err) == (1, True)
+    declined = lumendrop("stop", one.key, stdin="n\n")
+    assert (declined.code, "not refunded" in declined.err) == (1, True)
+    assert len(lumendrop.ok("stop", one.key, "--yes")["stopped"]) == 1
+    assert any("-other-jpg-" in execution for execution in lumendrop.ok("stop", "--all", "--yes")["stopped"])
+    for upload in (one, other):
+        pipeline.wait_for_status(upload, "failed")
+        assert pipeline.report(upload.key)["code"] == "execution_aborted"
+    pipeline.wait_until(lambda: lumendrop("stop", "--all", "--yes").code == 1, "no execution is running")
+
+    running = lumendrop("fetch", one.key, "--timeout", "1")
+    assert (running.code, "still running after 1 seconds" in running.err) == (1, True)
+    twice = lumendrop("fetch", one.key, "--timeout", "1")
+    assert (twice.code, "workflow is still running" in twice.err) == (1, True)
+    assert lumendrop("stop", other.key, "--yes").code == 1
+    assert len(lumendrop.ok("stop", one.key, "--yes")["stopped"]) == 1
+
+    pipeline.plan()
+    fetched = lumendrop.ok("fetch", one.key)
+    assert fetched["photo"] == f"s3://{pipeline.outputs['OutputBucketName']}/{one.key}"
+    assert (pipeline.rows()[one]["status"], len(pipeline.tasks(one))) == ("enhanced", 1)
+
+
+def test_stop_requires_a_key_or_all(lumendrop: Lumendrop) -> None:
+    assert lumendrop("stop").code == 2
+    assert lumendrop("stop", "in/stop/one.jpg", "--all").code == 2

@@ -1,0 +1,19 @@
+"""The command line shares no code with the layer, so its status values are compared with the ledger's here."""
+
+from lumendrop.ledger import TRANSITIONS
+from lumendrop_cli import statuses
+
+NEXT = {status: following for status, following in TRANSITIONS.items() if status is not None}
+
+
+def test_every_status_has_a_description() -> None:
+    assert set(statuses.DESCRIPTIONS) == set(NEXT)
+
+
+def test_retryable_statuses_are_those_that_submit_claims_again() -> None:
+    claimed_again = {status for status, following in NEXT.items() if "claimed" in following}
+    assert claimed_again - {"retrying"} == statuses.RETRYABLE  # which is claimed again automatically
+
+
+def test_fetchable_statuses_are_those_that_can_become_enhanced() -> None:
+    assert {status for status, following in NEXT.items() if "enhanced" in following} == statuses.FETCHABLE

@@ -1,1 +1,0 @@
-"""`lumendrop destroy`, on a sandbox of its own. A package, so that its fixtures are made once."""
