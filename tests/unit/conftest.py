@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from moto import mock_aws
+from moto.core.models import MockAWS
 from moto.dynamodb.models import DynamoDBBackend
 from requests.adapters import HTTPAdapter
 
@@ -63,9 +64,17 @@ def clients() -> Iterator[list[Call]]:
     events.unregister("before-call", note)
 
 
+@pytest.fixture(scope="module")
+def aws() -> Iterator[MockAWS]:
+    """Moto, started once for each module, because starting takes as long as many tests."""
+    with mock_aws() as started:
+        yield started
+
+
 @pytest.fixture
-def world(clients: list[Call]) -> Iterator[World]:
-    with mock_aws(), pytest.MonkeyPatch.context() as patch:  # undone first, or moto's own stand-in would stay
+def world(aws: MockAWS, clients: list[Call]) -> Iterator[World]:
+    aws.reset()
+    with pytest.MonkeyPatch.context() as patch:
         made = World()
         clients.clear()
         made.calls = clients
