@@ -1,4 +1,4 @@
-"""What the functions meet in these tests: moto's AWS, and an enhancer faked at its HTTP interface."""
+"""The environment of the functions in these tests: moto's AWS, and a fake enhancer at the HTTP interface."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ RESULT_URL = "https://results.test/a/result.jpg?token=result-token"
 
 
 def sample(name: str) -> Any:
-    """A sample event of events/, anew each time."""
+    """A new copy of a sample event in events/."""
     return json.loads((ROOT / "events" / f"{name}.json").read_text())
 
 
 class Context:
-    """Lambda's context, as far as the functions and Powertools look at it."""
+    """The part of Lambda's context that the functions and Powertools use."""
 
     function_name = "function"
     memory_limit_in_mb = 512
@@ -60,7 +60,7 @@ class Context:
 
 @dataclass
 class Answer:
-    """What the enhancer answers; `body` is sent as JSON unless it is bytes."""
+    """An answer of the enhancer. `body` is sent as JSON unless it is bytes."""
 
     status: int = 200
     body: Any = None
@@ -69,7 +69,7 @@ class Answer:
 
 @dataclass
 class Broken:
-    """A request that ends in `error`, before (`sent` False) or after the enhancer got its body."""
+    """A request that ends in `error`, before (`sent` is False) or after its body was sent."""
 
     error: Exception
     sent: bool
@@ -104,7 +104,7 @@ def completed(url: str = RESULT_URL) -> Answer:
 
 
 class FakeEnhancer:
-    """Answers `on_submit`, `on_status` and `on_result` in turn; then with a new task, that it waits, with a JPEG."""
+    """Answers from `on_submit`, `on_status`, and `on_result`; then with a new task, a running task, and a JPEG."""
 
     def __init__(self) -> None:
         self.on_submit: deque[Reply] = deque()
@@ -116,7 +116,7 @@ class FakeEnhancer:
         self.downloads: list[PreparedRequest] = []
 
     def send(self, adapter: HTTPAdapter, request: PreparedRequest, **_: object) -> requests.Response:
-        """Stands in for HTTPAdapter.send."""
+        """Replaces HTTPAdapter.send."""
         reply = self._reply(request)
         if isinstance(reply, Broken):
             raise reply.error
@@ -145,7 +145,7 @@ class FakeEnhancer:
 
 @cache
 def _client(service: str) -> Any:
-    """Made once: a client takes longer than most tests."""
+    """Created once, because a client takes longer than most tests."""
     return boto3.client(service)  # type: ignore[call-overload]  # any of the services above
 
 
@@ -253,27 +253,27 @@ class World:
         return str(value)
 
     def put(self, key: str, body: bytes = JPEG, metadata: Mapping[str, str] | None = None) -> str:
-        """Uploads an object and returns its version id."""
+        """Uploads an object and returns its version ID."""
         version: str = self.s3.put_object(Bucket=INPUT, Key=key, Body=body, Metadata=metadata or {})["VersionId"]
         return version
 
     def upload(self, key: str = "a/photo.jpg", body: bytes = JPEG, metadata: Mapping[str, str] | None = None) -> Any:
-        """Uploads an object and returns the event that brings it to submit: the sample event, for this object."""
+        """Uploads an object and returns the event that submit gets for it, made from the sample event."""
         event = sample("submit")
         found = {"key": key, "version-id": self.put(key, body, metadata), "size": len(body)}
-        return edited(event, **found)
+        return for_object(event, **found)
 
     def rows(self) -> list[dict[str, Any]]:
         """The ledger's rows of uploads."""
         return [row for row in self._scan() if row["pk"].startswith("upload#")]
 
     def row(self) -> dict[str, Any]:
-        """The one row there is."""
+        """The only row."""
         (row,) = self.rows()
         return row
 
     def set_status(self, status: str) -> None:
-        """The workflow's word on the one upload there is."""
+        """Sets the status of the only upload, like the workflow."""
         row = self.row()
         self.dynamodb.update_item(
             TableName="ledger",
@@ -284,7 +284,7 @@ class World:
         )
 
     def tasks_today(self) -> int:
-        """What the day's counter says."""
+        """The daily counter."""
         return sum(int(row["tasks"]) for row in self._scan() if row["pk"].startswith("day#"))
 
     def _scan(self) -> list[dict[str, Any]]:
@@ -293,7 +293,7 @@ class World:
         return [{name: read(value) for name, value in item.items()} for item in items]
 
     def messages(self) -> list[dict[str, Any]]:
-        """What the functions sent to the queue: the parameters of SendMessage."""
+        """The messages that the functions sent: the parameters of SendMessage."""
         return [json.loads(call.request["body"]) for call in self.calls if call.operation == "SendMessage"]
 
     def executions(self) -> list[dict[str, Any]]:
@@ -306,7 +306,7 @@ class World:
         ]
 
 
-def edited(event: Any, **object_fields: Any) -> Any:
+def for_object(event: Any, **object_fields: Any) -> Any:
     """An SQS event whose message is about another object."""
     body = json.loads(event["Records"][0]["body"])
     body["detail"]["bucket"]["name"] = INPUT
@@ -316,7 +316,7 @@ def edited(event: Any, **object_fields: Any) -> Any:
 
 
 def load(function: str) -> ModuleType:
-    """Runs functions/<function>/app.py as a cold start does, in the environment there is now."""
+    """Runs functions/<function>/app.py in the current environment, like a cold start."""
     name = f"lumendrop_function_{function}"
     spec = importlib.util.spec_from_file_location(name, ROOT / "functions" / function / "app.py")
     assert spec and spec.loader
@@ -326,7 +326,7 @@ def load(function: str) -> ModuleType:
 
 
 def redelivered(message: Mapping[str, Any]) -> Any:
-    """The event that brings back what a function sent to the queue."""
+    """The event in which submit receives a message that a function sent."""
     event = sample("submit")
     event["Records"][0]["body"] = message["MessageBody"]
     event["Records"][0]["messageAttributes"] = {
