@@ -65,7 +65,7 @@ sandbox: $(VENV)/.sandbox ## Run the stack until Ctrl-C, for the AWS CLI and lum
 
 .PHONY: test
 test: $(VENV)/.tests ## Run all tests, one process for each core (at most four); `pytest PATH` runs some of them.
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 .PHONY: cli
 cli: $(VENV)/.sandbox ## Install `lumendrop`, the command that operates a stack, and print its path.
@@ -94,8 +94,14 @@ bench: $(BENCHMARKS:%=bench-%) ## Run all benchmarks: each prints a table and wr
 $(BENCHMARKS:%=bench-%): bench-%: $(VENV)/.benchmarks
 	@PYTHONPATH=layers $(BIN)/python -m benchmarks.$(subst -,_,$*)
 
+FULL ?=
+
+.PHONY: bench-first-run
+bench-first-run: $(VENV)/.benchmarks ## Measure set-up, demo, and sandbox in fresh clones; with FULL=1 also make check and make test.
+	@$(BIN)/python -m benchmarks.first_run $(if $(FULL),--full)
+
 .PHONY: bench-pages
-bench-pages: $(VENV)/.benchmarks ## Fill README and docs/benchmarks.md with the benchmarks' figures.
+bench-pages: $(VENV)/.benchmarks ## Fill README, docs/benchmarks.md, and docs/limits.md with the benchmarks' figures.
 	@PYTHONPATH=layers $(BIN)/python -m benchmarks.pages
 
 .PHONY: pictures

@@ -1,4 +1,4 @@
-"""A breaker: while the account is in trouble, a warm function doesn't ask again and again."""
+"""A circuit breaker: after an account error, a warm function stops calling the enhancer for a while."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _LONGEST_SECONDS = 60
 
 
 class CircuitBreaker:
-    """Remembers trouble in one warm function. Open, it answers for the enhancer; then one call goes through as a probe.
+    """Remembers the last error in one warm function. When it closes after a while, the next call is a probe.
 
-    Nothing is lost with the memory: a cold function asks once and knows.
+    The state is not shared: a cold function makes one call and knows.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -23,11 +23,11 @@ class CircuitBreaker:
         self._reason = ("", "")
 
     def open_reason(self) -> tuple[str, str] | None:
-        """A code and a sentence about the trouble while the breaker is open, else None."""
+        """The code and the message of the error while the breaker is open, otherwise None."""
         return self._reason if self._now() < self._until else None
 
     def open(self, code: str, message: str, seconds: float | None = None) -> None:
-        """Opens for `seconds`, or for a time that grows with each failed probe: 2 seconds to a minute, jittered."""
+        """Opens for `seconds`, or for 2 to 60 seconds, which grow with each failed probe and are jittered."""
         self._failures += 1
         if seconds is None:
             grown = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2 ** min(self._failures - 1, 10))
@@ -36,6 +36,6 @@ class CircuitBreaker:
         self._reason = (code, message)
 
     def close(self) -> None:
-        """The enhancer answered, and not with trouble."""
+        """Closes, because the enhancer answered without an account error."""
         self._until = 0.0
         self._failures = 0

@@ -1,4 +1,4 @@
-"""The AWS clients. They share one boto3 session: each further session costs a cold start tens of milliseconds."""
+"""The AWS clients. They share one boto3 session: each further one adds tens of milliseconds to a cold start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SERVICES = ["dynamodb", "s3", "secretsmanager", "sqs", "stepfunctions"]
 
 
 class _FastFiles(JSONFileLoader):
-    """msgspec reads the models of the services in half the time of json with ordered dictionaries."""
+    """Reads the service models with msgspec, which takes half the time of json with ordered dictionaries."""
 
     def load_file(self, file_path: str) -> Any:
         plain, packed = Path(f"{file_path}.json"), Path(f"{file_path}.json.gz")
@@ -35,7 +35,7 @@ class _FastFiles(JSONFileLoader):
 
 
 class _FastLoader(Loader):
-    """Spares each cold start the listing of 400 services' folders, which only tells that a service is known."""
+    """Skips the listing of 400 service folders at each cold start. It would only show that a service is known."""
 
     FILE_LOADER_CLASS = _FastFiles
 
@@ -44,7 +44,7 @@ class _FastLoader(Loader):
 
 
 class _HashedOnce(S3SigV4Auth):
-    """Signs a body whose SHA-256 goes with it as its checksum; botocore would read the file once more to hash it."""
+    """Signs a body with the SHA-256 that is sent as its checksum. Botocore would read the file again to hash it."""
 
     def payload(self, request: Any) -> str:
         known = request.headers.get("x-amz-checksum-sha256")
@@ -63,7 +63,7 @@ _config = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard"
 
 
 def s3() -> S3Client:
-    """Signs with SigV4 and puts the bucket into the host name, which presigned URLs need to work in every region."""
+    """Uses SigV4 and virtual-hosted addresses, which presigned URLs need in some regions."""
     style = Config(signature_version="s3v4", s3={"addressing_style": "virtual"}, read_timeout=60)
     return _session.client("s3", config=_config.merge(style))
 

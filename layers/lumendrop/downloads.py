@@ -1,4 +1,4 @@
-"""Downloading a result. Its link is the vendor's choice, so it could lead anywhere, to this function's own host too."""
+"""Downloads a result. The vendor chooses the link, so it could lead anywhere, even to this function's own host."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class DownloadRefused(Exception):
-    """The link or what it led to is not to be trusted; trying again would not help. Quotes no query string."""
+    """The link or its content can't be trusted, and a retry would not help. The text contains no query string."""
 
 
 class DownloadFailed(Exception):
-    """The download did not work this time: link expired, server in trouble, body cut short."""
+    """The download failed this time: the link expired, the server failed, or the body was truncated."""
 
 
 class Download(msgspec.Struct, frozen=True):
-    """A file on disk; `sha256` in base64, as S3 wants its checksums."""
+    """A file on disk. `sha256` is in base64, as in S3's checksums."""
 
     path: Path
     bytes: int
@@ -42,12 +42,12 @@ class Download(msgspec.Struct, frozen=True):
 
 
 class _Filtered(VerifiedTLSAdapter, IPFilterAdapter):  # type: ignore[misc]  # requests_hardened ships no types
-    """Connects to public addresses only, whose certificates are for the name in the link."""
+    """Connects only to public addresses whose certificate matches the host name in the link."""
 
     def build_connection_pool_key_attributes(self, *arguments: Any, **more: Any) -> Any:
-        """Leaves the name, which stays in `server_hostname`, to the context as well.
+        """Leaves the check of the host name, which stays in `server_hostname`, to the TLS context.
 
-        For `assert_hostname` urllib3 switches a context's own check off, and this one is there for all calls.
+        With `assert_hostname`, urllib3 would turn off the check of the context, which all calls share.
         """
         found: Any = super().build_connection_pool_key_attributes(*arguments, **more)
         found[1].pop("assert_hostname", None)
@@ -55,12 +55,11 @@ class _Filtered(VerifiedTLSAdapter, IPFilterAdapter):  # type: ignore[misc]  # r
 
 
 def fetch(url: str, path: Path, *, most_bytes: int, seconds: float, allow_loopback: bool = False) -> Download:
-    """Streams `url` into the file `path`; at most `most_bytes`, in at most about `seconds`.
+    """Streams `url` into the file `path`: at most `most_bytes`, in at most about `seconds`.
 
-    https on port 443 to a public address only; the address that was checked is the one connected to, and each
-    redirect is checked again. `allow_loopback` adds http and 127.0.0.1, on any port.
-
-    Raises DownloadRefused and DownloadFailed.
+    Only https on port 443 of a public address is allowed. The connection uses the address that was checked, and each
+    redirect is checked too. `allow_loopback` adds http and 127.0.0.1, on any port. Raises DownloadRefused,
+    DownloadFailed.
     """
     deadline = time.monotonic() + seconds
     with _session(allow_loopback) as session:
@@ -69,7 +68,7 @@ def fetch(url: str, path: Path, *, most_bytes: int, seconds: float, allow_loopba
             return _save(response, path, most_bytes, deadline)
         except InvalidIPAddress:
             raise DownloadRefused("The result's link leads to an address that is not public.") from None
-        except ValueError:  # requests reads a redirect's Location before anybody could check it
+        except ValueError:  # requests parses a redirect's Location before it can be checked here
             raise DownloadRefused("The result's link, or one that it redirects to, is not a URL.") from None
         except (requests.RequestException, HTTPError, OSError) as error:
             raise DownloadFailed(f"The result could not be downloaded ({type(error).__name__}).") from None
@@ -86,7 +85,7 @@ def _session(allow_loopback: bool) -> HTTPSession:
     )
     adapter = _Filtered(is_https_proto=True, allow_loopback=allow_loopback)  # type: ignore[call-arg]  # as above
     session.mount("https://", adapter)
-    session.trust_env = False  # a proxy would connect to an address that nobody checked
+    session.trust_env = False  # a proxy would connect to an address that was not checked
     return session
 
 
@@ -118,7 +117,7 @@ def _check(url: str, allow_loopback: bool) -> None:
 def _save(response: requests.Response, path: Path, most_bytes: int, deadline: float) -> Download:
     if response.status_code != 200:
         raise DownloadFailed(f"The result's link answered {response.status_code}.")
-    encoded = "Content-Encoding" in response.headers  # where nothing is, urllib3 would copy each chunk for nothing
+    encoded = "Content-Encoding" in response.headers  # without an encoding, urllib3 would copy each chunk needlessly
     digest = hashlib.sha256()
     total = 0
     with path.open("wb", _CHUNK_BYTES) as file:  # TLS gives 16 KiB at a time
@@ -127,7 +126,7 @@ def _save(response: requests.Response, path: Path, most_bytes: int, deadline: fl
             if total > most_bytes:
                 raise DownloadRefused(f"The result is larger than {most_bytes} bytes.")
             if time.monotonic() > deadline:
-                raise DownloadFailed("The result came too slowly.")
+                raise DownloadFailed("The download of the result took too long.")
             digest.update(chunk)
             file.write(chunk)
     return Download(path, total, base64.b64encode(digest.digest()).decode())

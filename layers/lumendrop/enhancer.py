@@ -1,7 +1,7 @@
-"""The enhancer's HTTP API: submit a task, ask how it is doing.
+"""The enhancer's HTTP API: creates a task and reads its status.
 
-Every answer ends as a value or as one of four errors that say what may be done next. No error text carries the key or
-a presigned URL, even where the vendor quotes them back.
+Every answer becomes a value or one of four errors, which determine the next step. No error text contains the key or a
+presigned URL, even if the vendor quotes them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TASK_ID = re.compile(r"[!-~]{1,256}")
 _URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]*)\?[^\s\"'<>]*", re.IGNORECASE)
 _SIGNATURE = re.compile(r"(X-Amz-[A-Za-z-]+)(=|%3D)[^&\s\"'<>]+", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
-# requests reads a redirect's Location even where it doesn't follow, and fails with ValueError if that is no URL.
+# requests parses a redirect's Location even if it does not follow it, and raises ValueError if it is not a URL.
 _TRANSPORT_ERRORS = (requests.RequestException, HTTPError, OSError, ValueError)
 
 RETRYABLE_CODES = frozenset(
@@ -48,11 +48,11 @@ RETRYABLE_CODES = frozenset(
         "generation_failed_no_content",
     }
 )
-"""Codes of failed tasks for which another task may go well."""
+"""Codes of failed tasks for which another task may succeed."""
 
 
 class EnhancerError(Exception):
-    """Something the enhancer said no to, or did not say."""
+    """A request that the enhancer refused, or to which it gave no usable answer."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -61,14 +61,14 @@ class EnhancerError(Exception):
 
 
 class Refused(EnhancerError):
-    """No task was created, and none will be for this photo with these options."""
+    """No task was created, and a retry with the same photo and options would be refused too."""
 
 
 class Unavailable(EnhancerError):
-    """No task was created, for a reason that has nothing to do with the photo.
+    """No task was created, for a reason that is unrelated to the photo.
 
-    `account` tells trouble with the owner's account (key, balance, rights) from trouble with the vendor or the
-    network; `too_fast` is what 429 says; `retry_after` is in seconds, if the enhancer said so.
+    `account` is true for errors of the owner's account (key, balance, permissions), and false for errors of the vendor
+    or the network. `too_fast` is true for 429. `retry_after` is in seconds, if the enhancer sent it.
     """
 
     def __init__(
@@ -87,15 +87,15 @@ class Unavailable(EnhancerError):
 
 
 class Ambiguous(EnhancerError):
-    """Nobody can tell whether a task was created."""
+    """It is unknown whether a task was created."""
 
 
 class TaskNotFound(EnhancerError):
-    """The enhancer knows no such task."""
+    """The enhancer does not know the task."""
 
 
 class SubmittedTask(msgspec.Struct, frozen=True):
-    """A task that was created and has to be paid for; `estimated_seconds` is the vendor's hint."""
+    """A task that was created and is charged. `estimated_seconds` is the vendor's hint."""
 
     id: str
     estimated_seconds: float | None = None
@@ -103,7 +103,7 @@ class SubmittedTask(msgspec.Struct, frozen=True):
 
 
 class TaskStatus(msgspec.Struct, frozen=True):
-    """How a task is doing. `completed` always comes with a `result_url`, a bearer token for whoever holds it."""
+    """The status of a task. If `completed`, it has a `result_url`, which gives anyone access to the result."""
 
     state: Literal["waiting", "completed", "failed"]
     progress: float | None = None
@@ -113,7 +113,7 @@ class TaskStatus(msgspec.Struct, frozen=True):
 
 
 class _Body(io.BytesIO):
-    """A request body that knows whether anybody began to send it."""
+    """A request body that records whether sending has begun."""
 
     sending = False
 
@@ -141,10 +141,7 @@ class Enhancer:
         self._key = key
 
     def submit(self, image_url: str, options: Options) -> SubmittedTask:
-        """Creates and pays for one task.
-
-        Raises Refused, Unavailable or Ambiguous; see there for what each allows.
-        """
+        """Creates one task, which is charged. Raises Refused, Unavailable, Ambiguous."""
         payload = msgspec.json.encode({"model": MODEL, "image_url": image_url, **options.as_json()})
         body = _Body()
 
@@ -161,11 +158,18 @@ class Enhancer:
             return _submitted(answer.body)
         raise self._submit_error(answer)
 
-    def status(self, task_id: str) -> TaskStatus:
-        """Asks for one task once.
+    def submit_supported(self, image_url: str, options: Options) -> tuple[SubmittedTask, Options]:
+        """Like `submit`, but omits the optional fields if the enhancer does not support them. Returns what was sent."""
+        try:
+            return self.submit(image_url, options), options
+        except Refused as error:
+            required = options.required_only()
+            if error.code != "unsupported_advanced_options" or options == required:
+                raise
+            return self.submit(image_url, required), required
 
-        Raises TaskNotFound, or Unavailable when the enhancer gave no usable answer.
-        """
+    def status(self, task_id: str) -> TaskStatus:
+        """Polls one task once. Raises TaskNotFound, or Unavailable if the enhancer gave no usable answer."""
         url = f"{self._base_url}/v1/tasks/{quote(task_id, safe='')}?sync_upstream=true"
         try:
             answer = self._with_key(lambda key: _call("GET", url, key, _STATUS_SECONDS))
@@ -186,7 +190,7 @@ class Enhancer:
         return msgspec.structs.replace(status, error_code=code, error_message=message)
 
     def _with_key(self, call: Callable[[str], _Answer]) -> _Answer:
-        """Calls with the key at hand; after a 401, once more if Secrets Manager has another by now."""
+        """Calls with the cached key. After a 401, calls again if Secrets Manager has another key."""
         try:
             key = self._key.read()
             answer = call(key)
@@ -197,51 +201,51 @@ class Enhancer:
         return answer
 
     def _raise_for_broken_submit(self, error: Exception, body: _Body) -> NoReturn:
-        """Tells by the body whether the request left: a POST whose body was never read created nothing."""
+        """A POST whose body was never read has created nothing. Otherwise, the request may have been accepted."""
         what = type(error).__name__
         if body.sending:
-            raise Ambiguous("no_answer", f"The enhancer took the request and never answered ({what}).") from None
+            raise Ambiguous("no_answer", f"The request was sent, but the enhancer did not answer ({what}).") from None
         raise Unavailable("unreachable", f"No connection to the enhancer ({what}).") from None
 
     def _submit_error(self, answer: _Answer) -> EnhancerError:
-        """The contract's table. What it doesn't list may have created a task."""
-        status, words, code = answer.status, self._error_text(answer), self._sanitize(_error_code(answer))[:100]
+        """The contract's table. An answer that is not in it may have created a task."""
+        status, text, code = answer.status, self._error_text(answer), self._sanitize(_error_code(answer))[:100]
         retry_after = _retry_after(answer)
         if status in (401, 402, 403) or code == "model_not_found":
-            return Unavailable(code or f"http_{status}", words, account=True, retry_after=retry_after)
+            return Unavailable(code or f"http_{status}", text, account=True, retry_after=retry_after)
         if status == 429 or code in ("no_compatible_channel", "service_unavailable_error"):
             too_fast = status == 429
-            return Unavailable(code or f"http_{status}", words, too_fast=too_fast, retry_after=retry_after)
+            return Unavailable(code or f"http_{status}", text, too_fast=too_fast, retry_after=retry_after)
         if status in (400, 422):
-            return Refused(code or f"http_{status}", words)
+            return Refused(code or f"http_{status}", text)
         if status == 503 and answer.error is not None:
-            return Unavailable(code or "http_503", words, retry_after=retry_after)
+            return Unavailable(code or "http_503", text, retry_after=retry_after)
         if status in (301, 302, 307, 308, 404, 405):
-            return Unavailable(f"http_{status}", f"Nothing takes tasks at ApiBaseUrl. {words}", account=True)
-        return Ambiguous(code or f"http_{status}", words)
+            return Unavailable(f"http_{status}", f"ApiBaseUrl does not accept tasks. {text}", account=True)
+        return Ambiguous(code or f"http_{status}", text)
 
     def _error_text(self, answer: _Answer) -> str:
         error = answer.error or {}
-        said = error.get("message") or error.get("type") or "no explanation"
-        return self._sanitize(f"The enhancer answered {answer.status}: {said}")
+        explanation = error.get("message") or error.get("type") or "no explanation"
+        return self._sanitize(f"The enhancer answered {answer.status}: {explanation}")
 
     def _sanitize(self, text: str) -> str:
-        """Takes out what vendors quote back (the key, the query strings of URLs, signatures) and what SQS refuses."""
-        with contextlib.suppress(KeyUnavailable):  # a key that can't be read was not sent either
+        """Removes what the vendor may quote (the key, query strings, signatures) and characters that SQS refuses."""
+        with contextlib.suppress(KeyUnavailable):  # a key that can't be read was not sent
             text = text.replace(self._key.read(), "[key]")
         return _CONTROL.sub(" ", redact(text))[:500]
 
 
 def redact(text: str) -> str:
-    """Takes the query strings of URLs and the parts of S3 signatures out of a text."""
+    """Removes the query strings of URLs and the parts of S3 signatures from a text."""
     return _SIGNATURE.sub(r"\1\2[redacted]", _URL_QUERY.sub(r"\1?[redacted]", text))
 
 
 def parse_status(body: object) -> TaskStatus:
-    """Reads a task object; the results in any of the three shapes that the vendor's pages and clients show.
+    """Reads a task object. Results can have any of the three shapes in the vendor's documentation and clients.
 
-    A task that is `completed` without a result is not finished yet: the vendor fills it in within seconds.
-    Raises Unavailable when `body` is no task object.
+    A task that is `completed` without a result is not finished: the vendor adds the result within seconds.
+    Raises Unavailable if `body` is not a task object.
     """
     if not isinstance(body, dict) or not isinstance(body.get("status"), str):
         raise Unavailable("unintelligible", "The enhancer's answer is not a task.")
@@ -277,7 +281,7 @@ def _result_url(body: dict[str, Any]) -> str | None:
 def _submitted(body: object) -> SubmittedTask:
     task_id = body.get("id") if isinstance(body, dict) else None
     if not isinstance(body, dict) or not isinstance(task_id, str) or not _TASK_ID.fullmatch(task_id):
-        raise Ambiguous("no_task_id", "The enhancer accepted the request and named no task.")
+        raise Ambiguous("no_task_id", "The enhancer accepted the request without a task ID.")
     return SubmittedTask(
         task_id,
         estimated_seconds=_positive(body.get("task_info"), "estimated_time"),
@@ -296,7 +300,7 @@ def _error_code(answer: _Answer) -> str:
 
 
 def _retry_after(answer: _Answer) -> float | None:
-    """Seconds from a Retry-After header in either of its forms, capped at SQS's longest delay."""
+    """Seconds from a Retry-After header in either of its formats, at most SQS's longest delay."""
     text = answer.headers.get("retry-after", "")
     try:
         seconds = float(text) if text.isdigit() else _seconds_until(text)
@@ -311,16 +315,17 @@ def _seconds_until(http_date: str) -> float:
 
 
 def _call(method: str, url: str, key: str, seconds: float, body: _Body | None = None) -> _Answer:
-    """One request on a connection of its own, never redirected: the key would travel along.
+    """One request on a new connection. Redirects are not followed, because they would forward the key.
 
-    Its own, because a request lost on a connection that had died idle looks like one that was taken and not answered.
+    On a reused connection, a request that is lost because the connection was already closed looks like one that was
+    accepted without an answer.
     """
     deadline = time.monotonic() + seconds
     headers = {"Authorization": f"Bearer {key}", "Accept": "application/json", "Connection": "close"}
     if body is not None:
         headers["Content-Type"] = "application/json"
     with requests.Session() as session:
-        session.trust_env = False  # neither a proxy nor a .netrc may see or replace the key
+        session.trust_env = False  # no proxy or .netrc may read or replace the key
         session.mount("https://", VerifiedTLSAdapter())
         response = session.request(
             method,
@@ -336,9 +341,9 @@ def _call(method: str, url: str, key: str, seconds: float, body: _Body | None = 
 
 
 def _read(response: requests.Response, deadline: float) -> bytes:
-    """The whole body, if it is not too long: an answer fed drop by drop must end too.
+    """The whole body. Raises ConnectionError if it is too long or still incomplete after the deadline.
 
-    One that is whole counts however late it is: after a function was held up, it may tell of a task that was paid for.
+    A complete body counts even if it is late: after a delay of the function itself, it may name a task that is charged.
     """
     content, late = b"", False
     while chunk := response.raw.read1(65536, decode_content=True):

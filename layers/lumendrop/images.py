@@ -1,4 +1,4 @@
-"""Image formats by their magic bytes. Nothing is decoded: a decoder is an attack surface and a cold start."""
+"""Image formats by their magic bytes. Nothing is decoded: a decoder adds attack surface and cold-start time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 Name = Literal["jpeg", "png", "webp", "heic"]
 
 HEAD_BYTES = 64
-"""How many bytes from the start `detect` wants to see."""
+"""How many bytes from the start `detect` needs."""
 
 _TAIL_BYTES = 65536
 _HEIF_BRANDS = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"])
@@ -46,7 +46,7 @@ def detect(head: bytes) -> Format | None:
 
 
 def _is_heif(head: bytes) -> bool:
-    """AVIF shares HEIF's container and its generic brands; only its own brands tell it apart."""
+    """AVIF shares HEIF's container and generic brands. Only its own brands distinguish it."""
     if head[4:8] != b"ftyp":
         return False
     box = head[: int.from_bytes(head[:4], "big")]
@@ -55,7 +55,7 @@ def _is_heif(head: bytes) -> bool:
 
 
 def is_complete(path: Path, format_: Format) -> bool:
-    """Whether the file ends as its format says it must; finds one that was cut short."""
+    """Whether the file ends as its format requires. A truncated file does not."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(12)

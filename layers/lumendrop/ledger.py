@@ -1,7 +1,7 @@
-"""The ledger: what was paid for, one row per upload version.
+"""The ledger: one row for each upload version, with what was paid for.
 
-Every step is one conditional write, so of several runs that race exactly one takes it. A claim and the day's counter
-change in one transaction.
+Every transition is one conditional write, so exactly one of several concurrent runs succeeds. A claim and the daily
+counter change in one transaction.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -27,7 +27,7 @@ Status = Literal["claimed", "submitted", "retrying", "enhanced", "failed", "reje
 
 TRANSITIONS: dict[Status | None, frozenset[Status | None]] = {
     None: frozenset({"claimed", "rejected"}),
-    # A release makes the row what it was before the claim, or nothing.
+    # Releasing a claim restores the previous row, or deletes the row.
     "claimed": frozenset({"submitted", "rejected", "unknown", "retrying", "failed", "superseded", None}),
     "submitted": frozenset({"enhanced", "failed", "superseded", "retrying"}),
     "retrying": frozenset({"claimed", "failed"}),
@@ -37,7 +37,16 @@ TRANSITIONS: dict[Status | None, frozenset[Status | None]] = {
     "unknown": frozenset({"claimed"}),
     "enhanced": frozenset(),
 }
-"""What may follow each status; None is an upload without a row."""
+"""The statuses that can follow each status. None is an upload without a row."""
+
+FINAL: frozenset[Status] = frozenset({"enhanced", "failed", "rejected", "superseded", "unknown"})
+"""Processing has ended. Only the owner can send such an upload again."""
+
+RESENDABLE: frozenset[Status] = FINAL - {"enhanced"}
+"""Ended without an enhanced photo, so the owner can send the upload again, which pays for another task."""
+
+POSSIBLY_CHARGED: frozenset[Status] = frozenset(get_args(Status)) - {"rejected"}
+"""The current attempt may have created a task."""
 
 _CLOCK_SKEW_SECONDS = 5
 _CONFLICT_TRIES = 8
@@ -45,15 +54,15 @@ _CONFLICT_SECONDS = 0.05
 
 
 class DailyLimitReached(Exception):
-    """The day's tasks are used up; the upload has to wait for the next day."""
+    """The daily limit is reached, so the upload has to wait for the next day."""
 
 
 class LedgerBusy(Exception):
-    """The ledger could not be written for now; nothing was changed."""
+    """The ledger can't be written at the moment. Nothing was changed."""
 
 
 class EarlierAttempt(msgspec.Struct, frozen=True):
-    """An attempt before the row's present one. Without `task_id`, nobody can tell whether it created a task."""
+    """An attempt before the current one. Without a `task_id`, it is unknown whether it created a task."""
 
     attempt: int
     task_id: str | None = None
@@ -61,9 +70,9 @@ class EarlierAttempt(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the ledger knows of one upload version. Times in seconds since the epoch, `day` in UTC.
+    """The row of one upload version. Times are in seconds since the epoch; `day` is in UTC.
 
-    `claim_expires` is when the claimant is certainly dead. `options` is JSON text with what was sent.
+    The function that made a claim has certainly ended by `claim_expires`. `options` is the JSON text that was sent.
     """
 
     upload: Upload
@@ -88,15 +97,35 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def sk(self) -> str:
         return self.upload.version_id
 
+    @property
+    def needs_workflow(self) -> bool:
+        """Whether a workflow has to wait for the task or to report the outcome.
+
+        `submit` records `rejected` and `unknown` before the workflow reports them, so these may not be reported yet.
+        """
+        return self.status not in FINAL or self.status in ("rejected", "unknown")
+
     def attempts_that_may_have_cost(self) -> tuple[EarlierAttempt, ...]:
-        """This row's attempts so far, but for those that certainly created no task."""
-        if not self.task_id and not (self.outcome and self.outcome.may_have_cost):
+        """The attempts so far, without those that certainly created no task."""
+        if self.status not in POSSIBLY_CHARGED:
             return self.earlier
         return (*self.earlier, EarlierAttempt(self.attempt, self.task_id, self.credits))
 
+    def may_resubmit(self, resend_after: int, *, retry_ambiguous: bool) -> bool:
+        """Whether another task may be paid for: the last one failed for a transient reason, or the owner asks for it.
+
+        `resend_after` is the attempt after which the owner sends the upload again. It allows one more task, however
+        often its message is delivered. With `retry_ambiguous`, the owner accepts one possible second payment.
+        """
+        if self.status == "unknown" and retry_ambiguous and all(one.task_id for one in self.earlier):
+            return True
+        if self.status in RESENDABLE:
+            return resend_after == self.attempt
+        return self.status == "retrying"
+
 
 class Ledger:
-    """The ledger in the DynamoDB table `table`; at most `daily_limit` claims a day that are not released."""
+    """The ledger in the DynamoDB table `table`. Allows at most `daily_limit` claims a day that are not released."""
 
     def __init__(
         self,
@@ -111,10 +140,10 @@ class Ledger:
         self._now = now
 
     def claim(self, upload: Upload, options: str, seconds: float, previous: Row | None = None) -> tuple[Row, bool]:
-        """Claims an upload for a claimant that lives `seconds` more, just before it pays.
+        """Claims an upload, immediately before the payment, for a function that runs for `seconds` at most.
 
-        Returns the row, and whether it is this claim; if not, it is what another run left. `previous` is a row seen
-        before that this claim takes the place of, as the next attempt. Raises DailyLimitReached, LedgerBusy.
+        Returns the row and whether the claim was acquired; otherwise the row is that of another run. The claim replaces
+        the row `previous` as its next attempt. Raises DailyLimitReached, LedgerBusy.
         """
         now = self._now()
         row = Row(
@@ -132,11 +161,11 @@ class Ledger:
         if "Item" in cancelled[0]:
             return _from_item(cancelled[0]["Item"]), False
         if cancelled[0].get("Code") == "ConditionalCheckFailed":
-            raise LedgerBusy("the row this claim was to take the place of is gone")
+            raise LedgerBusy("the row that this claim replaces no longer exists")
         raise DailyLimitReached(f"the daily limit of {self._daily_limit} tasks is reached")
 
     def release(self, claim: Row, previous: Row | None = None) -> None:
-        """Takes a claim back after a definite "not created", and gives the day its task back. Raises LedgerBusy."""
+        """Undoes a claim that certainly created no task, and decrements the daily counter. Raises LedgerBusy."""
         undo = self._put(previous, claim) if previous else self._delete(claim)
         self._transact(undo, self._count(claim, -1))
 
@@ -151,9 +180,9 @@ class Ledger:
         estimated_seconds: float | None,
         credits: float | None,
     ) -> Row:
-        """Writes the task of a claim into its row, now `submitted`; returns the row as it is now.
+        """Records the task of a claim, which becomes `submitted`, and returns the current row.
 
-        That may be another run's word, if it took this claimant for dead.
+        If the claim expired in the meantime, the current row may have been written by another run.
         """
         row = msgspec.structs.replace(
             claim,
@@ -168,9 +197,9 @@ class Ledger:
         return self._put_or_read(row, claim)
 
     def finish_claim(self, claim: Row, outcome: Outcome) -> Row:
-        """Ends a claim as `rejected` (its task is given back) or `unknown` (it may have been paid for).
+        """Ends a claim as `rejected` (the daily counter is decremented) or `unknown` (it may have been paid for).
 
-        Returns the row as it is now, which may be another run's word. Raises LedgerBusy.
+        Returns the current row, which may have been written by another run. Raises LedgerBusy.
         """
         row = msgspec.structs.replace(claim, status=outcome.status, outcome=outcome)
         if outcome.may_have_cost:
@@ -179,19 +208,19 @@ class Ledger:
         return row if cancelled is None else _from_item(cancelled[0]["Item"])
 
     def reject(self, upload: Upload, outcome: Outcome) -> Row:
-        """Writes that an upload without a claim is rejected; returns the row there is, its own or an earlier one."""
+        """Records that an upload without a claim is rejected. Returns the current row, which may be an earlier one."""
         return self._put_or_read(Row(upload=upload, status="rejected", outcome=outcome), None)
 
     def is_final(self, upload: Upload) -> bool:
-        """Whether an upload has ended and was recorded to have, so that nothing is left to be done about it."""
+        """Whether the workflow has recorded the final status of an upload, so that nothing is left to do."""
         row = Row(upload=upload, status="submitted")
         key = {"pk": {"S": row.pk}, "sk": {"S": row.sk}}
         found = self._client.get_item(TableName=self._table, Key=key, ProjectionExpression="finished_at")
         return "Item" in found and "finished_at" in found["Item"]
 
-    def claimant_is_dead(self, row: Row) -> bool:
-        """Whether the run that made this claim can no longer be at work."""
-        return self._now() >= (row.claim_expires or 0)
+    def has_expired(self, claim: Row) -> bool:
+        """Whether the function that made this claim has certainly ended."""
+        return self._now() >= (claim.claim_expires or 0)
 
     def _put_or_read(self, row: Row, previous: Row | None) -> Row:
         try:
@@ -204,10 +233,10 @@ class Ledger:
         return row
 
     def _put(self, row: Row, previous: Row | None) -> dict[str, Any]:
-        """A put that succeeds only if the row in the table is `previous`, or there is none."""
+        """A put that succeeds only if the row in the table is `previous`, or if there is none."""
         before = previous.status if previous else None
         if row.status not in TRANSITIONS[before]:
-            raise ValueError(f"an upload that is {before} can't become {row.status}")
+            raise ValueError(f"no transition from {before} to {row.status}")
         put: dict[str, Any] = {
             "TableName": self._table,
             "Item": _to_item(row),
@@ -233,10 +262,10 @@ class Ledger:
         return {"Update": update}
 
     def _transact(self, *items: Any) -> list[dict[str, Any]] | None:
-        """Writes all or nothing; returns None, or why each item was refused.
+        """Writes all items or none. Returns None on success, or the reason for each item.
 
-        All claims of a day meet at its counter. DynamoDB cancels one of two that meet at the same instant, and the
-        SDK doesn't repeat such a cancellation by itself.
+        All claims of a day update the same counter. DynamoDB cancels one of two simultaneous transactions, and the SDK
+        does not retry the cancelled one.
         """
         for attempt in range(_CONFLICT_TRIES):
             try:
@@ -248,11 +277,11 @@ class Ledger:
                 time.sleep(random.uniform(0, _CONFLICT_SECONDS * 2**attempt))  # noqa: S311  # jitter, no secret
             else:
                 return None
-        raise LedgerBusy(f"the ledger's transaction met others {_CONFLICT_TRIES} times in a row")
+        raise LedgerBusy(f"the transaction conflicted with others {_CONFLICT_TRIES} times in a row")
 
 
 def _is(row: Row) -> dict[str, Any]:
-    """The condition that the row in the table is still `row`; `claim_expires` tells one claim from the next."""
+    """The condition that the row in the table is still `row`. `claim_expires` distinguishes one claim from the next."""
     return {
         "ConditionExpression": (
             "#status = :status AND attempt = :attempt "
@@ -280,7 +309,7 @@ def _from_item(item: Any) -> Row:
 
 
 def _numbers(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
-    """DynamoDB's types know no float, and JSON no Decimal."""
+    """DynamoDB's types have no float, and JSON has no Decimal."""
     if isinstance(value, dict):
         return {name: _numbers(one, kind, change) for name, one in value.items()}
     if isinstance(value, list | tuple):

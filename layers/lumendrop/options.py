@@ -1,4 +1,4 @@
-"""What the enhancer is asked for: the stack's parameters, overridden by one photo's metadata."""
+"""The options of a task: the stack's parameters, which one photo's metadata can override."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_PROFILE_IDS = 20
 
 
 class Options(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Options of one task. `creativity` and `resemblance` go from 0.0 to 1.0; what is None is not sent."""
+    """Options of one task. `creativity` and `resemblance` are 0.0 to 1.0. Options that are None are not sent."""
 
     resolution: Resolution
     creativity: float | None = None
@@ -25,11 +25,11 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     profile_ids: tuple[str, ...] | None = None
 
     def required_only(self) -> Options:
-        """These options without those that the enhancer may not support."""
+        """These options, without those that the enhancer may not support."""
         return Options(self.resolution)
 
     def as_json(self) -> dict[str, Any]:
-        """Only what is set, with the field names of the enhancer's API."""
+        """The options that are set, with the field names of the enhancer's API."""
         return cast(dict[str, Any], msgspec.to_builtins(self))
 
     def as_text(self) -> str:
@@ -37,11 +37,17 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
         return msgspec.json.encode(self).decode()
 
 
+def defaults(resolution: str, creativity: str, resemblance: str, profile_ids: str) -> Options:
+    """The options that the stack's parameters set."""
+    values = {"resolution": resolution, "creativity": creativity, "resemblance": resemblance}
+    return read(values | {"profile-ids": profile_ids})
+
+
 def read(values: Mapping[str, str], defaults: Options | None = None) -> Options:
     """Reads options from text: `resolution`, `creativity`, `resemblance`, `profile-ids` (separated by commas).
 
-    What `values` lacks comes from `defaults`; an empty value means "not sent". Other names are somebody else's.
-    Raises Rejected, naming the option, when a value is not one the enhancer knows.
+    Options that are missing in `values` come from `defaults`. An empty value means "not sent". Other names are ignored.
+    Raises Rejected, with the name of the option, if the enhancer does not support a value.
     """
     given = {name.lower(): value.strip() for name, value in values.items()}
     return Options(
@@ -89,8 +95,4 @@ def _profile_ids(given: Mapping[str, str], default: tuple[str, ...] | None) -> t
 
 
 def _bad(name: str, value: str | None, expected: str) -> Rejected:
-    return Rejected(
-        "invalid_option",
-        f"The option {name} is {(value or '')[:100]!r}; it must be {expected}.",
-        f"Upload the photo again with another value, for example --metadata {name}=…, or without it.",
-    )
+    return Rejected("invalid_option", name=name, value=(value or "")[:100], expected=expected)

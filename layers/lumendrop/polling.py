@@ -1,9 +1,9 @@
-"""When to ask for a task again, and where to wait for it.
+"""When to poll a task, and where to wait for it.
 
-A round of the workflow costs as much as some 45 seconds of a small function that sleeps. So `check_status` watches a
-task by itself for a while, with looks a few seconds apart, while it may end at any moment; the workflow waits where no
-look is due for long. What is known of a task is learnt within the task: the time it has taken so far; the vendor's
-estimate, a hint within limits; its progress, once it has proved to be true.
+One iteration of the workflow costs as much as about 45 seconds of a small function that sleeps. While a task may end at
+any moment, `check_status` therefore polls it repeatedly, a few seconds apart. Longer waits are left to the workflow.
+The schedule uses what is known of this task: the time so far, the vendor's estimate (a hint within limits), and its
+progress, once that has proved to be reliable.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _FAR_AFTER_SECONDS = 180
 _FAR_SECONDS = (45, 300)
 _FAR_SHARE = 0.2
 _LAMBDA_THROTTLED_SECONDS = (10, 300)
-_STAY_SECONDS = 30  # longer waits are the workflow's
+_STAY_SECONDS = 30  # longer waits are left to the workflow
 _UNREACHABLE_SECONDS = (5, 120)
 _MOST_DOUBLINGS = 4
-# What progress has to do to be believed: grow as evenly as this while the time since the submit grows by half.
+# Progress is reliable if it grows this evenly while the time since the submit grows by half.
 _PROOF_GROWTH = 1.5
 _PROOF_TOLERANCE = 0.15
 
 
 class Task(msgspec.Struct, frozen=True):
-    """A task to wait for. Times in seconds since the epoch; `estimated_seconds` is the vendor's hint."""
+    """A task to wait for. Times are in seconds since the epoch. `estimated_seconds` is the vendor's hint."""
 
     id: str
     submitted_at: int
@@ -42,12 +42,13 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Poll(msgspec.Struct, frozen=True):
-    """What is known of a task after so many looks; goes round the workflow's loop.
+    """What is known of a task after `polls` polls. The workflow passes it from one iteration to the next.
 
     `not_found` and `unreachable` count consecutive polls, `throttled` all that were answered with 429.
-    `lambda_throttled` is true after Lambda throttled `check_status`. `pace` is how many seconds a percent of progress
-    took at `paced_at` seconds after the submit, `total_seconds` what the task takes by its progress, if that proved
-    true. When `state` is failed, there is an `outcome`, and `retryable` tells whether another task may succeed.
+    `lambda_throttled` is true after Lambda throttled `check_status`. `pace` is the number of seconds for one percent of
+    progress, measured `paced_at` seconds after the submit. `total_seconds` is the task's duration according to its
+    progress, if that is reliable. If `state` is failed, there is an `outcome`, and `retryable` tells whether another
+    task may succeed.
     """
 
     state: Literal["waiting", "completed", "failed"] = "waiting"
@@ -66,7 +67,7 @@ class Poll(msgspec.Struct, frozen=True):
 
 
 def first_wait(estimated_seconds: float | None) -> int:
-    """Seconds from the submit to the first look: soon, for tasks that are quick or fail at once."""
+    """Seconds from the submit to the first poll: few, for tasks that are quick or fail immediately."""
     return round(min(_FIRST_SECONDS, max(2, (estimated_seconds or math.inf) / 2)))
 
 
@@ -78,24 +79,24 @@ def watch(
     now: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> Poll:
-    """Looks at the task until it has ended or the workflow had better do the waiting; returns what it found last.
+    """Polls the task until it has ended or the next wait is left to the workflow. Returns the last poll.
 
-    No look begins after `until`. After trouble, or where Lambda had no room, there is one look only.
+    No poll begins after `until`. After an error, or after Lambda throttled `check_status`, there is only one poll.
     """
     poll = poll_once(poll)
-    while _stays(poll) and now() < task.deadline and now() + poll.wait_seconds <= until:
+    while _continues(poll) and now() < task.deadline and now() + poll.wait_seconds <= until:
         sleep(poll.wait_seconds)
         poll = poll_once(poll)
     return poll
 
 
-def _stays(poll: Poll) -> bool:
-    trouble = poll.not_found or poll.unreachable or poll.lambda_throttled
-    return poll.state == "waiting" and not trouble and poll.wait_seconds <= _STAY_SECONDS
+def _continues(poll: Poll) -> bool:
+    impaired = poll.not_found or poll.unreachable or poll.lambda_throttled
+    return poll.state == "waiting" and not impaired and poll.wait_seconds <= _STAY_SECONDS
 
 
 def update_estimate(task: Task, poll: Poll, progress: float | None, now: float) -> Poll:
-    """Notes the task's progress, and what it says about the time that the task takes if it has proved true so far."""
+    """Records the task's progress, and estimates its duration if the progress is reliable so far."""
     elapsed = now - task.submitted_at
     poll = msgspec.structs.replace(poll, progress=progress)
     if elapsed < _PROOF_GROWTH * poll.paced_at:
@@ -107,7 +108,7 @@ def update_estimate(task: Task, poll: Poll, progress: float | None, now: float) 
 
 
 def next_wait(task: Task, poll: Poll, now: float) -> int:
-    """Seconds to the next look at a task that was still running at `now`; never past its deadline."""
+    """Seconds until the next poll of a task that was still running at `now`. Never exceeds its deadline."""
     step = _step(task, poll, max(0, now - task.submitted_at)) * 2 ** min(poll.throttled, _MOST_DOUBLINGS)
     return _until_deadline(min(step, _FAR_SECONDS[1]), task, now)
 
@@ -126,7 +127,7 @@ def _step(task: Task, poll: Poll, elapsed: float) -> float:
 
 
 def wait_for_enhancer(task: Task, failures: int, retry_after: float | None, now: float) -> int:
-    """Seconds to wait for an enhancer that gave no usable answer, `failures` times in a row."""
+    """Seconds to wait after `failures` consecutive polls without a usable answer."""
     lowest, highest = _UNREACHABLE_SECONDS
     step = retry_after if retry_after is not None else lowest * 2 ** min(failures - 1, 10)
     return _until_deadline(_clamp(step, (lowest, highest)), task, now)

@@ -1,10 +1,10 @@
-"""How fast the warm functions send between them: as fast as the vendor takes it, found out by trying.
+"""A rate limiter that all warm functions share. It finds the vendor's limit by trial.
 
-A refusal for being too fast slows them all down by a tenth, and then the pace comes back by and by; but never far below
-what the vendor took in its best two minutes of late, or one that refuses at random would be asked ever more seldom.
-Refusals with nothing taken in between, as while the vendor is away, make all of them pause, longer each time, and one
-of them ask. All of it is one row of the ledger, which nobody writes until the vendor has refused something. Nothing
-hangs on it: where it can't be had, a function sends without.
+Each 429 slows all functions down by a tenth; afterwards the rate recovers gradually. The rate never falls far below the
+best rate that the vendor accepted recently over two minutes, so that random refusals do not slow it down further and
+further. Consecutive refusals, as in an outage, make all functions pause, longer each time, and then one of them sends a
+probe. The state is one row in the ledger's table, which is not written before the first refusal. If the row can't be
+read or written, a function sends without a limit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _SLOWER = 1.1
-_FIRST_SLOWER = 2  # all functions at full speed were too fast; nobody knows by how much
+_FIRST_SLOWER = 2  # by how much full speed exceeds the limit is unknown
 _FASTER_A_SECOND = 0.0015
 _INTERVAL_SECONDS = (0.001, 10.0)
 _PROBE_SECONDS = 1.0
@@ -28,18 +28,18 @@ _FIRST_PAUSE_SECONDS = 2
 _LONGEST_PAUSE_SECONDS = 60
 _FORGOTTEN_SECONDS = 600
 _WINDOW_SECONDS = 120
-_KEPT = 0.9  # of the best, from one window to the next: the vendor may have become slower
+_KEPT = 0.9  # the share of the best rate kept from one window to the next, as the vendor may have become slower
 _SLOWEST_OF_BEST = 0.85
-_BOOKINGS = 5
+_RESERVATION_TRIES = 5
 
 
 class State(msgspec.Struct, frozen=True):
-    """The shared pace after so many `refusals`. Times in seconds since the epoch; `next_at` is the next free turn.
+    """The shared state. Times are in seconds since the epoch. `next_at` is the next free slot.
 
-    `interval` is the number of seconds between two sends at `since`, the time of the last refusal.
-    `consecutive_refusals` counts the refusals since the vendor last accepted a task. `accepted` counts the sends since
-    `counted_from` that were not refused. `best` is the highest rate per second that was accepted over two minutes; it
-    decays with age.
+    `refusals` counts all refusals so far, `consecutive_refusals` those since the vendor last accepted a task.
+    `interval` is the number of seconds between two sends at `since`, the end of the pause after the last refusal.
+    `accepted` counts the sends since `counted_from` that were not refused. `best` is the highest rate per second that
+    was accepted over two minutes; it decays.
     """
 
     refusals: int
@@ -56,15 +56,16 @@ class State(msgspec.Struct, frozen=True):
         return self.interval / (1 + _FASTER_A_SECOND * max(0.0, now - self.since))
 
     def is_forgotten(self, now: float) -> bool:
-        """Whether the vendor has refused nothing for so long that it may be asked at full speed again."""
+        """Whether the last refusal is so long ago that functions send at full speed again."""
         return now - self.since > _FORGOTTEN_SECONDS
 
     def reserve(self, now: float, *, accepted: bool) -> tuple[State, float]:
-        """The state with the next free turn taken, and that turn.
+        """The state with the next free slot reserved, and the time of that slot.
 
-        The first send after a refusal goes alone: if it is refused, too, the others need not hear it for themselves.
+        The first send after a refusal is a probe: the next slot is at least a second later, so that a second refusal
+        stops the other functions before they send.
         """
-        turn = max(self.next_at, now)
+        slot = max(self.next_at, now)
         interval = self.current_interval(now)
         if self.next_at <= self.since:
             interval = max(interval, _PROBE_SECONDS)
@@ -72,10 +73,10 @@ class State(msgspec.Struct, frozen=True):
         state = self._counted(now)
         reserved = {
             "consecutive_refusals": consecutive_refusals,
-            "next_at": turn + interval,
+            "next_at": slot + interval,
             "accepted": state.accepted + 1,
         }
-        return msgspec.structs.replace(state, **reserved), turn
+        return msgspec.structs.replace(state, **reserved), slot
 
     def _counted(self, now: float) -> State:
         seconds = now - self.counted_from
@@ -85,7 +86,7 @@ class State(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, counted_from=now, accepted=0, best=best)
 
     def after_refusal(self, now: float, seconds: float, *, too_fast: bool, accepted: bool) -> State:
-        """The state after one more refusal, nothing to be sent for so many `seconds` at least."""
+        """The state after another refusal. The next slot is at least `seconds` later."""
         before = 0 if accepted else self.consecutive_refusals
         pause = min(_FIRST_PAUSE_SECONDS * (2 ** min(before, 10) - 1), _LONGEST_PAUSE_SECONDS)
         interval = self.current_interval(now) * (_SLOWER if too_fast else 1)
@@ -103,70 +104,90 @@ class State(msgspec.Struct, frozen=True):
 
 
 class RateStore(Protocol):
-    """Where the state is shared."""
+    """Where the functions share the state."""
 
     def read(self) -> State | None:
-        """The state as it is; None when nothing was ever refused."""
+        """The current state, or None if nothing was refused yet."""
         ...
 
     def write(self, new: State, previous: State | None) -> bool:
-        """Writes the state if the one there is still `previous`, and says whether it was."""
+        """Writes the state if the stored one is still `previous`. Returns whether it was."""
         ...
 
 
 class RateLimiter:
-    """One warm function's part in the pace; `functions` is how many there can be."""
+    """The rate limiter of one warm function. `functions` is the maximum number of concurrent functions."""
 
-    def __init__(self, store: RateStore, functions: int, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: RateStore,
+        functions: int,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._store = store
         self._functions = functions
         self._now = now
+        self._sleep = sleep
         self._seen: State | None = None
         self._accepted = False
         self._sent_at: float | None = None
         self._own_interval = 1.0
 
-    def acquire(self, room: float) -> float | None:
-        """Seconds until this function may send, 0 as long as nothing was refused; None if that is not within `room`.
+    def wait(self, deadline: float) -> bool:
+        """Waits until this function may send, and returns True. Returns False at `deadline` if no slot is free by then.
 
-        Where the turn can't be reserved, as the ledger is throttled or many want it, it is taken beside somebody else.
+        A slot that another function's refusal has made invalid is acquired again.
+        """
+        while (seconds := self.acquire(deadline - self._now())) is not None:
+            self._sleep(seconds)
+            if not seconds or self.is_still_valid():
+                return True
+        self._sleep(max(0, deadline - self._now()))
+        return False
+
+    def acquire(self, within: float) -> float | None:
+        """Seconds until this function may send: 0 before the first refusal, None if that is later than `within`.
+
+        If the slot can't be reserved, because the ledger is throttled or many functions compete, it is used without a
+        reservation.
         """
         wait = 0.0
-        for _ in range(_BOOKINGS):
+        for _ in range(_RESERVATION_TRIES):
             now, found = self._now(), self._store.read()
             if _refusals(found) != _refusals(self._seen):
-                self._accepted = False  # that was before the refusal
+                self._accepted = False  # the accepted task came before the refusal
             self._seen = found
             if found is None or found.is_forgotten(now):
                 return 0.0
-            if found.next_at > now + room:
+            if found.next_at > now + within:
                 return None
-            reserved, turn = found.reserve(now, accepted=self._accepted)
-            wait = turn - now
+            reserved, slot = found.reserve(now, accepted=self._accepted)
+            wait = slot - now
             if self._store.write(reserved, found):
                 self._accepted = False
                 break
         return wait
 
     def is_still_valid(self) -> bool:
-        """Whether nothing was refused since the turn was taken, so that it still is one."""
+        """Whether nothing was refused since the slot was acquired."""
         return _refusals(self._store.read()) == _refusals(self._seen)
 
     def on_send(self) -> None:
-        """To be said right before each send."""
+        """Must be called immediately before each send."""
         now = self._now()
         if self._sent_at is not None:
             self._own_interval = now - self._sent_at
         self._sent_at = now
 
     def on_accepted(self) -> None:
-        """The vendor took the last send."""
+        """The vendor accepted the last send."""
         self._accepted = True
 
     def on_throttled(self, seconds: float = 0, *, too_fast: bool) -> None:
-        """The vendor refused the last send, for being too fast or for being away; it wants nothing for so long."""
+        """The vendor refused the last send with 429 (`too_fast`) or was unavailable. Nothing is sent for `seconds`."""
         found = self._store.read()
-        if _refusals(found) == _refusals(self._seen):  # or else the others have slowed down since, and know
+        if _refusals(found) == _refusals(self._seen):  # otherwise, this refusal is already taken into account
             now = self._now()
             state = found if found and not found.is_forgotten(now) else self._full_speed(found, now, too_fast)
             self._store.write(state.after_refusal(now, seconds, too_fast=too_fast, accepted=self._accepted), found)
@@ -178,13 +199,13 @@ class RateLimiter:
 
 
 class DynamoDBRateStore:
-    """The row of the ledger's table `table`. One that can't be read or written is as good as none."""
+    """A row in the ledger's table `table`. A row that can't be read or written counts as missing."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
-        # Named after its fields: during an update, functions before and after it may not be able to read each other's.
-        format_ = " ".join(State.__struct_fields__)
-        self._row: Any = {"TableName": table, "Key": {"pk": {"S": "pace"}, "sk": {"S": format_}}}
+        # Named after its fields: during an update, old and new functions may have different ones.
+        fields = " ".join(State.__struct_fields__)
+        self._row: Any = {"TableName": table, "Key": {"pk": {"S": "rate_limit"}, "sk": {"S": fields}}}
 
     def read(self) -> State | None:
         try:

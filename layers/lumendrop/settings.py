@@ -12,13 +12,13 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class SettingsError(RuntimeError):
-    """The function's environment lacks a setting, or one has a value it can't have."""
+    """A setting in the function's environment is missing or has an invalid value."""
 
 
 def read(kind: type[T], environment: Mapping[str, str] = os.environ) -> T:
-    """Fills `kind` from environment variables named like its fields in upper case.
+    """Fills `kind` from environment variables with the names of its fields in upper case.
 
-    Raises SettingsError naming the variable. Values that don't fit are not repeated in the error.
+    Raises SettingsError with the name of the variable. The error does not contain invalid values.
     """
     found = {
         field.name: environment[field.name.upper()]
@@ -28,9 +28,9 @@ def read(kind: type[T], environment: Mapping[str, str] = os.environ) -> T:
     try:
         return msgspec.convert(found, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"bad settings in the function's environment: {error}") from error
+        raise SettingsError(f"invalid settings in the function's environment: {error}") from error
 
 
 def allow_loopback() -> bool:
-    """Whether http and 127.0.0.1 will do for results: only where the sandbox's runtime says so."""
+    """Whether results may come from http and 127.0.0.1. Only the sandbox's runtime allows it."""
     return os.environ.get("LUMENDROP_ALLOW_LOOPBACK") == "true"

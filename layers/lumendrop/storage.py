@@ -1,4 +1,4 @@
-"""The two buckets: looking at an upload, handing it to the enhancer, writing the enhanced photo."""
+"""The two buckets: inspects an upload, presigns it for the enhancer, and writes the enhanced photo."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ URL_SECONDS = 3600
 """How long the enhancer may fetch the photo with its presigned URL."""
 
 _MOST_KEY_BYTES = 1024
-_MOST_METADATA_BYTES = 2048  # of all names and values together, says S3
+_MOST_METADATA_BYTES = 2048  # S3's limit for all names and values together
 _MOST_SOURCE_KEY_BYTES = 1024
 _MOST_REPORT_BYTES = 65_536
 _WRITE_TRIES = 8
@@ -33,7 +33,7 @@ _LOST_RACE = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", 
 
 
 class Source(msgspec.Struct, frozen=True):
-    """An upload that was looked at: a photo by its first bytes, with its own metadata."""
+    """An inspected upload: its format, according to its first bytes, and its metadata."""
 
     upload: Upload
     format: Format
@@ -41,7 +41,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class DeliveredObject(msgspec.Struct, frozen=True):
-    """Where an enhanced photo is; `bytes` is its size."""
+    """Where an enhanced photo is stored. `bytes` is its size."""
 
     bucket: str
     key: str
@@ -59,13 +59,13 @@ class _Report(msgspec.Struct):
 
 
 class LostRace(Exception):
-    """Others kept writing the same output key; trying again later will do."""
+    """Other functions kept writing the same output key. A later attempt can succeed."""
 
 
 def resolve_version(client: S3Client, item: BackfillItem) -> Upload | None:
-    """The current version of an object of a versioned bucket, or None if it is gone.
+    """The current version of an object in a versioned bucket, or None if it was deleted.
 
-    What S3 stored before the bucket had versions is its version "null". Neither object nor listing knows a sequencer.
+    An object that is older than the bucket's versioning has the version "null". S3 returns sequencers only in events.
     """
     found = _head(client, item.bucket, item.key)
     if found is None:
@@ -75,37 +75,22 @@ def resolve_version(client: S3Client, item: BackfillItem) -> Upload | None:
 
 
 def inspect(client: S3Client, upload: Upload, most_bytes: int) -> Source:
-    """Reads the first bytes and the metadata of an upload.
-
-    Raises Rejected when its bucket keeps no versions, or it is gone, archived, too big, or no JPEG, PNG, WebP or HEIC.
-    """
+    """Reads the first bytes and the metadata of an upload. Raises Rejected if it can't be enhanced."""
     if not upload.is_versioned:
-        raise Rejected(
-            "bucket_not_versioned",
-            f"The bucket {upload.bucket} keeps no versions, so nobody could say which photo was paid for.",
-            "Switch on the bucket's versioning, then upload the photo again.",
-        )
+        raise Rejected("bucket_not_versioned", bucket=upload.bucket)
     upload, found = _open(client, upload)
     if upload.size > most_bytes:
-        raise Rejected(
-            "too_big",
-            f"The upload has {upload.size} bytes; the most that is enhanced here is {most_bytes}.",
-            "Upload a smaller file, or raise the stack's MaxUploadBytes.",
-        )
+        raise Rejected("too_big", size=upload.size, limit=most_bytes)
     format_ = images.detect(found["Body"].read())
     if format_ is None:
-        raise Rejected(
-            "not_an_image",
-            "The file's first bytes are not those of a JPEG, PNG, WebP or HEIC image, whatever its name says.",
-            "Upload the photo in one of these formats.",
-        )
+        raise Rejected("not_an_image")
     return Source(upload, format_, found["Metadata"])
 
 
 def _open(client: S3Client, upload: Upload) -> tuple[Upload, Any]:
-    """Where the raw key has no object and decoding changes it, the decoded one is worth one try.
+    """If the raw key has no object and decoding changes it, the decoded key is tried once.
 
-    AWS nowhere says in one sentence that EventBridge carries raw keys.
+    AWS does not document explicitly that keys in EventBridge events are raw.
     """
     for key in dict.fromkeys([upload.key, unquote_plus(upload.key)]):
         try:
@@ -117,27 +102,19 @@ def _open(client: S3Client, upload: Upload) -> tuple[Upload, Any]:
             )
         except ClientError as error:
             if error.response["Error"]["Code"] == "InvalidObjectState":
-                raise Rejected(
-                    "archived",
-                    "The upload lies in an archive (Glacier) and can't be read without being restored.",
-                    "Upload the photo in another storage class, or restore it and send it again.",
-                ) from None
+                raise Rejected("archived") from None
             if error.response["Error"]["Code"] not in _GONE:
                 raise
         else:
             return msgspec.structs.replace(upload, key=key), found
-    raise Rejected(
-        "upload_gone",
-        "This version of the object was deleted before it could be enhanced.",
-        "If that was not on purpose, upload the photo again.",
-    )
+    raise Rejected("upload_gone")
 
 
 def presign(client: S3Client, source: Source) -> str:
-    """A URL with which anybody can read this version of the upload for an hour. A secret: keep it in this function.
+    """A URL that gives anyone read access to this version of the upload for an hour. It must not leave the function.
 
-    It names the content type found in the bytes, since many uploads are stored as binary/octet-stream. Dots that would
-    make up `.` and `..` segments are encoded, because HTTP clients resolve such segments away.
+    It sets the content type of the detected format, because many uploads are stored as binary/octet-stream. Dots of `.`
+    and `..` segments are encoded, because HTTP clients would remove these segments.
     """
     url = client.generate_presigned_url(
         "get_object",
@@ -155,17 +132,17 @@ def presign(client: S3Client, source: Source) -> str:
 
 
 def report_key(key: str) -> str:
-    """Where the report about an upload with this key goes in the output bucket."""
+    """The key of the report about an upload with this key, in the output bucket."""
     return _fit(f"errors/{key}", ".json")
 
 
 def output_key(key: str, format_: Format) -> str:
-    """The upload's own key if its extension fits the format, else with the right extension added."""
+    """The upload's key if its extension fits the format, otherwise the key plus the right extension."""
     return key if key.lower().endswith(format_.extensions) else _fit(key, format_.extensions[0])
 
 
 def _fit(key: str, suffix: str) -> str:
-    """`key` with `suffix`, the key shortened and told apart by a hash where S3's 1,024 bytes would not do."""
+    """`key` with `suffix`. A key that would exceed S3's 1,024 bytes is shortened and gets a hash."""
     if len(f"{key}{suffix}".encode()) <= _MOST_KEY_BYTES:
         return f"{key}{suffix}"
     return _disambiguate(key, key, suffix)
@@ -192,7 +169,7 @@ def write(
     """
     key = output_key(upload.key, format_)
     metadata = _metadata(upload, provenance)
-    existing = None  # as for nearly every upload; S3 says if not, before it takes the body
+    existing = None  # true for nearly every upload; otherwise S3 refuses before it receives the body
     for _ in range(_WRITE_TRIES):
         condition = {"IfMatch": existing["ETag"]} if existing else {"IfNoneMatch": "*"}
         try:
@@ -209,14 +186,14 @@ def write(
             return _written(bucket, key, existing, format_)
         elif existing and _is_of_a_newer_upload(client, existing["Metadata"], upload):
             return None
-    raise LostRace(f"others kept writing the output key, {_WRITE_TRIES} times in a row")
+    raise LostRace(f"other functions wrote the output key {_WRITE_TRIES} times in a row")
 
 
 def _is_of_a_newer_upload(client: S3Client, metadata: Mapping[str, str], upload: Upload) -> bool:
-    """Whether an enhanced photo with this metadata was made of a newer upload of the same key than `upload`.
+    """Whether an enhanced photo with this metadata comes from a newer upload of the same key than `upload`.
 
-    Events say it by their sequencers. Where one of the two was found by the backfill, S3 is asked: it lists versions
-    in the order in which they were stored, the newest first.
+    Sequencers decide if both uploads have one. An upload that the backfill found has none; then the order of the
+    versions decides, which S3 lists from the newest to the oldest.
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/list-obj-version-enabled-bucket.html
     """
     if metadata.get("sequencer") and upload.sequencer:
@@ -228,7 +205,7 @@ def _is_of_a_newer_upload(client: S3Client, metadata: Mapping[str, str], upload:
 
 
 def _version_ids(client: S3Client, upload: Upload) -> Iterator[str]:
-    """The ids of all versions of an upload's key that there still are, the newest first."""
+    """The IDs of all versions of an upload's key that still exist, newest first."""
     pages = client.get_paginator("list_object_versions").paginate(Bucket=upload.bucket, Prefix=upload.key)
     for version in (one for page in pages for one in page.get("Versions", [])):
         if version["Key"] != upload.key:  # longer keys follow
@@ -237,7 +214,7 @@ def _version_ids(client: S3Client, upload: Upload) -> Iterator[str]:
 
 
 def find_delivered(client: S3Client, bucket: str, upload: Upload) -> DeliveredObject | None:
-    """The enhanced photo of this upload, if a run before this one has written it, under whichever output key."""
+    """The enhanced photo of this upload, under any of its output keys, if an earlier run has written it."""
     for format_ in images.FORMATS:
         key = output_key(upload.key, format_)
         for one in (key, _disambiguate(key, upload.key, format_.extensions[0])):
@@ -248,7 +225,7 @@ def find_delivered(client: S3Client, bucket: str, upload: Upload) -> DeliveredOb
 
 
 def remove_report(client: S3Client, bucket: str, upload: Upload) -> None:
-    """Removes the report about this upload, which an earlier attempt left; one about another version stays."""
+    """Removes the report of an earlier attempt of this upload. A report about another version is kept."""
     key = report_key(upload.key)
     try:
         found = client.get_object(Bucket=bucket, Key=key)
@@ -259,7 +236,7 @@ def remove_report(client: S3Client, bucket: str, upload: Upload) -> None:
         if error.response["Error"]["Code"] not in _LOST_RACE:
             raise
     except msgspec.MsgspecError:
-        return  # an object of somebody else's
+        return  # not a report
 
 
 def _written(bucket: str, key: str, existing: Any, format_: Format) -> DeliveredObject:
@@ -299,7 +276,7 @@ def _head(client: S3Client, bucket: str, key: str) -> Any:
 
 
 def _metadata(upload: Upload, provenance: Mapping[str, str]) -> dict[str, str]:
-    """Facts that no longer fit are left out: a photo that is paid for must not fail for its metadata."""
+    """Values that no longer fit are left out, because the delivery of a paid photo must not fail for its metadata."""
     metadata = _source_metadata(upload)
     room = _MOST_METADATA_BYTES - sum(len(name) + len(value) for name, value in metadata.items())
     for name, value in provenance.items():
@@ -310,7 +287,7 @@ def _metadata(upload: Upload, provenance: Mapping[str, str]) -> dict[str, str]:
 
 
 def _source_metadata(upload: Upload) -> dict[str, str]:
-    """Metadata is ASCII and limited, so a key is percent-encoded, and one that grows too long, base64."""
+    """Metadata is ASCII and limited in size, so a key is percent-encoded, or in base64 if that is too long."""
     encoded = quote(upload.key)
     if len(encoded) <= _MOST_SOURCE_KEY_BYTES:
         named = {"source-key": encoded}

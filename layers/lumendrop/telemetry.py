@@ -1,6 +1,6 @@
 """Logs and metrics, set up once for all functions.
 
-The template names the service (POWERTOOLS_SERVICE_NAME) and the namespace (POWERTOOLS_METRICS_NAMESPACE).
+The template sets the service (POWERTOOLS_SERVICE_NAME) and the namespace (POWERTOOLS_METRICS_NAMESPACE).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ metrics = Metrics()
 
 @contextmanager
 def log_context(correlation_id: str, **keys: str) -> Iterator[None]:
-    """Lets every line that is logged inside, metrics and a crash included, say which upload it is about."""
+    """Adds the upload to every log line inside, including metrics and the log line of an unhandled exception."""
     follow(correlation_id, **keys)
     try:
         yield
     except Exception:
-        logger.exception("crashed")
+        logger.exception("unhandled exception")
         raise
 
 
 def follow(correlation_id: str, **keys: str) -> None:
-    """Names the upload in every line from here to the end of the invocation; `keys` say more about it."""
+    """Adds the upload's correlation ID and `keys` to every log line until the end of the invocation."""
     logger.set_correlation_id(correlation_id)
     logger.append_keys(**keys)
     metrics.add_metadata("correlation_id", correlation_id)
@@ -39,5 +39,5 @@ def count(name: str, value: float = 1) -> None:
 
 
 def measure(name: str, seconds: float) -> None:
-    """Adds a time to a metric of the current invocation."""
+    """Adds a duration to a metric of the current invocation."""
     metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=seconds)

@@ -1,4 +1,4 @@
-"""The upload queue: reading its messages, and sending an upload to its back to wait."""
+"""The upload queue: reads its messages, and sends an upload back to wait."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
 _FIRST_SECONDS = 15
-_LONGEST_SECONDS = 900  # the longest delay that SQS knows
+_LONGEST_SECONDS = 900  # the longest delay that SQS supports
 
 
 class _Attribute(msgspec.Struct, rename="camel"):
@@ -20,7 +20,7 @@ class _Attribute(msgspec.Struct, rename="camel"):
 
 
 class Message(msgspec.Struct, rename="camel", frozen=True):
-    """An SQS record as Lambda hands it over."""
+    """An SQS record, as Lambda passes it."""
 
     message_id: str
     body: str
@@ -28,12 +28,12 @@ class Message(msgspec.Struct, rename="camel", frozen=True):
 
     @property
     def requeue_count(self) -> int:
-        """How often this upload went to the back of the queue already."""
+        """How many times this upload was requeued."""
         return self._number("waits")
 
     @property
     def resend_after(self) -> int:
-        """The attempt after which the owner wants this upload sent again, or 0."""
+        """The attempt after which the owner sends this upload again, or 0."""
         return self._number("send-again")
 
     def _number(self, name: str) -> int:
@@ -45,28 +45,38 @@ class _Event(msgspec.Struct):
     records: list[Message] = msgspec.field(name="Records")
 
 
+class Deferred(Exception):
+    """The upload has to wait, for `seconds` if that is known. A `transient` reason may be over in a moment."""
+
+    def __init__(self, reason: str, message: str, seconds: float | None = None, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.seconds = seconds
+        self.transient = transient
+
+
 def messages(event: object) -> list[Message]:
-    """The messages of a Lambda event of an SQS event source. Raises msgspec.ValidationError for any other event."""
+    """The messages of a Lambda event from an SQS event source. Raises msgspec.ValidationError for any other event."""
     return msgspec.convert(event, _Event).records
 
 
 def delay(requeue_count: int, seconds: float | None = None) -> int:
-    """Seconds at the back of the queue: as many as wanted, else a time that grows with the waits so far."""
+    """Seconds until a requeued message is visible: `seconds`, or a time that grows with the number of requeues."""
     if seconds is None:
         seconds = random.uniform(0.5, 1) * _FIRST_SECONDS * 2 ** min(requeue_count, 10)  # noqa: S311  # jitter, no secret
     return int(min(max(seconds, 1), _LONGEST_SECONDS))
 
 
-def requeue(client: SQSClient, queue_url: str, message: Message, reason: str, seconds: float | None = None) -> int:
-    """Sends a copy that arrives after `seconds`, or after a time that grows with each wait; returns that time.
+def requeue(client: SQSClient, queue_url: str, message: Message, deferred: Deferred) -> int:
+    """Sends a delayed copy of the message, and returns its delay.
 
-    A copy, not a receive that fails: waiting must neither count towards the dead-letter queue nor run out of retention.
-    Jittered, so that uploads that were turned away together don't come back together.
+    A failed receive would count towards the dead-letter queue, and the message would exceed its retention; a copy does
+    neither. Its delay is jittered, so that uploads that are deferred together do not come back together.
     """
-    wait = delay(message.requeue_count, seconds)
+    wait = delay(message.requeue_count, deferred.seconds)
     attributes: dict[str, MessageAttributeValueTypeDef] = {
         "waits": {"DataType": "Number", "StringValue": str(message.requeue_count + 1)},
-        "reason": {"DataType": "String", "StringValue": reason},
+        "reason": {"DataType": "String", "StringValue": deferred.reason},
     }
     if message.resend_after:
         attributes["send-again"] = {"DataType": "Number", "StringValue": str(message.resend_after)}

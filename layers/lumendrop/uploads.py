@@ -12,15 +12,15 @@ _Text = Annotated[str, Meta(min_length=1)]
 
 
 UNVERSIONED = "unversioned-"
-"""What stands before the sequencer in place of the version id that S3 didn't give."""
+"""Prefix of the version ID of an upload without one; the sequencer follows."""
 
 
 class NotAnUploadEvent(ValueError):
-    """A message that is not an EventBridge "Object Created" event, nor what the backfill sends."""
+    """A message that is neither an EventBridge "Object Created" event nor sent by the backfill."""
 
 
 class BackfillItem(msgspec.Struct, frozen=True):
-    """An object that the backfill found in the bucket. Its upload is the version that is current at its turn."""
+    """An object that the backfill listed. Its upload is the version that is current when the message is handled."""
 
     bucket: _Text
     key: _Text
@@ -33,8 +33,8 @@ class BackfillItem(msgspec.Struct, frozen=True):
 class Upload(msgspec.Struct, frozen=True):
     """One version of one object.
 
-    `key` is raw, as EventBridge carries it; `sequencer` orders the uploads of one key; `size` is in bytes; `time` is
-    when S3 announced it, as the event says it. An upload that no event told of has neither sequencer nor time.
+    `key` is raw, as in EventBridge events. `sequencer` orders the uploads of one key. `size` is in bytes. `time` is the
+    time of the event. An upload that the backfill found has neither sequencer nor time.
     """
 
     bucket: _Text
@@ -47,7 +47,7 @@ class Upload(msgspec.Struct, frozen=True):
 
     @property
     def correlation_id(self) -> str:
-        """The same wherever this upload shows: logs, execution names, events, reports, the photo's metadata."""
+        """The ID of this upload in logs, execution names, events, reports, and the photo's metadata."""
         return hashlib.sha256("\0".join([self.bucket, self.key, self.version_id]).encode()).hexdigest()[:32]
 
     @property
@@ -56,11 +56,11 @@ class Upload(msgspec.Struct, frozen=True):
 
     @property
     def is_versioned(self) -> bool:
-        """Whether the bucket kept this upload as a version of its own."""
+        """Whether the bucket stored this upload as a separate version."""
         return not self.version_id.startswith(UNVERSIONED)
 
     def reason_to_skip(self) -> str | None:
-        """Why this is no photo at all, or None. S3 consoles and sync tools make such objects as folders."""
+        """Why this object is not a photo, or None. The S3 console and sync tools create such objects as folders."""
         if self.key.endswith("/"):
             return "folder marker"
         return "empty object" if self.size == 0 else None
@@ -92,14 +92,14 @@ _decoder = msgspec.json.Decoder(_Event)
 
 
 def parse_event(body: str | bytes) -> Upload | BackfillItem:
-    """Reads an EventBridge "Object Created" event, or what the backfill sends: bucket and key, as a listing gives them.
+    """Reads an EventBridge "Object Created" event, or a backfill message with the bucket and key of a listing.
 
-    The key is taken raw: EventBridge doesn't encode it, and decoding would break `+` and `%`.
+    The key is not decoded: EventBridge does not encode it, and decoding would change `+` and `%`.
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
-    A bucket without versioning gives no version id; such an upload gets one that no version has, so that it can be
+    An upload to a bucket without versioning has no version ID. It gets one that no version has, so that it can be
     reported.
 
-    Raises NotAnUploadEvent when `body` is anything else.
+    Raises NotAnUploadEvent if `body` is anything else.
     """
     try:
         event = _decoder.decode(body)
@@ -130,9 +130,10 @@ def as_event(upload: Upload) -> dict[str, Any]:
 
 
 def is_newer(sequencer: str, other: str) -> bool:
-    """Whether the upload with `sequencer` came after the one with `other`; both of the same key.
+    """Whether the upload with `sequencer` is newer than the one with `other`, both of the same key.
 
-    Hexadecimal text of varying length: the shorter is padded with zeros on the right, then compared as text.
+    Sequencers are hexadecimal and vary in length. The shorter one is padded on the right with zeros before the
+    comparison.
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
     """
     width = max(len(sequencer), len(other))

@@ -1,4 +1,4 @@
-"""Starting an upload's workflow: one execution per upload and attempt, however often it is asked for."""
+"""Starts an upload's workflow: one execution for each upload and attempt, however often it is started."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _NAME_TAIL = 30
 
 
 def execution_name(row: Row) -> str:
-    """The same for the same upload and attempt, so that starting twice runs once.
+    """The same for the same upload and attempt, so that a second start has no effect.
 
-    The key's tail for people, the upload's correlation id for the rest; at most 80 characters of letters, digits, -
-    and _.
+    The end of the key is for people; the correlation ID makes the name unique. At most 80 letters, digits, hyphens, and
+    underscores.
     """
     tail = re.sub(r"[^A-Za-z0-9]+", "-", row.upload.key)[-_NAME_TAIL:].strip("-")
     return f"{tail or 'upload'}-{row.upload.correlation_id}-{row.attempt}"
 
 
 def execution_input(row: Row) -> dict[str, Any]:
-    """What the workflow gets, from the ledger's row alone: a task to wait for, or an outcome to report. No links."""
+    """The workflow's input, from the ledger's row alone: a task to wait for, or an outcome to report. No links."""
     task = None
     if row.task_id and row.submitted_at and row.deadline:
         task = Task(row.task_id, row.submitted_at, row.deadline, row.estimated_seconds)
@@ -46,7 +46,7 @@ def execution_input(row: Row) -> dict[str, Any]:
 
 
 def start(client: SFNClient, workflow_arn: str, row: Row) -> None:
-    """Starts the workflow of a row; one that runs or has ended already stays as it is."""
+    """Starts the workflow of a row, unless it is running or has already ended."""
     try:
         client.start_execution(
             stateMachineArn=workflow_arn,

@@ -274,7 +274,7 @@ class Cloud:
         )
 
     def _surroundings(self, role: str) -> dict[str, str]:
-        """What a function finds in its environment beside the template's variables and Lambda's own."""
+        """What a function's environment has besides the template's variables and Lambda's own."""
         return {
             **_own_settings(self.region),
             **self._permissions.credentials(role),
@@ -415,6 +415,8 @@ def _own_environment(region: str) -> Iterator[None]:
         # Code is not uploaded here, so there is nothing for moto to find in S3.
         "VALIDATE_LAMBDA_S3": "false",
         "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
+        # Otherwise moto searches the access keys of every account and partition for each request.
+        "MOTO_ACCOUNT_ID": ACCOUNT,
     }
     os.environ.update(ours)
     try:

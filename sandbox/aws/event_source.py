@@ -90,7 +90,7 @@ class Poller:
                 work.close()
 
     def _receive_if_enabled(self) -> list[dict[str, Any]]:
-        # Said before looking once more: who reads Disabled can be sure that nothing is received from then on.
+        # Set before the state is read again: once the state is Disabled, nothing more is received.
         self._mapping.receiving = True
         try:
             return self._receive() if self._enabled else []

@@ -30,7 +30,7 @@ def test_a_prefix_outside_input_prefix_is_rejected(lumendrop: Lumendrop, pipelin
     for prefix in ("elsewhere/", "i"):
         start = {"stateMachineArn": which, "input": json.dumps({"prefix": prefix})}
         execution = states.start_execution(**start)["executionArn"]
-        pipeline.until(
+        pipeline.wait_until(
             lambda execution=execution: states.describe_execution(executionArn=execution)["status"] != "RUNNING", "ends"
         )
         ends[prefix] = states.describe_execution(executionArn=execution)
@@ -40,17 +40,17 @@ def test_a_prefix_outside_input_prefix_is_rejected(lumendrop: Lumendrop, pipelin
 
 def test_a_dry_run_shows_the_number_and_the_cost_and_sends_nothing(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     place = "in/backfill/survey/"
-    done = [pipeline.put(f"{place}done.jpg", jpeg()), pipeline.put(f"{place}note.txt", b"Dear diary")]
+    done = [pipeline.drop(f"{place}done.jpg", jpeg()), pipeline.drop(f"{place}note.txt", b"Dear diary")]
     pipeline.wait(done)
     before = _runs(pipeline)
     with _without_events(pipeline):
         for number in range(110):
-            pipeline.put(f"{place}new/{number}.jpg", b"photo")
-        pipeline.put(f"{place}done.jpg", jpeg())  # a new version of it
-        pipeline.put(f"{place}old.jpg", jpeg(), StorageClass="GLACIER")
-        pipeline.put(f"{place}folder/", b"")
-        pipeline.put(f"{place}empty.jpg", b"")
-        pipeline.put("in/backfill/elsewhere.jpg", jpeg())
+            pipeline.drop(f"{place}new/{number}.jpg", b"photo")
+        pipeline.drop(f"{place}done.jpg", jpeg())  # a new version of it
+        pipeline.drop(f"{place}old.jpg", jpeg(), StorageClass="GLACIER")
+        pipeline.drop(f"{place}folder/", b"")
+        pipeline.drop(f"{place}empty.jpg", b"")
+        pipeline.drop("in/backfill/elsewhere.jpg", jpeg())
     found = lumendrop.ok("backfill", "--prefix", place, "--dry-run")
     assert found == {
         "prefix": place,
@@ -83,7 +83,7 @@ def _runs(pipeline: Pipeline) -> int:
 def test_photos_without_an_event_are_sent_and_paid_once(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     place = "in/backfill/run/"
     with _without_events(pipeline):
-        lost = [pipeline.put(f"{place}{number}.jpg", jpeg()) for number in range(3)]
+        lost = [pipeline.drop(f"{place}{number}.jpg", jpeg()) for number in range(3)]
     done = lumendrop("backfill", "--prefix", place, stdin="y\n")
     assert done.code == 0, done.err
     assert "3 photos were sent to the upload queue" in done.out
@@ -96,20 +96,20 @@ def test_photos_without_an_event_are_sent_and_paid_once(lumendrop: Lumendrop, pi
 
 def test_the_newest_upload_comes_first_without_events_too(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     key = "in/backfill/again/note.jpg"
-    first = pipeline.put(key, b"Dear diary")
+    first = pipeline.drop(key, b"Dear diary")
     pipeline.wait([first])
     with _without_events(pipeline):
-        second = pipeline.put(key, b"Dear me")
+        second = pipeline.drop(key, b"Dear me")
     lumendrop.ok("backfill", "--prefix", key, "--yes")
     pipeline.wait([second])
     assert [row["version_id"] for row in lumendrop.ok("status", key)["rows"]] == [second.version_id, first.version_id]
 
 
 def test_no_wait_returns_before_the_end(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
-    pipeline.put("in/backfill/later/note.txt", b"Dear diary")
+    pipeline.drop("in/backfill/later/note.txt", b"Dear diary")
     started = lumendrop.ok("backfill", "--prefix", "in/backfill/later/", "--yes", "--no-wait")
     states = pipeline.cloud.client("stepfunctions")
-    pipeline.until(
+    pipeline.wait_until(
         lambda: states.describe_execution(executionArn=started["execution"])["status"] == "SUCCEEDED", "it ends"
     )
 

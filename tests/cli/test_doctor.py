@@ -81,13 +81,15 @@ def _alarm_in_nested_stack(pipeline: Pipeline) -> Iterator[None]:
 def _paused(pipeline: Pipeline) -> Iterator[None]:
     mapping, functions = pipeline.cloud.resources["SubmitFunctionUploads"], pipeline.cloud.client("lambda")
     functions.update_event_source_mapping(UUID=mapping, Enabled=False)
-    pipeline.until(lambda: functions.get_event_source_mapping(UUID=mapping)["State"] == "Disabled", "it is disabled")
+    pipeline.wait_until(
+        lambda: functions.get_event_source_mapping(UUID=mapping)["State"] == "Disabled", "it is disabled"
+    )
     yield
     functions.update_event_source_mapping(UUID=mapping, Enabled=True)
 
 
 def test_a_healthy_stack_has_no_problems(lumendrop: Lumendrop, pipeline: Pipeline, api_key: str) -> None:
-    upload = pipeline.put("in/doctor/healthy.jpg", jpeg())
+    upload = pipeline.drop("in/doctor/healthy.jpg", jpeg())
     pipeline.wait([upload])
     pipeline.account(credits=100_000)
     found = lumendrop.ok("doctor")

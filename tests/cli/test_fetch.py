@@ -11,7 +11,7 @@ def test_a_stopped_upload_is_reported_and_fetched_without_paying_again(
     lumendrop: Lumendrop, pipeline: Pipeline
 ) -> None:
     pipeline.plan(status=UNREACHABLE)  # the workflow can't learn that the tasks end
-    one, other = (pipeline.put(f"in/stop/{name}.jpg", jpeg()) for name in ("one", "other"))
+    one, other = (pipeline.drop(f"in/stop/{name}.jpg", jpeg()) for name in ("one", "other"))
     for upload in (one, other):
         pipeline.wait_for_status(upload, "submitted")
     early = lumendrop("fetch", one.key)
@@ -23,7 +23,7 @@ def test_a_stopped_upload_is_reported_and_fetched_without_paying_again(
     for upload in (one, other):
         pipeline.wait_for_status(upload, "failed")
         assert pipeline.report(upload.key)["code"] == "execution_aborted"
-    pipeline.until(lambda: lumendrop("stop", "--all", "--yes").code == 1, "no execution is running")
+    pipeline.wait_until(lambda: lumendrop("stop", "--all", "--yes").code == 1, "no execution is running")
 
     running = lumendrop("fetch", one.key, "--timeout", "1")
     assert (running.code, "still running after 1 seconds" in running.err) == (1, True)

@@ -9,7 +9,7 @@ from tests.e2e.pipeline import Pipeline
 
 def test_redrive_moves_messages_back_to_the_upload_queue(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     key = "elsewhere/dead.jpg"  # outside InputPrefix, so that S3 sends no event for it
-    upload = pipeline.put(key, jpeg())
+    upload = pipeline.drop(key, jpeg())
     event = {"bucket": {"name": pipeline.outputs["InputBucketName"]}, "object": {"key": key}}
     event["object"] |= {"version-id": upload.version_id, "size": len(jpeg()), "etag": "x", "sequencer": "1"}
     dead_letters = pipeline.outputs["DeadLetterQueueUrl"]
@@ -23,8 +23,8 @@ def test_redrive_moves_messages_back_to_the_upload_queue(lumendrop: Lumendrop, p
 
 def test_uploads_wait_between_pause_and_resume(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     assert lumendrop.ok("pause")["event_source"] == "Disabled"
-    upload = pipeline.put("in/pause/waits.jpg", jpeg())
-    pipeline.until(lambda: lumendrop.ok("pause")["waiting"], "the upload waits in the queue")
+    upload = pipeline.drop("in/pause/waits.jpg", jpeg())
+    pipeline.wait_until(lambda: lumendrop.ok("pause")["waiting"], "the upload waits in the queue")
     waiting = lumendrop("status", upload.key)
     assert (waiting.code, "the event source is disabled" in waiting.out) == (1, True)
     assert upload not in pipeline.rows()

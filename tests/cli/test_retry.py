@@ -14,7 +14,7 @@ FAILED_TASK = {"end": "failed", "code": "unknown_error", "seconds": 0}
 def _failed_upload(pipeline: Pipeline, key: str, **plan: list[Any]) -> Upload:
     """An upload that the enhancer handles as planned, and that has its report."""
     pipeline.plan(**plan)
-    upload = pipeline.put(key, jpeg())
+    upload = pipeline.drop(key, jpeg())
     pipeline.wait([upload])
     return upload
 
@@ -37,7 +37,7 @@ def test_unknown_uploads_are_sent_again_only_after_confirmation(lumendrop: Lumen
 def test_uploads_are_sent_again_by_key_and_by_code(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     upload = _failed_upload(pipeline, "in/retry/failed.jpg", task=[FAILED_TASK, FAILED_TASK])
     assert lumendrop.ok("retry", upload.key, "--version-id", upload.version_id, "--yes")["sent"] == 1
-    pipeline.until(lambda: pipeline.rows()[upload]["attempt"] == 2, "a second attempt", [upload])
+    pipeline.wait_until(lambda: pipeline.rows()[upload]["attempt"] == 2, "a second attempt", [upload])
     pipeline.wait([upload])
     assert lumendrop.ok("retry", "--code", "unknown_error", "--yes")["sent"] == 1
     pipeline.wait_for_status(upload, "enhanced")

@@ -7,7 +7,7 @@ from tests.e2e.pipeline import Pipeline
 
 def test_status_shows_the_enhanced_photo_and_its_execution(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     key = "in/status/a b+1%.jpg"
-    upload = pipeline.put(key, jpeg())
+    upload = pipeline.drop(key, jpeg())
     pipeline.wait([upload])
     (row,) = lumendrop.ok("status", key)["rows"]
     assert (row["status"], row["version_id"]) == ("enhanced", upload.version_id)
@@ -21,7 +21,7 @@ def test_status_shows_the_enhanced_photo_and_its_execution(lumendrop: Lumendrop,
 
 def test_status_shows_every_version_newest_first_with_its_report(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     key = "in/status/[note].jpg"
-    uploads = [pipeline.put(key, body) for body in (b"Dear diary", b"Dear me")]
+    uploads = [pipeline.drop(key, body) for body in (b"Dear diary", b"Dear me")]
     pipeline.wait(uploads)
     assert [row["version_id"] for row in lumendrop.ok("status", key)["rows"]] == [
         upload.version_id for upload in reversed(uploads)
@@ -33,7 +33,7 @@ def test_status_shows_every_version_newest_first_with_its_report(lumendrop: Lume
 
 
 def test_status_explains_why_a_key_has_no_row(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
-    pipeline.put("in/folder/", b"")
+    pipeline.drop("in/folder/", b"")
     results = {key: lumendrop("status", key) for key in ("elsewhere/a.jpg", "in/nobody.jpg", "in/folder/")}
     assert {result.code for result in results.values()} == {1}
     assert "InputPrefix" in results["elsewhere/a.jpg"].out

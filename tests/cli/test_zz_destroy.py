@@ -14,9 +14,9 @@ def buckets(pipeline: Pipeline) -> dict[str, int]:
     """The number of object versions and delete markers in each of the stack's buckets. Nothing adds to them."""
     pipeline.cloud.client("events").disable_rule(Name=pipeline.cloud.resources["UploadRule"])
     for body in (b"one", b"two"):
-        pipeline.put("in/destroy.jpg", body)
+        pipeline.drop("in/destroy.jpg", body)
     pipeline.cloud.client("s3").delete_object(Bucket=pipeline.outputs["InputBucketName"], Key="in/destroy.jpg")
-    pipeline.until(lambda: _is_idle(pipeline), "all uploads end")
+    pipeline.wait_until(lambda: _is_idle(pipeline), "all uploads end")
     return {name: _count_versions(pipeline, name) for name in _own_buckets(pipeline)}
 
 

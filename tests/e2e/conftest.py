@@ -8,7 +8,7 @@ import pytest
 pytest.register_assert_rewrite("tests.e2e.cli", "tests.e2e.pipeline")
 
 from sandbox.demo.start import sandbox  # noqa: E402  # after the registration
-from tests.e2e.pipeline import Listener, Pipeline  # noqa: E402  # after the registration
+from tests.e2e.pipeline import EventRecorder, Pipeline  # noqa: E402  # after the registration
 
 MAX_UPLOAD_BYTES = 8_000_000
 
@@ -26,9 +26,9 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
 
 
 @pytest.fixture(scope="package")
-def events(pipeline: Pipeline) -> Listener:
+def events(pipeline: Pipeline) -> EventRecorder:
     """The events that S3 and the workflow publish from now on."""
-    return Listener(pipeline, "e2e", {"source": ["aws.s3", "lumendrop"]})
+    return EventRecorder(pipeline, "e2e", {"source": ["aws.s3", "lumendrop"]})
 
 
 @pytest.fixture(autouse=True)

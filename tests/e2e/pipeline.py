@@ -28,7 +28,7 @@ LOG_LINES = 12
 FUNCTIONS = ("SubmitFunction", "CheckStatusFunction", "DeliverFunction")
 
 
-class WaitedInVain(AssertionError):
+class WaitTimeout(AssertionError):
     """A condition did not become true in time; the message describes the uploads concerned."""
 
 
@@ -62,20 +62,14 @@ class Pipeline:
 
     # ---------------------------------------------------------------- uploads
 
-    def drop(self, key: str, body: bytes, metadata: Mapping[str, str] = {}) -> Upload:
-        """Puts one object with boto3; the AWS CLI takes much longer, and `drop_folder` covers it."""
-        s3, bucket = self.cloud.client("s3"), self.outputs["InputBucketName"]
-        put = s3.put_object(Bucket=bucket, Key=key, Body=body, Metadata=metadata)
-        return Upload(key, put["VersionId"])
-
-    def put(self, key: str, body: bytes, **arguments: Any) -> Upload:
-        """Puts one object with boto3, which is faster than the AWS CLI."""
+    def drop(self, key: str, body: bytes, **arguments: Any) -> Upload:
+        """Puts one object with boto3, which is faster than the AWS CLI; `drop_folder` uses the CLI."""
         s3, bucket = self.cloud.client("s3"), self.outputs["InputBucketName"]
         return Upload(key, s3.put_object(Bucket=bucket, Key=key, Body=body, **arguments)["VersionId"])
 
-    def drop_into(self, trouble: Mapping[str, list[Any]], key: str, body: bytes, *statuses: str) -> Upload:
+    def drop_with_faults(self, faults: Mapping[str, list[Any]], key: str, body: bytes, *statuses: str) -> Upload:
         """Puts one object with a fault plan (see `plan`) and waits until its status is one of `statuses`."""
-        self.plan(**trouble)
+        self.plan(**faults)
         upload = self.drop(key, body)
         self.wait_for_status(upload, *statuses)
         return upload
@@ -103,12 +97,12 @@ class Pipeline:
         return path
 
     @contextmanager
-    def stopped(self) -> Iterator[None]:
+    def event_source_disabled(self) -> Iterator[None]:
         """Disables the event source inside the block, so that messages stay in the upload queue."""
         mapping, functions = self.cloud.resources["SubmitFunctionUploads"], self.cloud.client("lambda")
         self.aws("lambda", "update-event-source-mapping", "--uuid", mapping, "--no-enabled")
         try:
-            self.until(
+            self.wait_until(
                 lambda: functions.get_event_source_mapping(UUID=mapping)["State"] == "Disabled",
                 "the event source is disabled",
             )
@@ -121,7 +115,7 @@ class Pipeline:
         states, machine = self.cloud.client("stepfunctions"), self.outputs["BackfillWorkflowArn"]
         start = {"stateMachineArn": machine, "input": json.dumps({"prefix": prefix})}
         execution = states.start_execution(**start)["executionArn"]
-        self.until(
+        self.wait_until(
             lambda: states.describe_execution(executionArn=execution)["status"] != "RUNNING", "the backfill ends"
         )
         described: Json = states.describe_execution(executionArn=execution)
@@ -130,7 +124,7 @@ class Pipeline:
     # ---------------------------------------------------------------- waiting
 
     def wait(self, uploads: Iterable[Upload]) -> None:
-        """Waits until all uploads have a final status and no execution runs. Raises WaitedInVain."""
+        """Waits until all uploads have a final status and no execution runs. Raises WaitTimeout."""
         pending = list(uploads)
 
         def all_ended() -> bool:
@@ -138,18 +132,18 @@ class Pipeline:
             pending[:] = [one for one in pending if not _has_ended(rows.get(one), executions.get(one, []))]
             return not pending
 
-        self.until(all_ended, "every upload ends", pending)
+        self.wait_until(all_ended, "every upload ends", pending)
 
     def wait_for_status(self, upload: Upload, *statuses: str) -> None:
-        """Waits until the status of an upload is one of `statuses`. Raises WaitedInVain."""
-        self.until(
+        """Waits until the status of an upload is one of `statuses`. Raises WaitTimeout."""
+        self.wait_until(
             lambda: self._status(upload) in statuses,
             f"{upload.key} is {' or '.join(statuses)}",
             [upload],
         )
 
-    def until(self, condition: Callable[[], Any], what: str, about: Iterable[Upload] = ()) -> Any:
-        """Waits until `condition` returns a true value, and returns it. Raises WaitedInVain."""
+    def wait_until(self, condition: Callable[[], Any], what: str, about: Iterable[Upload] = ()) -> Any:
+        """Waits until `condition` returns a true value, and returns it. Raises WaitTimeout."""
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             began = time.monotonic()
@@ -157,7 +151,7 @@ class Pipeline:
                 return found
             if began > deadline:
                 known = "\n\n".join(self.explain(upload) for upload in about)
-                raise WaitedInVain(f"Not true within {WAIT_SECONDS:.0f} seconds: {what}\n{known or self._log_tail()}")
+                raise WaitTimeout(f"Not true within {WAIT_SECONDS:.0f} seconds: {what}\n{known or self._log_tail()}")
             # The stack runs in this process, so polling slows it down.
             time.sleep(max(POLL_SECONDS, 4 * (time.monotonic() - began)))
 
@@ -318,12 +312,12 @@ def _has_ended(row: Json | None, executions: list[Json]) -> bool:
     return bool(row and row.get("finished_at") and executions) and all(one["status"] != "RUNNING" for one in executions)
 
 
-class Listener:
-    """A rule on the event bus with a queue as its target; `heard` has the events received so far."""
+class EventRecorder:
+    """A rule on the event bus with a queue as its target; `received` has the events so far."""
 
     def __init__(self, pipeline: Pipeline, name: str, pattern: Json) -> None:
         self._pipeline = pipeline
-        self.heard: list[Json] = []
+        self.received: list[Json] = []
         aws = pipeline.aws
         rule = aws("events", "put-rule", "--name", name, "--event-pattern", json.dumps(pattern))["RuleArn"]
         queue = rule.replace(":events:", ":sqs:").replace(":rule/", ":")
@@ -346,7 +340,7 @@ class Listener:
     def about(self, upload: Upload, kind: str) -> list[Json]:
         """Events of a kind (a detail-type) about an upload, so far."""
         self._receive()
-        return [one for one in self.heard if one["detail-type"] == kind and _subject(one["detail"]) == upload]
+        return [one for one in self.received if one["detail-type"] == kind and _subject(one["detail"]) == upload]
 
     def repeat(self, upload: Upload, times: int) -> None:
         """Sends copies of an upload's event to the upload queue, as SQS and EventBridge may do."""
@@ -359,7 +353,7 @@ class Listener:
     def _receive(self) -> None:
         sqs = self._pipeline.cloud.client("sqs")
         while messages := sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages"):
-            self.heard += [json.loads(message["Body"]) for message in messages]
+            self.received += [json.loads(message["Body"]) for message in messages]
             handles = [{"Id": one["MessageId"], "ReceiptHandle": one["ReceiptHandle"]} for one in messages]
             sqs.delete_message_batch(QueueUrl=self._url, Entries=handles)
 

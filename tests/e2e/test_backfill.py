@@ -68,7 +68,7 @@ def _wait_until_the_queue_is_empty(pipeline: Pipeline) -> None:
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     which = {"QueueUrl": pipeline.outputs["UploadQueueUrl"], "AttributeNames": names}
     sqs = pipeline.cloud.client("sqs")
-    pipeline.until(
+    pipeline.wait_until(
         lambda: set(sqs.get_queue_attributes(**which)["Attributes"].values()) == {"0"}, "the upload queue is empty"
     )
 

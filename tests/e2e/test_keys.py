@@ -6,7 +6,7 @@ from unicodedata import normalize
 import pytest
 
 from tests.e2e.photos import difference, jpeg, opened
-from tests.e2e.pipeline import Pipeline, Upload, WaitedInVain
+from tests.e2e.pipeline import Pipeline, Upload, WaitTimeout
 
 IN_A_FOLDER = [
     "my photo+1%.jpg",
@@ -50,7 +50,7 @@ def uploads(pipeline: Pipeline) -> dict[str, Upload]:
     photos = {key: jpeg(WIDTH, height) for key, height in HEIGHTS.items()}
     dropped = pipeline.drop_folder({key: photos[key] for key in IN_A_FOLDER})
     dropped |= pipeline.drop_all({key: photos[key] for key in [*ONE_BY_ONE, *OTHERWISE]})
-    with suppress(WaitedInVain):  # each test checks its own upload
+    with suppress(WaitTimeout):  # each test checks its own upload
         pipeline.wait(dropped.values())
     return dropped
 

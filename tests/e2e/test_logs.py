@@ -18,10 +18,10 @@ def test_log_lines_are_in_the_log_group_of_the_function(pipeline: Pipeline) -> N
         "logs", "filter-log-events", "--log-group-name", "/lumendrop/lumendrop/submit", "--query", "events[].message"
     )
     records = [json.loads(line) for line in lines if line.startswith('{"level"')]
-    settled = next(one for one in records if one.get("version_id") == upload.version_id)
-    assert (settled["level"], settled["service"], settled["message"]) == ("INFO", "submit", "settled")
-    assert settled["upload"] == f"s3://{pipeline.outputs['InputBucketName']}/logs/no photo.jpg"
-    assert settled["status"] == "rejected"
+    processed = next(one for one in records if one.get("version_id") == upload.version_id)
+    assert (processed["level"], processed["service"], processed["message"]) == ("INFO", "submit", "upload processed")
+    assert processed["upload"] == f"s3://{pipeline.outputs['InputBucketName']}/logs/no photo.jpg"
+    assert processed["status"] == "rejected"
 
 
 def test_the_correlation_id_is_in_the_logs_of_all_functions(pipeline: Pipeline) -> None:
@@ -33,7 +33,7 @@ def test_the_correlation_id_is_in_the_logs_of_all_functions(pipeline: Pipeline) 
     assert [line["service"] for line in found if "message" in line][-1] == "deliver"
     assert {line["service"] for line in found if "message" in line} == {"submit", "check_status", "deliver"}
     assert {line["service"] for line in found if "_aws" in line} == {"submit", "check_status", "deliver"}
-    assert {"settled", "delivered"} <= {line.get("message") for line in found}
+    assert {"upload processed", "delivered"} <= {line.get("message") for line in found}
     about = [line for line in lines if upload.key in str(line) or pipeline.tasks(upload)[0]["id"] in str(line)]
     assert {line.get("correlation_id") for line in about} == {id_}
     (execution,) = pipeline.executions()[upload]

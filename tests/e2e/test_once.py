@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.e2e.photos import jpeg
-from tests.e2e.pipeline import Listener, Pipeline, Upload
+from tests.e2e.pipeline import EventRecorder, Pipeline, Upload
 
 COPIES = 10
 SLOW_SECONDS = 15  # long enough for a newer upload to be delivered meanwhile, even on a busy machine
@@ -30,12 +30,12 @@ class Dropped(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def dropped(pipeline: Pipeline, events: Listener) -> Dropped:
+def dropped(pipeline: Pipeline, events: EventRecorder) -> Dropped:
     older_is_slow = _drop_two(pipeline, "once/older is slow.jpg", SLOW_SECONDS, 0)
     newer_is_slow = _drop_two(pipeline, "once/newer is slow.jpg", 0, 6)
     quick = Pair(pipeline.drop("once/quick.jpg", LANDSCAPE), pipeline.drop("once/quick.jpg", PORTRAIT))
     late_duplicate = pipeline.drop("once/late duplicate.jpg", LANDSCAPE)
-    with pipeline.stopped():
+    with pipeline.event_source_disabled():
         duplicated = pipeline.drop("once/duplicated.jpg", LANDSCAPE)
         events.repeat(duplicated, COPIES)
     pipeline.wait([duplicated, late_duplicate, *quick, *older_is_slow, *newer_is_slow])
@@ -45,7 +45,7 @@ def dropped(pipeline: Pipeline, events: Listener) -> Dropped:
 def _drop_two(pipeline: Pipeline, key: str, *seconds: int) -> Pair:
     """Two uploads of one key in this order, with tasks of these minimum durations."""
     uploads = [
-        pipeline.drop_into({"task": [{"seconds": duration}]}, key, body, "submitted", "enhanced")
+        pipeline.drop_with_faults({"task": [{"seconds": duration}]}, key, body, "submitted", "enhanced")
         for body, duration in zip((LANDSCAPE, PORTRAIT), seconds, strict=True)
     ]
     return Pair(*uploads)
@@ -53,19 +53,19 @@ def _drop_two(pipeline: Pipeline, key: str, *seconds: int) -> Pair:
 
 def test_eleven_concurrent_messages_create_one_task(pipeline: Pipeline, dropped: Dropped) -> None:
     def all_processed() -> bool:
-        lines = ("settled", "sent to the back of the queue")
+        lines = ("upload processed", "upload requeued")
         return sum(len(pipeline.submit_log(dropped.duplicated, line)) for line in lines) > COPIES
 
-    pipeline.until(all_processed, "submit has processed all duplicates", [dropped.duplicated])
+    pipeline.wait_until(all_processed, "submit has processed all duplicates", [dropped.duplicated])
     pipeline.enhanced(dropped.duplicated)
 
 
-def test_a_duplicate_after_the_end_changes_nothing(pipeline: Pipeline, events: Listener, dropped: Dropped) -> None:
+def test_a_duplicate_after_the_end_changes_nothing(pipeline: Pipeline, events: EventRecorder, dropped: Dropped) -> None:
     upload = dropped.late_duplicate
     result = pipeline.enhanced(upload)
     events.repeat(upload, 1)
-    settled = pipeline.until(
-        lambda: pipeline.submit_log(upload, "settled")[1:], "submit has processed the duplicate", [upload]
+    settled = pipeline.wait_until(
+        lambda: pipeline.submit_log(upload, "upload processed")[1:], "submit has processed the duplicate", [upload]
     )
     assert settled[0]["status"] == "enhanced"
     assert pipeline.enhanced(upload).metadata == result.metadata

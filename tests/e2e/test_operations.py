@@ -16,7 +16,7 @@ def test_readme_commands(pipeline: Pipeline, tmp_path: Path) -> None:
     key, output = "a/my photo+1%.jpg", f"s3://{pipeline.outputs['OutputBucketName']}"
     metadata = ("--metadata", "resolution=1K,creativity=0.3")
     pipeline.aws("s3", "cp", str(photo), f"s3://{pipeline.outputs['InputBucketName']}/a/", *metadata)
-    pipeline.until(lambda: key in pipeline.keys("a/"), "the photo is in the output bucket")
+    pipeline.wait_until(lambda: key in pipeline.keys("a/"), "the photo is in the output bucket")
     assert key in pipeline.aws("s3", "ls", f"{output}/", "--recursive")
     pipeline.aws("s3", "cp", f"{output}/{key}", str(result))
     assert opened(result.read_bytes()).width == 1024
@@ -33,7 +33,7 @@ def test_readme_commands(pipeline: Pipeline, tmp_path: Path) -> None:
 
 def test_a_stopped_execution_is_reported_and_can_be_restarted_without_another_charge(pipeline: Pipeline) -> None:
     slow = {"task": [{"seconds": 4}]}
-    upload = pipeline.drop_into(slow, "operations/stopped.jpg", jpeg(), "submitted")
+    upload = pipeline.drop_with_faults(slow, "operations/stopped.jpg", jpeg(), "submitted")
     (execution,) = pipeline.executions()[upload]
     which = ("--execution-arn", execution["executionArn"])
     pipeline.aws("stepfunctions", "stop-execution", *which)
@@ -62,7 +62,7 @@ def test_a_stopped_execution_is_reported_and_can_be_restarted_without_another_ch
 def test_an_upload_is_retried_once_on_request(
     pipeline: Pipeline, key: str, fault: dict[str, list[Any]], tasks: int
 ) -> None:
-    upload = pipeline.drop_into(fault, key, jpeg(), "failed", "unknown")
+    upload = pipeline.drop_with_faults(fault, key, jpeg(), "failed", "unknown")
     pipeline.wait([upload])
     row = pipeline.rows()[upload]
     named = {"key": key, "version-id": upload.version_id, "etag": row["etag"], "sequencer": row["sequencer"]}

@@ -38,7 +38,7 @@ def _denied(pipeline: Pipeline, role: str, action: str, key: str) -> bool:
 def test_without_read_access_to_uploads_nothing_is_paid_for(pipeline: Pipeline) -> None:
     with _without(pipeline, "SubmitRole", "s3:GetObjectVersion"):
         upload = pipeline.drop("permissions/read.jpg", jpeg())
-        pipeline.until(lambda: _denied(pipeline, "SubmitRole", "s3:GetObjectVersion", upload.key), "it is denied")
+        pipeline.wait_until(lambda: _denied(pipeline, "SubmitRole", "s3:GetObjectVersion", upload.key), "it is denied")
     assert upload not in pipeline.rows()
     assert upload not in pipeline.executions()
     assert pipeline.tasks(upload) == []
@@ -47,7 +47,7 @@ def test_without_read_access_to_uploads_nothing_is_paid_for(pipeline: Pipeline) 
 def test_without_write_access_to_the_ledger_nothing_is_paid_for(pipeline: Pipeline) -> None:
     with _without(pipeline, "SubmitRole", "dynamodb:PutItem"):
         upload = pipeline.drop("permissions/ledger.jpg", jpeg())
-        pipeline.until(lambda: _denied(pipeline, "SubmitRole", "dynamodb:PutItem", ""), "it is denied")
+        pipeline.wait_until(lambda: _denied(pipeline, "SubmitRole", "dynamodb:PutItem", ""), "it is denied")
     assert upload not in pipeline.rows()
     assert upload not in pipeline.executions()
     assert pipeline.tasks(upload) == []
@@ -56,7 +56,9 @@ def test_without_write_access_to_the_ledger_nothing_is_paid_for(pipeline: Pipeli
 def test_without_write_access_to_reports_the_workflow_retries(pipeline: Pipeline) -> None:
     with _without(pipeline, "WorkflowRole", "s3:PutObject"):
         upload = pipeline.drop("permissions/report.jpg", b"Dear diary")
-        pipeline.until(lambda: _denied(pipeline, "WorkflowRole", "s3:PutObject", f"{upload.key}.json"), "it is denied")
+        pipeline.wait_until(
+            lambda: _denied(pipeline, "WorkflowRole", "s3:PutObject", f"{upload.key}.json"), "it is denied"
+        )
         assert pipeline.keys(f"errors/{upload.key}") == []
     pipeline.wait([upload])
     assert pipeline.report(upload.key)["code"] == "not_an_image"
@@ -65,7 +67,9 @@ def test_without_write_access_to_reports_the_workflow_retries(pipeline: Pipeline
 def test_without_write_access_to_results_no_photo_is_marked_enhanced(pipeline: Pipeline) -> None:
     with _without(pipeline, "DeliverRole", "s3:PutObject"):
         upload = pipeline.drop("permissions/deliver.jpg", jpeg())
-        pipeline.until(lambda: _denied(pipeline, "DeliverRole", "s3:PutObject", upload.key), "it is denied", [upload])
+        pipeline.wait_until(
+            lambda: _denied(pipeline, "DeliverRole", "s3:PutObject", upload.key), "it is denied", [upload]
+        )
     assert pipeline.rows()[upload]["status"] == "submitted"
     assert pipeline.keys(upload.key) == []
     # The workflow would retry the delivery after a minute; the test does not wait for that.

@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e import photos
 from tests.e2e.photos import difference, opened
-from tests.e2e.pipeline import Pipeline, Upload, WaitedInVain
+from tests.e2e.pipeline import Pipeline, Upload, WaitTimeout
 
 JPEG_AND_PNG = {
     "photos/plain.jpg": (photos.jpeg(), "photos/plain.jpg"),
@@ -28,14 +28,14 @@ ONE_NAME = ("photos/pair.webp", "photos/pair.webp.jpg")
 
 @pytest.fixture(scope="module")
 def uploads(pipeline: Pipeline) -> dict[str, Upload]:
-    large = pipeline.drop(LARGE, photos.twelve_megapixels(), {"resolution": "4K"})
+    large = pipeline.drop(LARGE, photos.twelve_megapixels(), Metadata={"resolution": "4K"})
     plain = {key: body for key, (body, _) in JPEG_AND_PNG.items()}
     more = {HEIC: photos.heic(), PORTRAIT: photos.portrait(), ONE_NAME[0]: photos.webp(), ONE_NAME[1]: photos.jpeg()}
     dropped = {LARGE: large} | pipeline.drop_folder(plain | more)
     options = {"resolution": "1K", "creativity": "0.3", "resemblance": "0.9", "camera": "old"}
-    dropped[OPTIONS] = pipeline.drop(OPTIONS, photos.jpeg(), options)
-    dropped[PROFILES] = pipeline.drop(PROFILES, photos.jpeg(), {"profile-ids": "ann, bob"})
-    with suppress(WaitedInVain):  # each test checks its own upload
+    dropped[OPTIONS] = pipeline.drop(OPTIONS, photos.jpeg(), Metadata=options)
+    dropped[PROFILES] = pipeline.drop(PROFILES, photos.jpeg(), Metadata={"profile-ids": "ann, bob"})
+    with suppress(WaitTimeout):  # each test checks its own upload
         pipeline.wait(dropped.values())
     return dropped
 

@@ -19,7 +19,7 @@ REJECTED = [TEXT, BAD_OPTION, TOO_BIG, LONG]
 def uploads(pipeline: Pipeline) -> dict[str, Upload]:
     too_big = jpeg() + b"\0" * MAX_UPLOAD_BYTES
     dropped = pipeline.drop_folder({TEXT: b"Dear diary", LONG: b"Dear diary", TOO_BIG: too_big, EMPTY: b""})
-    dropped[BAD_OPTION] = pipeline.drop(BAD_OPTION, jpeg(), {"resolution": "1K", "creativity": "7"})
+    dropped[BAD_OPTION] = pipeline.drop(BAD_OPTION, jpeg(), Metadata={"resolution": "1K", "creativity": "7"})
     marker = pipeline.aws("s3api", "put-object", "--bucket", pipeline.outputs["InputBucketName"], "--key", FOLDER)
     dropped[FOLDER] = Upload(FOLDER, marker["VersionId"])
     pipeline.wait(dropped[key] for key in REJECTED)
@@ -88,7 +88,7 @@ def test_an_object_that_is_not_a_photo_is_skipped(
     pipeline: Pipeline, uploads: dict[str, Upload], key: str, reason: str
 ) -> None:
     upload = uploads[key]
-    skipped = pipeline.until(lambda: pipeline.submit_log(upload, "skipped"), f"submit skips {key}")
+    skipped = pipeline.wait_until(lambda: pipeline.submit_log(upload, "upload skipped"), f"submit skips {key}")
     assert [line["reason"] for line in skipped] == [reason]
     assert upload not in pipeline.rows()
     assert upload not in pipeline.executions()
@@ -97,7 +97,7 @@ def test_an_object_that_is_not_a_photo_is_skipped(
 
 
 def test_an_upload_that_is_deleted_before_it_is_processed_is_reported(pipeline: Pipeline) -> None:
-    with pipeline.stopped():
+    with pipeline.event_source_disabled():
         upload = pipeline.drop("rejected/gone.jpg", jpeg())
         version = ("--key", upload.key, "--version-id", upload.version_id)
         pipeline.aws("s3api", "delete-object", "--bucket", pipeline.outputs["InputBucketName"], *version)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.photos import jpeg
-from tests.e2e.pipeline import Json, Listener, Pipeline, Upload
+from tests.e2e.pipeline import EventRecorder, Json, Pipeline, Upload
 from tests.event_schemas import problems
 
 POLICY = "trouble/failed.jpg"
@@ -17,15 +17,15 @@ BUSY = "trouble/busy.jpg"
 RACE = "trouble/race.jpg"
 BALANCE = "trouble/no money.jpg"
 Ended = Callable[[str], Upload]
-REQUEUED = "sent to the back of the queue"
+REQUEUED = "upload requeued"
 
 
 @pytest.fixture(scope="module")
-def uploads(pipeline: Pipeline, events: Listener) -> dict[str, Upload]:
+def uploads(pipeline: Pipeline, events: EventRecorder) -> dict[str, Upload]:
     """One upload after the other, each with its own fault; the tests wait for their ends."""
 
     def meet(key: str, *statuses: str, **routes: list[Any]) -> None:
-        dropped[key] = pipeline.drop_into(routes, key, jpeg(), *statuses)
+        dropped[key] = pipeline.drop_with_faults(routes, key, jpeg(), *statuses)
 
     dropped: dict[str, Upload] = {}
     meet(RETRIED, "submitted", "retrying", task=[{"end": "failed", "code": "service_error", "seconds": 0}])
@@ -39,7 +39,9 @@ def uploads(pipeline: Pipeline, events: Listener) -> dict[str, Upload]:
     # The workflow's message is delivered after a minute; the test sends an earlier one.
     events.repeat(dropped[RETRIED], 1)
     events.repeat(dropped[AMBIGUOUS], 1)
-    pipeline.until(lambda: pipeline.submit_log(dropped[AMBIGUOUS], "settled")[1:], "submit has processed the copy")
+    pipeline.wait_until(
+        lambda: pipeline.submit_log(dropped[AMBIGUOUS], "upload processed")[1:], "submit has processed the copy"
+    )
     pipeline.wait_for_status(dropped[RETRIED], "submitted", "enhanced")
     dropped[BALANCE] = _drop_without_balance(pipeline)
     return dropped
@@ -49,7 +51,7 @@ def _drop_without_balance(pipeline: Pipeline) -> Upload:
     """An upload that submit requeues before the balance is topped up."""
     pipeline.account(credits=11)
     upload = pipeline.drop(BALANCE, jpeg())
-    pipeline.until(lambda: pipeline.submit_log(upload, REQUEUED), "submit has requeued the upload", [upload])
+    pipeline.wait_until(lambda: pipeline.submit_log(upload, REQUEUED), "submit has requeued the upload", [upload])
     queue = ("--queue-url", pipeline.outputs["UploadQueueUrl"])
     found = pipeline.aws("sqs", "get-queue-attributes", *queue, "--attribute-names", "All")
     assert int(found["Attributes"]["ApproximateNumberOfMessagesDelayed"]) >= 1
@@ -89,7 +91,7 @@ def test_a_failed_task_is_reported_and_its_execution_fails_with_the_same_text(pi
     assert (report["status"], report["code"]) == ("failed", "content_policy_violation")
     assert report["may_have_cost_money"] is True
     assert report["task_id"] == task["id"]
-    assert "the fault plan says so" in report["what_happened"]
+    assert "set by the fault plan" in report["what_happened"]
     assert pipeline.rows()[upload]["status"] == "failed"
     execution = _execution(pipeline, upload)
     assert (execution["status"], execution["error"]) == ("FAILED", "content_policy_violation")
@@ -105,7 +107,7 @@ def test_a_submit_without_a_response_is_never_repeated(pipeline: Pipeline, ended
     assert "task_id" not in row
     assert report["task_id"] is None
     assert report["may_have_cost_money"] is True
-    assert "Nobody can tell whether a task was created and paid for." in report["what_happened"]
+    assert "It is unknown whether a task was created and paid for." in report["what_happened"]
     assert "vendor's account" in report["what_to_do"]
     execution = _execution(pipeline, upload)
     assert (execution["status"], execution["error"]) == ("FAILED", "ambiguous_submit")
@@ -123,7 +125,7 @@ def test_a_photo_that_the_enhancer_rejects_is_reported(pipeline: Pipeline, ended
 
 @pytest.mark.parametrize("key", [POLICY, AMBIGUOUS, REFUSED])
 def test_an_event_reports_a_photo_that_was_not_enhanced(
-    pipeline: Pipeline, ended: Ended, events: Listener, key: str
+    pipeline: Pipeline, ended: Ended, events: EventRecorder, key: str
 ) -> None:
     upload = ended(key)
     row, report = pipeline.rows()[upload], pipeline.report(key)
@@ -149,7 +151,7 @@ def test_an_event_reports_a_photo_that_was_not_enhanced(
 
 
 def test_a_task_with_a_retryable_failure_is_followed_by_another(
-    pipeline: Pipeline, ended: Ended, events: Listener
+    pipeline: Pipeline, ended: Ended, events: EventRecorder
 ) -> None:
     upload = ended(RETRIED)
     pipeline.enhanced(upload, attempt=2)
@@ -161,7 +163,7 @@ def test_an_upload_is_submitted_after_temporary_errors(pipeline: Pipeline, ended
     upload = ended(BUSY)
     pipeline.enhanced(upload)
     reasons = ["rate_limit_error", "service_unavailable_error", "no_compatible_channel"]
-    assert _reasons(pipeline, upload, "trying again soon") == reasons
+    assert _reasons(pipeline, upload, "submit retried") == reasons
 
 
 def test_a_completed_task_without_results_is_polled_again(pipeline: Pipeline, ended: Ended) -> None:
@@ -180,7 +182,7 @@ def test_an_upload_waits_for_a_sufficient_balance(pipeline: Pipeline, ended: End
     assert _reasons(pipeline, upload) == ["insufficient_quota"]
 
 
-def test_an_event_reports_an_enhanced_photo(pipeline: Pipeline, ended: Ended, events: Listener) -> None:
+def test_an_event_reports_an_enhanced_photo(pipeline: Pipeline, ended: Ended, events: EventRecorder) -> None:
     upload = ended(BALANCE)
     row = pipeline.rows()[upload]
     (event,) = events.about(upload, "Photo Enhanced")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.e2e.photos import jpeg
-from tests.e2e.pipeline import FUNCTIONS, Json, Listener, Pipeline, Upload
+from tests.e2e.pipeline import FUNCTIONS, EventRecorder, Json, Pipeline, Upload
 
 PREFIX = "secrets/"
 REFUSED, FAILED, REDIRECTED, REQUEUED = (
@@ -27,15 +27,15 @@ class Traces(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def traces(pipeline: Pipeline, events: Listener, tmp_path_factory: pytest.TempPathFactory) -> Traces:
+def traces(pipeline: Pipeline, events: EventRecorder, tmp_path_factory: pytest.TempPathFactory) -> Traces:
     """The texts of all uploads so far, and of some more for which the enhancer quotes the request."""
     refusal = {"kind": "http", "status": 422, "quotes": True}
     failure = {"end": "failed", "code": "unknown_error", "seconds": 0, "quotes": True}
     redirect = {"kind": "redirect", "to": "ftp://127.0.0.1/result.jpg?X-Amz-Signature=0123456789abcdef"}
     dropped = [
-        pipeline.drop_into({"submit": [refusal]}, REFUSED, jpeg(), "rejected"),
-        pipeline.drop_into({"task": [failure]}, FAILED, jpeg(), "submitted", "failed"),
-        pipeline.drop_into({"result": [redirect]}, REDIRECTED, jpeg(), "failed"),
+        pipeline.drop_with_faults({"submit": [refusal]}, REFUSED, jpeg(), "rejected"),
+        pipeline.drop_with_faults({"task": [failure]}, FAILED, jpeg(), "submitted", "failed"),
+        pipeline.drop_with_faults({"result": [redirect]}, REDIRECTED, jpeg(), "failed"),
     ]
     requeued, messages = _drop_to_requeue(pipeline, tmp_path_factory.mktemp("invoke"))
     pipeline.wait([requeued, *dropped])
@@ -44,7 +44,7 @@ def traces(pipeline: Pipeline, events: Listener, tmp_path_factory: pytest.TempPa
     found["executions"] = _text([pipeline.history(one) for one in executions])
     found["ledger"] = _text(list(pipeline.rows().items()))
     found["reports"] = _text([pipeline.report_at(key) for key in pipeline.keys("errors/") if key.endswith(".json")])
-    found["events"] = _text([events.about(one, "Photo Not Enhanced") for one in dropped] + events.heard)
+    found["events"] = _text([events.about(one, "Photo Not Enhanced") for one in dropped] + events.received)
     found["queue"] = _text(messages)
     secret = ("--secret-id", pipeline.outputs["KeySecretArn"])
     api_key = pipeline.aws("secretsmanager", "get-secret-value", *secret)["SecretString"]
@@ -55,7 +55,7 @@ def traces(pipeline: Pipeline, events: Listener, tmp_path_factory: pytest.TempPa
 def _drop_to_requeue(pipeline: Pipeline, folder: Path) -> tuple[Upload, list[Json]]:
     """An upload that submit requeues, and the messages of the queue: S3's and submit's."""
     event, answer = folder / "event.json", folder / "answer.json"
-    with pipeline.stopped():
+    with pipeline.event_source_disabled():
         upload = pipeline.drop(REQUEUED, jpeg())
         body = next(one["Body"] for one in _messages(pipeline) if upload.key in one["Body"])
         event.write_text(json.dumps({"Records": [{"messageId": "by hand", "body": body}]}))
@@ -67,7 +67,7 @@ def _drop_to_requeue(pipeline: Pipeline, folder: Path) -> tuple[Upload, list[Jso
             found = _messages(pipeline)
             return found if any(one["Body"] == body and "MessageAttributes" in one for one in found) else []
 
-        messages: list[Json] = pipeline.until(requeued, "submit has requeued the upload", [upload])
+        messages: list[Json] = pipeline.wait_until(requeued, "submit has requeued the upload", [upload])
     return upload, messages
 
 

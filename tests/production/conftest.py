@@ -42,7 +42,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
 def refused(pipeline: Pipeline) -> str:
     """The key of an upload from before versioning was enabled."""
     pipeline.cloud.client("s3").put_object(Bucket=INPUT, Key="a/photo.jpg", Body=jpeg())
-    pipeline.until(lambda: pipeline.keys("errors/"), "the upload is reported")
+    pipeline.wait_until(lambda: pipeline.keys("errors/"), "the upload is reported")
     return "a/photo.jpg"
 
 

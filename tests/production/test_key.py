@@ -9,10 +9,10 @@ from tests.template.reading import translated
 
 
 def test_every_permission_for_the_key_is_used_and_none_is_missing(versioned: Pipeline) -> None:
-    rejected = versioned.put("key/text.jpg", b"Dear diary")
+    rejected = versioned.drop("key/text.jpg", b"Dear diary")
     versioned.wait([rejected])
     versioned.plan(submit=[{"kind": "http", "status": 402, "retry_after": 1}])
-    requeued = versioned.put("key/requeued.jpg", jpeg())
+    requeued = versioned.drop("key/requeued.jpg", jpeg())
     versioned.wait([requeued])
     assert versioned.backfill("key/requeued.jpg")["status"] == "SUCCEEDED"
     assert versioned.denied() == []
@@ -25,10 +25,12 @@ def test_without_permission_for_the_key_uploads_wait(versioned: Pipeline) -> Non
     which = {"RoleName": versioned.cloud.resources["SubmitRole"], "PolicyName": "denial"}
     denial = {"Effect": "Deny", "Action": "kms:Decrypt", "Resource": "*"}
     try:
-        with versioned.stopped():  # a receive that has already started would still succeed
+        with versioned.event_source_disabled():  # a receive that has already started would still succeed
             iam.put_role_policy(**which, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [denial]}))
-        upload = versioned.put("key/unread.jpg", jpeg())
-        versioned.until(lambda: any(call.action == "kms:Decrypt" for call in versioned.denied()), "the read is denied")
+        upload = versioned.drop("key/unread.jpg", jpeg())
+        versioned.wait_until(
+            lambda: any(call.action == "kms:Decrypt" for call in versioned.denied()), "the read is denied"
+        )
     finally:
         iam.delete_role_policy(**which)
     assert upload not in versioned.rows()

@@ -29,7 +29,7 @@ def subscriber(versioned: Pipeline) -> Iterator[str]:
 
 
 def test_topic_and_target_receive_the_event_of_every_upload(versioned: Pipeline, subscriber: str) -> None:
-    photo, text = versioned.put("notified/photo.jpg", jpeg()), versioned.put("notified/diary.txt", b"Dear diary")
+    photo, text = versioned.drop("notified/photo.jpg", jpeg()), versioned.drop("notified/diary.txt", b"Dear diary")
     versioned.wait([photo, text])
     expected = {(photo.key, "Photo Enhanced"), (text.key, "Photo Not Enhanced")}
     target = versioned.cloud.client("sqs").get_queue_url(QueueName="after-photos")["QueueUrl"]
@@ -40,7 +40,7 @@ def test_topic_and_target_receive_the_event_of_every_upload(versioned: Pipeline,
             events += _receive(versioned, queue)
             return expected <= {(one["detail"]["upload"]["key"], one["detail-type"]) for one in events}
 
-        versioned.until(received_both, f"{queue} receives both events")
+        versioned.wait_until(received_both, f"{queue} receives both events")
         assert [problems(event) for event in events if problems(event)] == []
 
 

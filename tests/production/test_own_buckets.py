@@ -16,6 +16,6 @@ def test_an_upload_to_a_bucket_without_versioning_is_reported(pipeline: Pipeline
 
 
 def test_the_same_photo_is_enhanced_after_versioning_is_enabled(versioned: Pipeline, refused: str) -> None:
-    upload = versioned.put(refused, jpeg())
+    upload = versioned.drop(refused, jpeg())
     versioned.wait([upload])
     versioned.enhanced(upload)

@@ -13,7 +13,7 @@ def test_the_schedule_starts_the_backfill_over_the_whole_bucket(versioned: Pipel
     cloud = versioned.cloud
     events = cloud.client("events")
     events.disable_rule(Name=cloud.resources["UploadRule"])
-    upload = versioned.put("sweep/lost.jpg", jpeg())
+    upload = versioned.drop("sweep/lost.jpg", jpeg())
     events.enable_rule(Name=cloud.resources["UploadRule"])
 
     before = _runs(versioned)
@@ -21,7 +21,7 @@ def test_the_schedule_starts_the_backfill_over_the_whole_bucket(versioned: Pipel
     (run,) = _runs(versioned) - before
     versioned.wait([upload])
     versioned.enhanced(upload)
-    versioned.until(lambda: _status(versioned, run) == "SUCCEEDED", "the sweep ends")
+    versioned.wait_until(lambda: _status(versioned, run) == "SUCCEEDED", "the sweep ends")
 
 
 def _trigger_schedule(pipeline: Pipeline) -> None:

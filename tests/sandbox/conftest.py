@@ -1,4 +1,4 @@
-"""One cloud for the tests of this directory, with the small stack beside this file in it."""
+"""One cloud for the tests of this directory, with the small stack next to this file in it."""
 
 import json
 import time

@@ -68,7 +68,7 @@ def test_an_alias_stands_for_its_function(cloud: Cloud) -> None:
     alias = cloud.resources["CheckerAliaslive"]
     assert alias.endswith(f":function:{cloud.resources['Checker']}:live")
     answer = cloud.client("lambda").invoke(FunctionName=alias)
-    assert json.load(answer["Payload"])["said"]
+    assert json.load(answer["Payload"])["word"]
     assert cloud.client("lambda").get_alias(FunctionName=cloud.resources["Checker"], Name="live")["AliasArn"] == alias
 
 

@@ -150,7 +150,7 @@ def test_a_message_that_is_being_handled_is_invisible_for_as_long_as_the_queue_s
     tmp_path: Path,
     eventually: Callable[..., Any],
 ) -> None:
-    go_on = tmp_path / "go on"
+    go_on = tmp_path / "continue"
     mark = send(do="wait", until=str(go_on))
     eventually(lambda: deliveries(mark))
     assert counts(cloud)["ApproximateNumberOfMessagesNotVisible"] == "1"

@@ -74,7 +74,7 @@ def running(process: int) -> bool:
 
 def test_an_environment_stays_warm_and_sees_code_layer_and_context(pool: Pool) -> None:
     first, second = invoke(pool), invoke(pool)
-    assert first["said"] == "from the layer"
+    assert first["word"] == "from the layer"
     assert first["arn"] == CHECKER.arn
     assert 0 < first["remaining"] <= 1000 * CHECKER.timeout
     assert (second["pid"], second["calls"]) == (first["pid"], 2)
@@ -84,7 +84,7 @@ def test_an_environment_stays_warm_and_sees_code_layer_and_context(pool: Pool) -
 def test_concurrent_invocations_run_in_environments_of_their_own(
     pool: Pool, log: list[str], tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:
-    go_on = tmp_path / "go on"
+    go_on = tmp_path / "continue"
     with ThreadPoolExecutor(12) as many:
         answers = [many.submit(invoke, pool, do="wait", until=str(go_on)) for _ in range(12)]
         eventually(lambda: len(log) == MAX_ENVIRONMENTS)
@@ -167,7 +167,7 @@ def test_closing_leaves_no_process_and_no_file(pool: Pool) -> None:
 
 
 def test_reserved_concurrency_throttles(log: list[str], tmp_path: Path, eventually: Callable[..., Any]) -> None:
-    pool, go_on = Pool(replace(CHECKER, reserved=1), lambda _, lines: log.extend(lines)), tmp_path / "go on"
+    pool, go_on = Pool(replace(CHECKER, reserved=1), lambda _, lines: log.extend(lines)), tmp_path / "continue"
     with ThreadPoolExecutor(1) as other:
         slow = other.submit(invoke, pool, do="wait", until=str(go_on))
         eventually(lambda: log)

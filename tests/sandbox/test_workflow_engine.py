@@ -22,7 +22,7 @@ def invoke(cloud: Cloud, function: str = "Checker", **state: Any) -> dict[str, A
         "Type": "Task",
         "Resource": "arn:aws:states:::lambda:invoke",
         "Arguments": {"FunctionName": cloud.resources[f"{function}Aliaslive"], "Payload": "{% $states.input %}"},
-        "Output": "{% $states.result.Payload.said %}",
+        "Output": "{% $states.result.Payload.word %}",
         "Catch": [{"ErrorEquals": ["States.ALL"], "Output": "{% $states.errorOutput %}", "Next": "Caught"}],
         "End": True,
         **state,
@@ -40,11 +40,11 @@ def test_the_stacks_workflow_goes_round_writes_and_tells(cloud: Cloud, execute: 
     assert ended["status"] == "SUCCEEDED"
     name = ended["name"]
     row = cloud.client("dynamodb").get_item(TableName=cloud.resources["Table"], Key={"id": {"S": name}})["Item"]
-    assert (row["said"]["S"], row["polls"]["N"]) == ("from the layer", "2")
+    assert (row["word"]["S"], row["polls"]["N"]) == ("from the layer", "2")
     report = cloud.client("s3").get_object(Bucket=cloud.outputs["BucketName"], Key=f"out/{name}.json")
     assert report["ContentType"] == "application/json"
     body = json.load(report["Body"])
-    assert (body["greeting"], body["said"]) == ("hello", "from the layer")
+    assert (body["greeting"], body["word"]) == ("hello", "from the layer")
     assert len(body["started"]) == len("2026-01-31T12:00:00.123Z")
 
 
@@ -52,7 +52,7 @@ def test_an_exception_is_caught_by_its_type(cloud: Cloud, execute: Execute) -> N
     ended = execute({"do": "refuse", "enough": 1, "polls": 0})
     assert ended["status"] == "SUCCEEDED"
     row = cloud.client("dynamodb").get_item(TableName=cloud.resources["Table"], Key={"id": {"S": ended["name"]}})
-    assert row["Item"]["said"]["S"] == "Refused"
+    assert row["Item"]["word"]["S"] == "Refused"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_task_failed_matches_a_functions_error(cloud: Cloud, execute: Execute, m
 
 
 def test_a_task_that_takes_too_long_is_a_timeout(cloud: Cloud, execute: Execute, tmp_path: Path) -> None:
-    go_on = tmp_path / "go on"
+    go_on = tmp_path / "continue"
     caught = json.loads(execute({"do": "wait", "until": str(go_on)}, invoke(cloud, TimeoutSeconds=1))["output"])
     go_on.touch()
     assert caught["Error"] == "States.Timeout"

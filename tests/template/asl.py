@@ -1,4 +1,4 @@
-"""What is wrong with a state machine in JSONata that AWS, cfn-lint or moto would let pass, or find only when it runs.
+"""Finds problems of a state machine in JSONata that AWS, cfn-lint, or moto accept or find only at run time.
 
 Rules: https://docs.aws.amazon.com/step-functions/latest/dg/statemachine-structure.html and its sections on each state.
 """
@@ -39,6 +39,7 @@ _DISTRIBUTED_ONLY = {
     "ToleratedFailureCount",
 }
 _READERS = {"arn:aws:states:::s3:listObjectsV2": {"Bucket"}, "arn:aws:states:::s3:getObject": {"Bucket", "Key"}}
+_NUMBERS = {"TimeoutSeconds", "HeartbeatSeconds", "Seconds", "DelaySeconds", "MaxItemsPerBatch"}
 _RULE = {"Condition", "Next", "Assign", "Output", "Comment"}
 _CATCHER = {"ErrorEquals", "Next", "Assign", "Output", "Comment"}
 _RETRIER = {
@@ -65,7 +66,7 @@ _STATES_ERRORS = {
 }
 # How the errors of an integration begin, and the service whose errors they are.
 _SERVICES = {"Lambda": "lambda", "DynamoDB": "dynamodb", "S3": "s3", "Sqs": "sqs", "EventBridge": "events"}
-# Errors that Step Functions names itself, beside those of the services' own models.
+# Errors that Step Functions defines in addition to those of the services' models.
 _OWN_ERRORS = {"Lambda.AWSLambdaException", "Lambda.SdkClientException", "Lambda.Unknown", "EventBridge.FailedEntry"}
 _AWS_FUNCTIONS = {"partition", "range", "hash", "random", "uuid", "parse"}
 _NOT_IN_AWS = {"eval"}
@@ -79,6 +80,7 @@ def problems(definition: dict[str, Any], substitutions: set[str]) -> list[str]:
         *(f"{name}: {what}" for name, state in all_states(definition) for what in _state(name, state)),
         *_variables(definition, set()),
         *_substitutions(definition, substitutions),
+        *_numbers(definition),
     ]
 
 
@@ -296,7 +298,7 @@ def texts(part: Any) -> Iterator[str]:
 
 
 def expressions(part: Any) -> list[str]:
-    """The JSONata in a part of the definition, without its marks."""
+    """The JSONata in a part of the definition, without {% and %}."""
     return [text[2:-2] for text in texts(part) if is_expression(text)]
 
 
@@ -350,13 +352,13 @@ def _keys(part: Any) -> Iterator[str]:
         yield from _keys(inner)
 
 
-# Variables: each one read has been assigned before, whatever way the execution took.
+# Variables: each one that is read has been assigned before, on every path.
 
 
 def _variables(definition: dict[str, Any], at_start: set[str]) -> Iterator[str]:
     states = definition["States"]
     inner = {name for state in states.values() for name in _assigned_inside(state)}
-    everything = at_start | {name for state in states.values() for _, assigned in _ways(state) for name in assigned}
+    everything = at_start | {name for state in states.values() for _, assigned in _exits(state) for name in assigned}
     known = {name: set(everything) for name in states} | {definition["StartAt"]: set(at_start)}
     yield from (f"${name} is assigned inside a Map and around it" for name in inner & everything)
     waiting = [definition["StartAt"]]
@@ -364,7 +366,7 @@ def _variables(definition: dict[str, Any], at_start: set[str]) -> Iterator[str]:
     while waiting:
         name = waiting.pop()
         seen.add(name)
-        for target, assigned in _ways(states[name]):
+        for target, assigned in _exits(states[name]):
             arriving = known[name] | assigned
             if target in states and (target not in seen or not known[target] <= arriving):
                 known[target] &= arriving
@@ -374,23 +376,34 @@ def _variables(definition: dict[str, Any], at_start: set[str]) -> Iterator[str]:
         read = {one for expression in expressions(own) for one in variables(expression)} - {"states"}
         yield from (f"{name}: ${one} may not be assigned" for one in read - known[name])
         if processor := state.get("ItemProcessor"):
-            # The children of a Distributed Map are executions of their own, and see no variable of their parent.
+            # The children of a Distributed Map are separate executions without the variables of their parent.
             inline = processor["ProcessorConfig"]["Mode"] == "INLINE"
             yield from _variables(processor, known[name] if inline else set())
 
 
 def _assigned_inside(state: State) -> Iterator[str]:
     inside = all_states(state["ItemProcessor"]) if "ItemProcessor" in state else ()
-    yield from (name for _, one in inside for _, assigned in _ways(one) for name in assigned)
+    yield from (name for _, one in inside for _, assigned in _exits(one) for name in assigned)
 
 
-def _ways(state: State) -> Iterator[tuple[str, set[str]]]:
-    """Each way out of a state, with what is assigned on it."""
+def _exits(state: State) -> Iterator[tuple[str, set[str]]]:
+    """Each transition out of a state, with the variables that it assigns."""
     for rule in [*state.get("Choices", []), *state.get("Catch", [])]:
         yield rule.get("Next", ""), set(rule.get("Assign", {}))
     for field in ("Next", "Default"):
         if field in state:
             yield state[field], set(state.get("Assign", {}))
+
+
+def _numbers(part: Any) -> Iterator[str]:
+    """Fields that must be numbers. A substitution in one would become a text, which AWS rejects."""
+    if isinstance(part, list):
+        part = dict(enumerate(part))
+    if isinstance(part, dict):
+        for name, value in part.items():
+            if name in _NUMBERS and isinstance(value, str) and not is_expression(value):
+                yield f"{name} is the text {value!r}, not a number"
+            yield from _numbers(value)
 
 
 def _substitutions(definition: dict[str, Any], given: set[str]) -> Iterator[str]:

@@ -112,7 +112,7 @@ EXPLAINED = [
     Explained(r"Metadata\.AWS::CloudFormation::Interface\..+\.Label\.default", "Wording of a group's label."),
     Explained(
         r"Metadata\.AWS::ServerlessRepo::Application\..+",
-        "The Serverless Application Repository does not publish nested stacks from files; nobody used it.",
+        "The nested stack does not fit into the Serverless Application Repository, which was not used.",
         wording=False,
     ),
 ]

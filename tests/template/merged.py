@@ -14,7 +14,7 @@ Body = dict[str, Any]
 
 
 class NoValue:
-    """What AWS::NoValue leaves."""
+    """Marks what AWS::NoValue removes."""
 
 
 def merged(path: Path, parameters: Mapping[str, str], region: str) -> Body:
@@ -43,7 +43,7 @@ def _nested(directory: Path, stack: Body, outer: Mapping[str, str], region: str)
 
 
 def decided(template: Template) -> Body:
-    """A template's body, where what a condition rules out is gone, and so is every Fn::If."""
+    """A template's body with its conditions applied, without Fn::If."""
     conditions = template.body.get("Conditions", {})
     holds = {name: evaluate(one, template.parameters, conditions) for name, one in conditions.items()}
     kept: Body = _chosen({name: part for name, part in template.body.items() if name != "Conditions"}, holds)

@@ -1,4 +1,4 @@
-"""What the template's alarms and dashboards look at, held against what AWS and our code really emit."""
+"""Checks that the metrics of alarms and dashboards are emitted by AWS or by the functions."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ WORDS = re.compile(r"[a-z]\w*")
 
 
 class Metric(NamedTuple):
-    """One metric that an alarm or a dashboard looks at; dimensions as Sub would write their values."""
+    """One metric of an alarm or a dashboard, with the values of dimensions as Fn::Sub writes them."""
 
     where: str
     namespace: str
@@ -116,13 +116,13 @@ def _branches(node: ast.expr) -> list[ast.expr]:
 
 
 def modules_that_count_on_their_own() -> list[str]:
-    """Modules of the layer that emit metrics, which no service could be told for."""
+    """Modules of the layer that emit metrics, whose service would be ambiguous."""
     found = [path for path in (ROOT / "layers/lumendrop").glob("*.py") if path.stem != "telemetry"]
     return [path.name for path in found if list(_counted(path.read_text()))]
 
 
 def problems(body: Body) -> list[str]:
-    """Everything that is wrong with the alarms and dashboards of a translated template."""
+    """All problems of the alarms and dashboards in a translated template."""
     alarms, boards = _of(body, "AWS::CloudWatch::Alarm"), _of(body, "AWS::CloudWatch::Dashboard")
     found = [one for name, alarm in alarms.items() for one in _alarm_problems(name, alarm)]
     metrics = [one for name, alarm in alarms.items() for one in _alarm_metrics(name, alarm)]
@@ -175,7 +175,7 @@ def _alarm_problems(name: str, alarm: Body) -> Iterator[str]:
         if not alarm.get(actions):
             yield f"{name}: no {actions}"
     if alarm.get("TreatMissingData") not in TREATMENTS:
-        yield f"{name}: doesn't say what missing data means"
+        yield f"{name}: does not define how missing data is treated"
     section = re.search(r"See docs/operations\.md#([\w-]+)$", written(alarm.get("AlarmDescription", "")).strip())
     if not section or section[1] not in anchors():
         yield f"{name}: its description names no section of docs/operations.md"
@@ -244,7 +244,7 @@ def _widget_problems(name: str, widget: Body, alarms: dict[str, Body]) -> Iterat
 
 
 OPTIONAL = {"${HeartbeatAlarm.Arn}", "${CompletionRuleAlarm.Arn}"}
-"""Alarms that a parameter switches on: a dashboard that names them would fail without them."""
+"""Alarms that exist only with a parameter. A dashboard that refers to them would fail without them."""
 
 
 @cache

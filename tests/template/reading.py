@@ -7,9 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
-
-from sandbox.aws.template import load
+from sandbox.aws.template import load, parse_yaml
 from tests.template.merged import merged, written
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,9 +15,9 @@ TEMPLATE = ROOT / "template.yaml"
 MONITORING = ROOT / "monitoring.yaml"
 REGION = "us-east-1"
 TEXT = TEMPLATE.read_text()
-SAM: dict[str, Any] = yaml_parse(TEXT)
+SAM: dict[str, Any] = parse_yaml(TEXT)
 DEFINITIONS: dict[str, dict[str, Any]] = {
-    name: yaml_parse((ROOT / one["Properties"]["DefinitionUri"]).read_text())
+    name: parse_yaml((ROOT / one["Properties"]["DefinitionUri"]).read_text())
     for name, one in SAM["Resources"].items()
     if one["Type"] == "AWS::Serverless::StateMachine"
 }
@@ -41,7 +39,7 @@ EVERYTHING = {
 @cache
 def unresolved(path: Path = TEMPLATE) -> dict[str, Any]:
     """Plain CloudFormation, with its conditions; nested stacks stay nested."""
-    passed = {} if path == TEMPLATE else dict.fromkeys(yaml_parse(path.read_text())["Parameters"], "1")
+    passed = {} if path == TEMPLATE else dict.fromkeys(parse_yaml(path.read_text())["Parameters"], "1")
     return load(path, passed, REGION).body
 
 

@@ -1,4 +1,4 @@
-"""How an update reaches the functions: every change publishes a version, and the alias moves to it."""
+"""How an update reaches the functions: every change publishes a version, and the alias is shifted to it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LONGEST_BUCKET_NAME = 63
 
 
 def versions(body: dict[str, Any]) -> dict[str, str]:
-    """The logical id of each function's version: another one publishes another version."""
+    """The logical ID of each function's version. A different ID publishes a new version."""
     found = {written(one["Properties"]["FunctionName"])[2:-1]: name for name, one in _of(body, "Version").items()}
     assert set(found) == set(FUNCTIONS)
     return found
@@ -44,7 +44,7 @@ def _of(body: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
 
 
 def packaged(text: str, directory: Path, layer: Path) -> dict[str, Any]:
-    """The template as `sam deploy` sends it, where each package is named by its checksum, as CloudFormation gets it."""
+    """The template that `sam deploy` sends, translated. The checksum of each package is part of its name."""
     checksum = hashlib.sha256(
         b"".join(path.read_bytes() for path in sorted(layer.rglob("*")) if path.is_file())
     ).hexdigest()
@@ -67,7 +67,7 @@ def test_a_change_of_the_layer_alone_publishes_versions_of_all_functions(tmp_pat
         file.write("# changed\n")
     after, still_blind = (versions(packaged(text, tmp_path, layer)) for text in (TEXT, without))
     assert not set(before.values()) & set(after.values())
-    # What would happen otherwise: the alias would go on running the old layer.
+    # Otherwise, the alias would continue to use the old layer.
     assert blind == still_blind
 
 
@@ -92,7 +92,7 @@ def test_a_change_of_a_function_publishes_a_version_of_it(tmp_path: Path, before
 
 
 def parameters(body: dict[str, Any], function: str) -> tuple[set[str], set[str]]:
-    """The parameters that a function's own properties hang on, and those that its version hangs on."""
+    """The parameters that a function's properties refer to, and those that its version refers to."""
     one, version = body["Resources"][function], body["Resources"][versions(body)[function]]
     used, seen = (references(part) & set(PARAMETERS) for part in (one["Properties"], version["Properties"]))
     return used, seen
@@ -100,7 +100,7 @@ def parameters(body: dict[str, Any], function: str) -> tuple[set[str], set[str]]
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_parameters_new_value_replaces_the_version(name: str) -> None:
-    """And no other parameter's does: Lambda refuses to publish a function that is the same."""
+    """No other parameter does, because Lambda does not publish an unchanged function."""
     used, seen = parameters(unresolved(), name)
     assert used == seen
     assert "ApiBaseUrl" in used
@@ -135,8 +135,8 @@ def _longest(name: str) -> int:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_version_that_is_replaced_stays(name: str) -> None:
-    """It may still run, and is what one goes back to by hand."""
+def test_a_replaced_version_is_retained(name: str) -> None:
+    """It can still be in use, and is needed for a manual rollback."""
     version = translated()["Resources"][versions(translated())[name]]
     assert (version["DeletionPolicy"], version["UpdateReplacePolicy"]) == ("Retain", "Retain")
     assert "DeletionPolicy" not in translated()["Resources"][name]
@@ -152,7 +152,7 @@ def test_every_function_has_an_alias_of_its_newest_version(deployment: str, name
     assert written(alias["FunctionVersion"]) == f"${{{versions(body)[name]}.Version}}"
 
 
-def test_nobody_calls_a_function_but_by_its_alias() -> None:
+def test_functions_are_invoked_only_by_their_alias() -> None:
     called = {
         resource
         for role in resources("AWS::IAM::Role")
@@ -165,7 +165,7 @@ def test_nobody_calls_a_function_but_by_its_alias() -> None:
 
 
 @pytest.mark.parametrize(("name", "prefix"), PREFIXES.items())
-def test_a_canary_goes_back_when_the_functions_errors_alarm_goes_off(name: str, prefix: str) -> None:
+def test_a_canary_is_rolled_back_by_the_errors_alarm_of_its_function(name: str, prefix: str) -> None:
     group = properties(f"{name}DeploymentGroup")
     assert group["AlarmConfiguration"] == {"Enabled": True, "Alarms": [{"Name": {"Ref": f"{prefix}ErrorsAlarm"}}]}
     assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
@@ -173,14 +173,14 @@ def test_a_canary_goes_back_when_the_functions_errors_alarm_goes_off(name: str, 
     assert written(group["ServiceRoleArn"]) == f"${{{prefix}DeploymentRole.Arn}}"
     update = translated()["Resources"][f"{name}Aliaslive"]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
     assert written(update["DeploymentGroupName"]) == f"${{{name}DeploymentGroup}}"
-    # Without a version or an alias among its dimensions, the metric counts those of all of them.
+    # Without the dimensions of a version or an alias, the metric includes all of them.
     alarm = properties(f"{prefix}ErrorsAlarm")
     assert [dimension["Name"] for dimension in alarm["Dimensions"]] == ["FunctionName"]
     assert alarm["Period"] < 300
 
 
 @pytest.mark.parametrize(("name", "prefix"), PREFIXES.items())
-def test_a_deployment_may_move_its_own_alias_only(name: str, prefix: str) -> None:
+def test_a_deployment_can_shift_only_its_own_alias(name: str, prefix: str) -> None:
     own = {f"${{{name}.Arn}}", f"${{{name}.Arn}}:live"}
     assert grants(f"{prefix}DeploymentRole") == {
         ("cloudwatch:DescribeAlarms", "*"),
@@ -188,7 +188,7 @@ def test_a_deployment_may_move_its_own_alias_only(name: str, prefix: str) -> Non
     }
 
 
-def test_all_at_once_asks_no_alarm_and_needs_no_codedeploy() -> None:
+def test_all_at_once_uses_neither_alarms_nor_codedeploy() -> None:
     body = translated(Deployment="all-at-once")
     assert not [name for name, one in body["Resources"].items() if one["Type"].startswith("AWS::CodeDeploy")]
     assert not [name for name, one in _of(body, "Alias").items() if "UpdatePolicy" in one]

@@ -1,4 +1,4 @@
-"""A key of the account's own, if the owner wants one: it reaches everything that is kept, and those who use it."""
+"""An optional key of the account encrypts all stored data, and the roles that need it can use it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.template.merged import written
 from tests.template.reading import as_list, resources, translated, unresolved
 
 NAMED = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d"
-# Where each type of resource says which key encrypts it.
+# The property of each resource type that sets its key.
 KEY_PROPERTIES = {
     "AWS::S3::Bucket": (
         "BucketEncryption.ServerSideEncryptionConfiguration.0.ServerSideEncryptionByDefault.KMSMasterKeyID"
@@ -22,7 +22,7 @@ KEY_PROPERTIES = {
     "AWS::SecretsManager::Secret": "KmsKeyId",
     "AWS::Logs::LogGroup": "KmsKeyId",
 }
-KEPT = {name: one for name, one in unresolved()["Resources"].items() if one["Type"] in KEY_PROPERTIES}
+STORED = {name: one for name, one in unresolved()["Resources"].items() if one["Type"] in KEY_PROPERTIES}
 
 
 def key_of(resource: dict[str, Any]) -> Any:
@@ -32,18 +32,18 @@ def key_of(resource: dict[str, Any]) -> Any:
     return found
 
 
-@pytest.mark.parametrize("name", KEPT)
-def test_everything_that_is_kept_is_encrypted_with_the_key(name: str) -> None:
-    """What is made on a condition too."""
-    assert key_of(KEPT[name]) == key_of(KEPT["UploadQueue"])
+@pytest.mark.parametrize("name", STORED)
+def test_all_stored_data_is_encrypted_with_the_key(name: str) -> None:
+    """This includes conditional resources."""
+    assert key_of(STORED[name]) == key_of(STORED["UploadQueue"])
 
 
-def test_the_key_is_awss_the_stacks_or_the_named_one() -> None:
+def test_the_key_is_managed_by_aws_created_or_existing() -> None:
     for value, key in (("", None), ("create", "${EncryptionKey.Arn}"), (NAMED, "${KmsKey}")):
         assert written(key_of(translated(KmsKey=value)["Resources"]["UploadQueue"])) == key
 
 
-def test_a_key_is_made_only_when_asked_for_and_outlives_the_stack() -> None:
+def test_a_key_is_created_only_on_request_and_is_retained() -> None:
     assert "EncryptionKey" not in translated()["Resources"]
     assert "EncryptionKey" not in translated(KmsKey=NAMED)["Resources"]
     key = translated(KmsKey="create")["Resources"]["EncryptionKey"]
@@ -51,7 +51,7 @@ def test_a_key_is_made_only_when_asked_for_and_outlives_the_stack() -> None:
     assert key["Properties"]["EnableKeyRotation"] is True
 
 
-def test_buckets_and_queues_say_which_way_they_are_encrypted() -> None:
+def test_buckets_and_queues_set_their_kind_of_encryption() -> None:
     for value, algorithm, managed in (("", "AES256", True), ("create", "aws:kms", None)):
         body = translated(KmsKey=value)["Resources"]
         for name in ("InputBucket", "OutputBucket"):
@@ -63,7 +63,7 @@ def test_buckets_and_queues_say_which_way_they_are_encrypted() -> None:
 
 @pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
 @pytest.mark.parametrize("key", ["create", NAMED, ""])
-def test_a_role_may_use_the_key_as_far_as_what_it_does_demands(role: str, key: str) -> None:
+def test_a_role_can_use_the_key_only_as_its_actions_require(role: str, key: str) -> None:
     policies = translated(KmsKey=key)["Resources"][role]["Properties"]["Policies"]
     statements = [one for policy in policies for one in policy["PolicyDocument"]["Statement"]]
     actions = [action for one in statements for action in as_list(one["Action"])]
@@ -74,7 +74,7 @@ def test_a_role_may_use_the_key_as_far_as_what_it_does_demands(role: str, key: s
             assert written(one["Resource"]) == ("${EncryptionKey.Arn}" if key == "create" else "${KmsKey}")
 
 
-def test_the_keys_policy_lets_in_the_services_that_come_without_a_role() -> None:
+def test_the_key_policy_allows_the_services_that_use_no_role() -> None:
     document = translated(KmsKey="create")["Resources"]["EncryptionKey"]["Properties"]["KeyPolicy"]
     by_service = {
         written(one["Principal"]["Service"]): one for one in document["Statement"] if "Service" in one["Principal"]
@@ -84,12 +84,12 @@ def test_the_keys_policy_lets_in_the_services_that_come_without_a_role() -> None
         "cloudwatch.amazonaws.com",
         "logs.${AWS::Region}.${AWS::URLSuffix}",
     }
-    # EventBridge tells KMS neither account nor rule: with a condition, every event would be dropped silently.
+    # EventBridge passes neither account nor rule to KMS, so a condition would silently drop every event.
     assert "Condition" not in by_service["events.amazonaws.com"]
     assert all("Condition" in one for name, one in by_service.items() if name != "events.amazonaws.com")
 
 
-def test_the_keys_policy_knows_every_log_group() -> None:
+def test_the_key_policy_includes_every_log_group() -> None:
     document = translated(KmsKey="create")["Resources"]["EncryptionKey"]["Properties"]["KeyPolicy"]
     (logs,) = (one for one in document["Statement"] if one["Sid"] == "AllowLogs")
     patterns = [

@@ -37,7 +37,7 @@ def test_runtime(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_time_out_and_memory_are_said_for_each_function(name: str) -> None:
+def test_timeout_and_memory_are_set_for_each_function(name: str) -> None:
     own = SAM["Resources"][name]["Properties"]
     assert 0 < own["Timeout"] <= 900
     assert own["MemorySize"] >= 128
@@ -48,17 +48,17 @@ def test_environment_is_what_the_function_reads(name: str) -> None:
     variables = properties(name)["Environment"]["Variables"]
     assert {one for one in variables if not one.startswith("POWERTOOLS_")} == settings_of(name)
     assert variables["POWERTOOLS_SERVICE_NAME"] == NAMES[name]
-    # Two stacks in one account must not count together.
+    # The metrics of two stacks in one account must be separate.
     assert written(variables["POWERTOOLS_METRICS_NAMESPACE"]) == "Lumendrop/${AWS::StackName}"
 
 
-def test_no_function_is_told_the_sandboxs_secrets() -> None:
-    """Plain http and 127.0.0.1 for results are for the sandbox's own runtime to allow, never for the template."""
+def test_the_template_does_not_set_the_sandboxs_settings() -> None:
+    """Only the runtime of the sandbox allows plain http and 127.0.0.1 for results, never the template."""
     assert "LUMENDROP_ALLOW_LOOPBACK" not in str(translated())
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_logs_of_its_own_with_the_owners_retention(name: str) -> None:
+def test_each_function_has_its_own_logs_with_the_configured_retention(name: str) -> None:
     group = written(properties(name)["LoggingConfig"]["LogGroup"])[2:-1]
     assert properties(group)["RetentionInDays"] == {"Ref": "LogRetentionDays"}
     assert properties(name)["LoggingConfig"]["LogFormat"] == "JSON"
@@ -66,18 +66,18 @@ def test_logs_of_its_own_with_the_owners_retention(name: str) -> None:
     assert users == [name]
 
 
-def test_every_log_group_keeps_logs_as_long_as_the_owner_says() -> None:
+def test_every_log_group_has_the_configured_retention() -> None:
     for group in resources("AWS::Logs::LogGroup").values():
         assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_nothing_is_reserved(name: str) -> None:
-    """Reserved concurrency would push good messages into the dead-letter queue."""
+def test_no_concurrency_is_reserved(name: str) -> None:
+    """Reserved concurrency would move good messages to the dead-letter queue."""
     assert "ReservedConcurrentExecutions" not in properties(name)
 
 
-def test_uploads_reach_submit_one_by_one_and_capped_at_the_source() -> None:
+def test_uploads_reach_submit_one_by_one_with_limited_concurrency() -> None:
     (source,) = resources("AWS::Lambda::EventSourceMapping").values()
     assert written(source["Properties"]["EventSourceArn"]) == "${UploadQueue.Arn}"
     assert written(source["Properties"]["FunctionName"]) == "${SubmitFunctionAliaslive}"
@@ -86,6 +86,6 @@ def test_uploads_reach_submit_one_by_one_and_capped_at_the_source() -> None:
     assert "FilterCriteria" not in source["Properties"]
 
 
-def test_lambda_does_not_cut_the_loop_in_which_uploads_wait() -> None:
+def test_lambda_allows_the_loop_in_which_uploads_wait() -> None:
     assert properties("SubmitFunction")["RecursiveLoop"] == "Allow"
     assert [name for name in FUNCTIONS if "RecursiveLoop" in properties(name)] == ["SubmitFunction"]

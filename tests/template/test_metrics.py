@@ -1,4 +1,4 @@
-"""Alarms and dashboards look at metrics that exist, and each alarm can be heard and acted upon."""
+"""Alarms and dashboards use metrics that exist, and each alarm notifies someone and describes what to do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Body = dict[str, Any]
 
 
 def whole() -> Body:
-    """The template with everything switched on."""
+    """The template with all optional resources."""
     return copy.deepcopy(translated(**EVERYTHING))
 
 
@@ -35,7 +35,7 @@ def test_there_is_nothing_wrong() -> None:
     assert problems(translated()) == []
 
 
-def test_code_names_its_metrics_where_they_can_be_read() -> None:
+def test_the_code_contains_the_names_of_its_metrics() -> None:
     assert {service for service, names in emitted().items() if names} == {"submit", "check_status", "deliver"}
     assert "AccountBlocked" in emitted()["submit"] & emitted()["check_status"]
     assert metrics.modules_that_count_on_their_own() == []
@@ -58,7 +58,7 @@ def test_the_runbook_has_a_row_for_each_alarm_with_the_alarms_description() -> N
         assert description.endswith(f"#{name.lower()}")
 
 
-def test_the_commands_that_alarms_name_are_there() -> None:
+def test_the_commands_in_alarm_descriptions_exist() -> None:
     text = (ROOT / "docs/operations.md").read_text()
     texts = [written(one["AlarmDescription"]) for one in alarms(whole()).values()]
     named = re.findall(
@@ -78,11 +78,11 @@ def test_descriptions_fit() -> None:
     assert {name for name, one in alarms(whole()).items() if len(written(one["AlarmDescription"])) > 1024} == set()
 
 
-def test_alarms_that_are_switched_off_are_not_there() -> None:
+def test_optional_alarms_do_not_exist_by_default() -> None:
     assert set(alarms(whole())) - set(alarms(translated())) == {"HeartbeatAlarm", "CompletionRuleAlarm"}
 
 
-# Each check can fail.
+# Each check detects a defect.
 
 
 def changed(name: str, **properties: Any) -> Callable[[Body], None]:
@@ -189,7 +189,7 @@ DEFECTS: dict[str, tuple[str, Callable[[Body], None]]] = {
     "a widget with an ARN for a name": ("its dimension is", drawn("${UploadQueue.QueueName}", "${UploadQueue}")),
     "a widget with a broken expression": ("which is no metric", drawn("checks / created", "checks / tasks")),
     "a widget of another region": ("not of this region", drawn("${AWS::Region}", "us-east-1")),
-    "an alarm that isn't shown": ("is not shown", drawn('"${DeadLetterAlarm.Arn}", ', "")),
+    "an alarm that is missing on the dashboard": ("is not shown", drawn('"${DeadLetterAlarm.Arn}", ', "")),
 }
 
 
@@ -201,7 +201,7 @@ def test_a_defect_is_found(name: str) -> None:
     assert any(finding in one for one in problems(body)), problems(body)
 
 
-def test_a_name_that_is_made_up_while_running_is_refused() -> None:
+def test_a_metric_name_that_is_computed_is_rejected() -> None:
     with pytest.raises(ValueError, match="written out"):
         list(metrics._counted('count(f"Photos{state}")'))
 

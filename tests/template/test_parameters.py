@@ -1,4 +1,4 @@
-"""What an owner can decide, and what the template takes for an answer."""
+"""The parameters, and the values that they accept."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ ACCEPTED = {
         "arn:aws:iam::aws:policy/PowerUserAccess",
     ],
 }
-REFUSED = {
+REJECTED = {
     "ApiBaseUrl": [
         "",
         "api.foxapi.cc",
@@ -111,7 +111,7 @@ def _pairs(table: dict[str, list[str]]) -> list[Any]:
 
 
 def test_the_tables_know_every_parameter() -> None:
-    assert set(PARAMETERS) == set(ACCEPTED) == set(REFUSED)
+    assert set(PARAMETERS) == set(ACCEPTED) == set(REJECTED)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -131,16 +131,16 @@ def test_the_defaults_satisfy_their_own_constraints() -> None:
 
 @pytest.mark.parametrize(("name", "value"), _pairs(ACCEPTED))
 def test_accepted(name: str, value: str) -> None:
-    assert _takes(name, value)
+    assert _accepts(name, value)
 
 
-@pytest.mark.parametrize(("name", "value"), _pairs(REFUSED))
-def test_refused(name: str, value: str) -> None:
-    assert not _takes(name, value)
+@pytest.mark.parametrize(("name", "value"), _pairs(REJECTED))
+def test_rejected(name: str, value: str) -> None:
+    assert not _accepts(name, value)
 
 
-def _takes(name: str, value: str) -> bool:
-    """CloudFormation's rules: a pattern has to match the whole value."""
+def _accepts(name: str, value: str) -> bool:
+    """CloudFormation's rules: a pattern must match the whole value."""
     parameter = PARAMETERS[name]
     if parameter["Type"] == "Number":
         if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
@@ -164,18 +164,18 @@ def _is_allowed(value: object, parameter: dict[str, Any]) -> bool:
     ("parameter", "option"),
     [("Creativity", "creativity"), ("Resemblance", "resemblance"), ("ProfileIds", "profile-ids")],
 )
-def test_submit_can_read_what_the_template_accepts(parameter: str, option: str) -> None:
-    """Else submit could not even start, and every upload would end in the dead-letter queue."""
+def test_submit_can_parse_what_the_template_accepts(parameter: str, option: str) -> None:
+    """Otherwise, submit could not start, and every upload would go to the dead-letter queue."""
     for value in ACCEPTED[parameter]:
         options.read({"resolution": "4K", option: value})
 
 
-def test_a_bad_value_is_refused_with_a_sentence_for_people() -> None:
+def test_a_wrong_value_is_rejected_with_a_readable_message() -> None:
     with pytest.raises(TemplateError, match=r"must be empty or a number from 0\.0 to 1\.0"):
         load(TEMPLATE, {"Creativity": "1.1"}, REGION)
 
 
-def test_one_bucket_for_both_is_refused() -> None:
-    """Every enhanced photo would be enhanced again, and paid for, until the daily limit."""
+def test_one_bucket_for_both_is_rejected() -> None:
+    """Otherwise, every enhanced photo would be enhanced and paid for again, up to the daily limit."""
     with pytest.raises(TemplateError, match="must not be the same bucket"):
         load(TEMPLATE, {"ExistingInputBucket": "photos", "ExistingOutputBucket": "photos"}, REGION)

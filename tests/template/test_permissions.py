@@ -1,4 +1,4 @@
-"""Who may do what: each role just what its owner needs, and a written reason for each wildcard."""
+"""Each role has only the permissions that it needs, and each wildcard has a comment with its reason."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from tests.template.reading import (
 ROLES = list(resources("AWS::IAM::Role"))
 WRITE_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 SEND_TRACES = {("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")}
-# Only Lambda's event source calls these; no code of ours does.
+# Only Lambda's event source mapping calls these.
 POLL_THE_QUEUE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
-# The calls of our code that need an action. S3 answers 403 instead of 404 without the rights to list.
+# The calls of the functions' code that need an action. Without permission to list, S3 returns 403 instead of 404.
 CALLS = {
     "s3:GetObject": {"get_object", "head_object"},
     "s3:GetObjectVersion": {"get_object", "head_object"},
@@ -51,7 +51,7 @@ CALLS = {
     "secretsmanager:GetSecretValue": {"SecretsProvider"},
     "states:StartExecution": {"start_execution"},
 }
-# What each of the workflow's integrations needs: the action, and the resource of what the argument names.
+# For each integration of the workflows: its action, the argument that names the resource, and the resource's form.
 INTEGRATIONS = {
     "arn:aws:states:::lambda:invoke": ("lambda:InvokeFunction", "FunctionName", "{}"),
     "arn:aws:states:::dynamodb:updateItem": ("dynamodb:UpdateItem", "TableName", "{}"),
@@ -99,7 +99,7 @@ def test_no_managed_policies(role: str) -> None:
     assert "ManagedPolicyArns" not in properties(role)
 
 
-def test_the_boundary_reaches_every_role_and_only_if_there_is_one() -> None:
+def test_every_role_has_the_boundary_if_it_is_set() -> None:
     boundary = "arn:aws:iam::123456789012:policy/boundary"
     for body, wanted in (
         (translated(PermissionsBoundary=boundary), {"Ref": "PermissionsBoundary"}),
@@ -123,13 +123,13 @@ def test_the_boundary_reaches_every_role_and_only_if_there_is_one() -> None:
         ("DeliverDeploymentRole", "codedeploy.amazonaws.com"),
     ],
 )
-def test_only_its_service_can_take_a_role(role: str, service: str) -> None:
+def test_only_its_service_can_assume_a_role(role: str, service: str) -> None:
     (statement,) = properties(role)["AssumeRolePolicyDocument"]["Statement"]
     assert statement["Principal"] == {"Service": service}
     assert statement["Action"] == "sts:AssumeRole"
 
 
-def test_every_statement_has_a_name_of_its_own_and_allows_or_denies_by_name() -> None:
+def test_every_statement_has_a_unique_sid_and_lists_actions_and_resources() -> None:
     for policy in policies():
         sids = [one["Sid"] for one in policy["Statement"]]
         assert len(sids) == len(set(sids))
@@ -147,7 +147,7 @@ def test_every_action_exists() -> None:
 
 
 @pytest.mark.parametrize(("function", "logs"), [(name, name.replace("Function", "Logs")) for name in FUNCTIONS])
-def test_a_function_writes_its_own_logs_only(function: str, logs: str) -> None:
+def test_a_function_can_write_only_its_own_logs(function: str, logs: str) -> None:
     granted = grants(written(properties(function)["Role"])[2:-5])
     assert {pair for pair in granted if pair[0].startswith("logs:")} == {
         (one, f"${{{logs}.Arn}}") for one in WRITE_LOGS
@@ -155,19 +155,19 @@ def test_a_function_writes_its_own_logs_only(function: str, logs: str) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_is_traced_and_may_send_its_traces(name: str) -> None:
+def test_a_function_is_traced_and_can_send_traces(name: str) -> None:
     assert properties(name)["TracingConfig"] == {"Mode": "Active"}
     assert grants(name.replace("Function", "Role")) >= SEND_TRACES
 
 
-def test_the_workflow_is_traced_and_may_send_its_traces() -> None:
+def test_the_workflow_is_traced_and_can_send_traces() -> None:
     assert properties("Workflow")["TracingConfiguration"] == {"Enabled": True}
     sampling = {("xray:GetSamplingRules", "*"), ("xray:GetSamplingTargets", "*")}
     assert SEND_TRACES | sampling <= grants("WorkflowRole")
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_may_do_only_what_its_code_does(name: str) -> None:
+def test_a_function_has_only_the_permissions_that_its_code_uses(name: str) -> None:
     actions = {action for action, _ in grants(name.replace("Function", "Role")) - SEND_TRACES} - WRITE_LOGS
     if name == "SubmitFunction":
         actions -= POLL_THE_QUEUE
@@ -191,12 +191,12 @@ def _names(path: Path, seen: set[Path]) -> set[str]:
     return found
 
 
-def test_the_workflow_may_do_what_its_states_do_and_no_more() -> None:
+def test_the_workflow_has_only_the_permissions_that_its_states_use() -> None:
     granted = {pair for pair in grants("WorkflowRole") if not pair[0].startswith(("logs:", "xray:"))}
     assert granted == set(_integrations("Workflow"))
 
 
-def test_the_backfill_may_do_what_its_states_do_and_start_its_children() -> None:
+def test_the_backfill_has_only_the_permissions_of_its_states_and_children() -> None:
     granted = {pair for pair in grants("BackfillRole") if not pair[0].startswith("logs:")}
     children = {("states:StartExecution", "${BackfillWorkflow}"), ("states:DescribeExecution", CHILDREN)}
     assert granted == set(_integrations("BackfillWorkflow")) | children
@@ -214,20 +214,20 @@ def _integrations(name: str) -> Iterator[tuple[str, str]]:
             continue
         action, argument, resource = INTEGRATIONS[called["Resource"]]
         named = written(substitutions[called["Arguments"][argument][2:-1]])[2:-1].removesuffix(".Arn")
-        # What an alias's Ref gives is its ARN.
+        # Ref of an alias returns its ARN.
         yield action, resource.format(f"${{{named}}}" if named.endswith("Aliaslive") else f"${{{named}.Arn}}")
 
 
-def test_reports_go_where_the_workflow_may_write() -> None:
+def test_reports_are_written_where_the_workflow_has_permission() -> None:
     assert report_key("a/photo.jpg").startswith("errors/")
     assert report_key("k" * 1024).startswith("errors/")
 
 
-def test_the_rule_may_only_start_the_workflow() -> None:
+def test_the_rule_can_only_start_the_workflow() -> None:
     assert grants("ExecutionFailureRuleRole") == {("states:StartExecution", "${Workflow}")}
 
 
-def test_the_sweep_is_off_by_default_and_may_only_start_the_backfill() -> None:
+def test_the_sweep_is_disabled_by_default_and_can_only_start_the_backfill() -> None:
     assert not {"SweepRule", "SweepRuleRole"} & set(translated()["Resources"])
     body = translated(SweepSchedule="cron(0 3 * * ? *)")
     assert grants("SweepRuleRole", body) == {("states:StartExecution", "${BackfillWorkflow}")}
@@ -260,14 +260,14 @@ def statements_without_a_comment(text: str) -> list[str]:
     ]
 
 
-def test_every_statement_of_a_role_says_why() -> None:
+def test_every_statement_of_a_role_has_a_comment() -> None:
     assert all(role.endswith("Role") for role in ROLES)
     assert statements_without_a_comment(TEXT) == []
     without = TEXT.replace("              # Only its own log group.\n", "", 1)
     assert len(statements_without_a_comment(without)) == 1
 
 
-# Wildcards, in the template's text: the reason stands where the wildcard stands.
+# Wildcards in the template's text: the reason is next to the wildcard.
 
 
 def wildcards_without_a_reason(text: str) -> list[str]:

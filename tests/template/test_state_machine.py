@@ -1,4 +1,4 @@
-"""The definitions of the workflow and the backfill: what no linter finds, and that these tests would find it."""
+"""The definitions of the workflow and the backfill have no problems, and the checks detect each kind of problem."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Change = Callable[[dict[str, Any]], object]
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)
-def test_there_is_nothing_wrong_with_the_definition(name: str) -> None:
+def test_the_definition_has_no_problems(name: str) -> None:
     assert problems(DEFINITIONS[name], SUBSTITUTIONS[name]) == []
 
 
@@ -58,7 +58,7 @@ DEFECTS: dict[str, tuple[str, Change]] = {
     "a function without a time-out": ("without a time-out", lambda s: s["Deliver"].pop("TimeoutSeconds")),
     "no catcher": ("must catch States.ALL", lambda s: s["Deliver"].pop("Catch")),
     "States.All": ("no error States.All", lambda s: s["Deliver"]["Catch"][0].update(ErrorEquals=["States.All"])),
-    "States.ALL beside another": (
+    "States.ALL with another error": (
         "must stand alone",
         lambda s: s["Deliver"]["Retry"][0].update(ErrorEquals=["States.ALL", "States.Timeout"]),
     ),
@@ -93,11 +93,11 @@ DEFECTS: dict[str, tuple[str, Change]] = {
         "$pol may not be assigned",
         lambda s: s["WaitForTask"].update(Seconds="{% $pol.wait_seconds %}"),
     ),
-    "a variable of another way": (
+    "a variable of another path": (
         "$delivery may not be assigned",
         lambda s: s["WriteReport"]["Arguments"]["Body"].update(output="{% $delivery.output %}"),
     ),
-    "an outcome that nobody assigned": (
+    "an outcome that is not assigned": (
         "$outcome may not be assigned",
         lambda s: [s["RouteInput"]["Choices"][0]["Assign"].pop("outcome"), s["IsDone"]["Choices"][2].pop("Assign")],
     ),
@@ -125,6 +125,10 @@ DEFECTS: dict[str, tuple[str, Change]] = {
         "${UploadQueue} is not used",
         lambda s: s["SendToQueue"]["Arguments"].update(QueueUrl="https://sqs.invalid/queue"),
     ),
+    "a substitution for a number": (
+        "TimeoutSeconds is the text",
+        lambda s: s["Deliver"].update(TimeoutSeconds="${DeliverFunction}"),
+    ),
     "unknown action": ("has no action invok", lambda s: s["Deliver"].update(Resource="arn:aws:states:::lambda:invok")),
     "unknown argument": ("has no argument Tablename", lambda s: s["RecordEnhanced"]["Arguments"].update(Tablename="t")),
     "missing argument": ("needs the argument Key", lambda s: s["RecordEnhanced"]["Arguments"].pop("Key")),
@@ -140,7 +144,7 @@ DEFECTS: dict[str, tuple[str, Change]] = {
         "STATUS is a reserved word",
         lambda s: s["MarkEndedEarly"]["Arguments"].update(UpdateExpression="SET status = :true"),
     ),
-    "a Fail that does not say why": ("needs Error and Cause", lambda s: s["NotRecorded"].pop("Cause")),
+    "a Fail without a cause": ("needs Error and Cause", lambda s: s["NotRecorded"].pop("Cause")),
 }
 
 
@@ -150,7 +154,7 @@ def test_a_defect_is_found(name: str) -> None:
     assert_found(what, change, "Workflow")
 
 
-# Of the backfill: its states, and in its Map those of a child, and in that one's those of a message batch.
+# Defects of the backfill, in its states, in those of a child, and in those of a message batch.
 MAP_DEFECTS: dict[str, tuple[str, Change]] = {
     "no catcher of a Map": ("must catch States.ALL", lambda s: s["SendUploads"].pop("Catch")),
     "no catcher inside a child": ("SendBatches: the last catcher", lambda s: child(s)["SendBatches"].pop("Catch")),
@@ -171,7 +175,7 @@ MAP_DEFECTS: dict[str, tuple[str, Change]] = {
         lambda s: child(s).update(Sent=child(s)["NotSent"]),
     ),
     "no items": ("either Items or ItemReader", lambda s: child(s)["SendBatches"].pop("Items")),
-    "items beside a reader": ("either Items or ItemReader", lambda s: s["SendUploads"].update(Items="{% [1] %}")),
+    "items with a reader": ("either Items or ItemReader", lambda s: s["SendUploads"].update(Items="{% [1] %}")),
     "a reader in the inline mode": (
         "distributed mode only",
         lambda s: child(s)["SendBatches"].update(ItemReader=s["SendUploads"]["ItemReader"]),
@@ -185,8 +189,8 @@ MAP_DEFECTS: dict[str, tuple[str, Change]] = {
         lambda s: s["SendUploads"]["ItemReader"]["Arguments"].pop("Bucket"),
     ),
     "a batcher without a size": ("needs a size", lambda s: s["SendUploads"].update(ItemBatcher={})),
-    "too many at a time inline": ("from 1 to 40", lambda s: child(s)["SendBatches"].update(MaxConcurrency=41)),
-    "as many at a time as it likes": ("from 1 to 10000", lambda s: s["SendUploads"].pop("MaxConcurrency")),
+    "too high a concurrency inline": ("from 1 to 40", lambda s: child(s)["SendBatches"].update(MaxConcurrency=41)),
+    "no maximum concurrency": ("from 1 to 10000", lambda s: s["SendUploads"].pop("MaxConcurrency")),
     "misspelt kind of children": (
         "the processor's config",
         lambda s: s["SendUploads"]["ItemProcessor"]["ProcessorConfig"].update(ExecutionType="Express"),
@@ -241,7 +245,7 @@ def test_a_missing_field_of_the_whole_is_found(name: str, field: str) -> None:
 
 
 def test_no_expression_is_cut_off_by_a_comment() -> None:
-    """To YAML, what follows ` #` in a plain text is a comment: DynamoDB's `SET #status` needs quotes."""
+    """In plain YAML scalars, ` #` starts a comment, so DynamoDB's `SET #status` needs quotes."""
     for text in (TEXT, *(file.read_text() for file in FILES)):
         assert re.findall(r"^ *\w*Expression: [^\"'>|].* #.*$", text, re.MULTILINE) == []
 
@@ -254,7 +258,7 @@ def test_a_definition_is_a_plain_file_for_editors(file: Path) -> None:
     assert not kinds & {yaml.AnchorToken, yaml.AliasToken, yaml.TagToken}
 
 
-# The state machine around the definition.
+# The properties of the state machines.
 
 
 @pytest.mark.parametrize(
@@ -262,7 +266,7 @@ def test_a_definition_is_a_plain_file_for_editors(file: Path) -> None:
     [("Workflow", "WorkflowRole", "WorkflowLogs"), ("BackfillWorkflow", "BackfillRole", "BackfillLogs")],
 )
 def test_it_is_standard_and_logs_errors_without_data(name: str, role: str, logs: str) -> None:
-    """Express runs at least once, and five minutes: unusable for paid work. A Distributed Map runs in Standard only."""
+    """Express executions can run twice and end after five minutes. A Distributed Map requires Standard."""
     workflow = properties(name)
     assert workflow["StateMachineType"] == "STANDARD"
     assert written(workflow["RoleArn"]) == f"${{{role}.Arn}}"
@@ -281,17 +285,17 @@ def test_a_state_outlives_the_function_it_waits_for(state: str, function: str) -
     assert DEFINITION["States"][state]["Arguments"]["FunctionName"] == f"${{{function}}}"
 
 
-def test_the_deadline_comes_before_the_time_out() -> None:
-    """Even with a last wait over the deadline, a last look and delivery with all their retries, and the books."""
+def test_the_deadline_comes_before_the_timeout() -> None:
+    """Even after a last wait past the deadline, a last poll and delivery with all retries, and the recording."""
     states = DEFINITION["States"]
     deadline = PARAMETERS["MaxWaitMinutes"]["MaxValue"] * 60
-    last_look = deadline * 1.01 + _longest(states["CheckStatus"]) + _longest(states["Deliver"])
-    books = 3 * _longest(states["WriteReport"])
-    assert last_look + books < DEFINITION["TimeoutSeconds"]
+    last_poll = deadline * 1.01 + _longest(states["CheckStatus"]) + _longest(states["Deliver"])
+    recording = 3 * _longest(states["WriteReport"])
+    assert last_poll + recording < DEFINITION["TimeoutSeconds"]
 
 
 def _longest(task: dict[str, Any]) -> float:
-    """Seconds that a task and its retries can take; a call to a service takes no time worth counting."""
+    """The seconds that a task and its retries can take, without the negligible time of service calls."""
     retrier = task["Retry"][-1]
     delays = [
         min(retrier["IntervalSeconds"] * retrier["BackoffRate"] ** number, retrier.get("MaxDelaySeconds", 10**9))

@@ -1,4 +1,4 @@
-"""Buckets, queues, table and secret: kept, closed, and told apart."""
+"""Buckets, queues, table, and secret: retention, access, and how events are routed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_bucket_is_closed_and_encrypted(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BUCKETS)
-def test_bucket_keeps_versions_and_drops_what_was_never_completed(name: str) -> None:
+def test_bucket_keeps_versions_and_aborts_incomplete_uploads(name: str) -> None:
     assert properties(name)["VersioningConfiguration"] == {"Status": "Enabled"}
     rules = properties(name)["LifecycleConfiguration"]["Rules"]
     assert [one for one in rules if one["Status"] == "Enabled" and "AbortIncompleteMultipartUpload" in one]
@@ -56,13 +56,13 @@ def test_bucket_keeps_versions_and_drops_what_was_never_completed(name: str) -> 
 
 
 @pytest.mark.parametrize("name", [*BUCKETS, "LedgerTable"])
-def test_what_was_paid_for_outlives_the_stack(name: str) -> None:
+def test_stored_data_is_retained(name: str) -> None:
     assert translated()["Resources"][name]["DeletionPolicy"] == "Retain"
     assert translated()["Resources"][name]["UpdateReplacePolicy"] == "Retain"
 
 
 @pytest.mark.parametrize("name", BUCKETS)
-def test_bucket_refuses_plain_http(name: str) -> None:
+def test_bucket_denies_plain_http(name: str) -> None:
     (policy,) = (
         one["Properties"]
         for one in resources("AWS::S3::BucketPolicy").values()
@@ -74,7 +74,7 @@ def test_bucket_refuses_plain_http(name: str) -> None:
     assert [written(one) for one in statement["Resource"]] == [f"${{{name}.Arn}}", f"${{{name}.Arn}}/*"]
 
 
-def test_the_input_bucket_tells_eventbridge() -> None:
+def test_the_input_bucket_sends_events_to_eventbridge() -> None:
     bridge = properties("InputBucket")["NotificationConfiguration"]["EventBridgeConfiguration"]
     assert bridge == {"EventBridgeEnabled": True}
 
@@ -96,11 +96,11 @@ def test_the_key_never_passes_through_cloudformation() -> None:
     ]
 
 
-# Buckets that were there before.
+# Existing buckets.
 
 
 @pytest.mark.parametrize("kind", ["Input", "Output"])
-def test_with_a_bucket_of_the_owners_none_is_made_and_everything_uses_that(kind: str) -> None:
+def test_an_existing_bucket_replaces_the_new_one_everywhere(kind: str) -> None:
     new, existing = f"{kind}Bucket", f"Existing{kind}Bucket"
     body = translated(**{existing: "photos"})
     assert set(translated()["Resources"]) - set(body["Resources"]) == {new, f"{new}Policy"}
@@ -113,11 +113,11 @@ def _users(body: dict[str, Any], referred: str) -> set[str]:
     return {name for name, one in body["Resources"].items() if referred in references(one)}
 
 
-# The way of an upload event.
+# The route of an upload event.
 
 
 @pytest.mark.parametrize("name", QUEUES)
-def test_queue_keeps_messages_as_long_as_it_can_and_lets_eventbridge_in(name: str) -> None:
+def test_queue_has_the_maximum_retention_and_accepts_eventbridge(name: str) -> None:
     queue = properties(name)
     assert queue["SqsManagedSseEnabled"] is True
     assert "KmsMasterKeyId" not in queue
@@ -132,11 +132,11 @@ def test_five_crashes_send_a_message_to_the_dead_letter_queue() -> None:
     assert "RedrivePolicy" not in properties("DeadLetterQueue")
 
 
-def test_a_message_stays_invisible_for_six_times_submits_time_out() -> None:
+def test_the_visibility_timeout_is_six_times_the_timeout_of_submit() -> None:
     assert properties("UploadQueue")["VisibilityTimeout"] >= 6 * properties("SubmitFunction")["Timeout"]
 
 
-def test_only_the_rule_may_send_to_the_queues() -> None:
+def test_only_the_rule_can_send_to_the_queues() -> None:
     (policy,) = (one["Properties"] for one in resources("AWS::SQS::QueuePolicy").values())
     assert [written(one) for one in policy["Queues"]] == ["${UploadQueue}", "${DeadLetterQueue}"]
     allow, deny = policy["PolicyDocument"]["Statement"]
@@ -149,7 +149,7 @@ def test_only_the_rule_may_send_to_the_queues() -> None:
         assert [written(one) for one in statement["Resource"]] == ["${UploadQueue.Arn}", "${DeadLetterQueue.Arn}"]
 
 
-def test_the_rule_sends_to_the_upload_queue_and_loses_nothing() -> None:
+def test_the_rule_sends_to_the_upload_queue_and_has_a_dead_letter_queue() -> None:
     (target,) = properties("UploadRule")["Targets"]
     assert written(target["Arn"]) == "${UploadQueue.Arn}"
     assert written(target["DeadLetterConfig"]["Arn"]) == "${DeadLetterQueue.Arn}"
@@ -157,7 +157,7 @@ def test_the_rule_sends_to_the_upload_queue_and_loses_nothing() -> None:
 
 
 def matches(rule: str, event: dict[str, Any], **values: str) -> bool:
-    """Whether a rule of the template, with these values for what it refers to, sees an event."""
+    """Whether a rule of the template matches an event, with these values for its references."""
 
     def filled(part: Any) -> Any:
         if isinstance(part, list):
@@ -182,7 +182,7 @@ def changed(event: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("prefix", ["", "incoming/", "incoming/my photo+1%"])
-def test_the_rule_sees_uploads(prefix: str) -> None:
+def test_the_rule_matches_uploads(prefix: str) -> None:
     assert matches("UploadRule", UPLOAD_EVENT, InputBucket="photos-in", InputPrefix=prefix)
 
 
@@ -197,22 +197,22 @@ def test_the_rule_sees_uploads(prefix: str) -> None:
         changed(UPLOAD_EVENT, source="my.s3"),
     ],
 )
-def test_the_rule_sees_nothing_else(event: dict[str, Any]) -> None:
+def test_the_rule_matches_nothing_else(event: dict[str, Any]) -> None:
     assert not matches("UploadRule", event, InputBucket="photos-in", InputPrefix="incoming/")
 
 
-# The way of an execution that ended early.
+# The route of an execution that ended early.
 
 WORKFLOW = "arn:aws:states:us-east-1:123456789012:stateMachine:lumendrop"
 
 
 @pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT", "FAILED"])
-def test_the_rule_sees_executions_that_did_not_end_well(status: str) -> None:
+def test_the_rule_matches_executions_that_failed(status: str) -> None:
     assert matches("ExecutionFailureRule", ended_event(WORKFLOW, {}, status), Workflow=WORKFLOW)
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED", "PENDING_REDRIVE"])
-def test_the_rule_does_not_see_other_executions(status: str) -> None:
+def test_the_rule_does_not_match_other_executions(status: str) -> None:
     assert not matches("ExecutionFailureRule", ended_event(WORKFLOW, {}, status), Workflow=WORKFLOW)
     assert not matches("ExecutionFailureRule", ended_event(f"{WORKFLOW}2", {}, "FAILED"), Workflow=WORKFLOW)
 

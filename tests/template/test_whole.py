@@ -1,4 +1,4 @@
-"""The template as a whole: references, comments, outputs, and what lies around it."""
+"""The templates as a whole: references, comments, outputs, and the files next to them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import pytest
 import yaml
 from cfnlint.api import lint
 from cfnlint.config import ManualArgs
-from samtranslator.yaml_helper import yaml_parse
 
-from sandbox.aws.template import load
+from sandbox.aws.template import load, parse_yaml
 from tests.template.reading import (
     EVERYTHING,
     MONITORING,
@@ -84,8 +83,14 @@ def test_what_cloudformation_gets_passes_its_linter(path: Path) -> None:
     assert [str(match) for match in lint(text, config=ManualArgs(regions=[REGION]))] == []
 
 
+def test_make_check_covers_both_templates() -> None:
+    names = [path.name for path in FILES]
+    assert parse_yaml((ROOT / ".checkov.yaml").read_text())["file"] == names
+    assert f"cfn-lint {' '.join(names)}\n" in (ROOT / "Makefile").read_text()
+
+
 @pytest.mark.parametrize(
-    ("path", "name"), [(path, name) for path in FILES for name in yaml_parse(path.read_text())["Resources"]]
+    ("path", "name"), [(path, name) for path in FILES for name in parse_yaml(path.read_text())["Resources"]]
 )
 def test_every_resource_has_a_comment_that_explains_why_it_exists(path: Path, name: str) -> None:
     lines = path.read_text().splitlines()
@@ -98,23 +103,23 @@ def test_every_output_is_described(name: str) -> None:
     assert SAM["Outputs"][name]["Description"].endswith(".")
 
 
-def test_outputs_say_where_to_drop_photos_where_they_come_out_and_how_to_set_the_key() -> None:
+def test_outputs_include_the_buckets_and_the_command_that_sets_the_key() -> None:
     wanted = {"InputBucketName": "InputBucket", "OutputBucketName": "OutputBucket", "SetKeyCommand": "KeySecret"}
     for output, resource in wanted.items():
         assert references(translated()["Outputs"][output]["Value"]) == {resource}
 
 
 @pytest.mark.parametrize("stage", sorted(SAMCONFIG.keys() - {"version", "default"}))
-def test_stages_set_parameters_to_values_they_can_have(stage: str) -> None:
+def test_stages_set_parameters_to_accepted_values(stage: str) -> None:
     deploy = SAMCONFIG[stage]["deploy"]["parameters"]
     overrides = dict(one.split("=", 1) for one in deploy.get("parameter_overrides", "").split())
     load(TEMPLATE, overrides, REGION)
-    # CloudFormation asks for the second one because the stack has a transform and a nested stack.
+    # CloudFormation can require the second one for a stack with a transform and a nested stack.
     assert deploy["capabilities"] == "CAPABILITY_IAM CAPABILITY_AUTO_EXPAND"
 
 
-def test_continuous_integration_runs_what_a_change_has_to_pass() -> None:
-    workflow = yaml_parse((ROOT / ".github/workflows/ci.yml").read_text())
+def test_continuous_integration_runs_the_required_checks() -> None:
+    workflow = parse_yaml((ROOT / ".github/workflows/ci.yml").read_text())
     (job,) = workflow["jobs"].values()
     assert workflow["permissions"] == {"contents": "read"}
     assert job["timeout-minutes"] <= 60
@@ -128,7 +133,7 @@ def _pins(path: str) -> dict[str, tuple[str, list[str]]]:
     return {name: (version, re.findall(r"--hash=sha256:[0-9a-f]{64}", rest)) for name, version, rest in found}
 
 
-def test_the_sandbox_runs_the_very_packages_that_are_deployed() -> None:
+def test_the_sandbox_uses_the_deployed_versions_of_packages() -> None:
     layer, sandbox = _pins("layers/requirements.txt"), _pins("requirements/sandbox.txt")
     wanted = set(re.findall(r"^[\w-]+", (ROOT / "layers/requirements.in").read_text(), re.MULTILINE))
     assert wanted <= set(layer)

@@ -1,4 +1,4 @@
-"""What the backfill found, through submit and deliver: an upload that no event told of, or told of too."""
+"""Uploads from the backfill, through submit and deliver, with and without an event of their own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def listed(key: str = "a/photo.jpg") -> Any:
 
 
 def finish(world: World) -> None:
-    """The workflow's last word on every upload there is."""
+    """Gives every upload its final status, like the workflow."""
     for row in world.rows():
         world.dynamodb.update_item(
             TableName="ledger",
@@ -90,7 +90,7 @@ def test_an_upload_that_has_ended_costs_one_read(
     assert [call.operation for call in world.calls] == ["HeadObject", "GetItem"]
     assert world.row()["status"] == status
     assert len(world.enhancer.submits) == 1
-    assert "has ended before" in logs.getvalue()
+    assert "already ended" in logs.getvalue()
 
 
 def test_an_upload_that_has_ended_does_not_wait_for_the_balance(world: World, submit: ModuleType) -> None:

@@ -300,7 +300,7 @@ def test_an_event_that_is_none_of_the_workflows_is_refused(check_status: ModuleT
         check_status.handler(event, Context())
 
 
-# Watching: several looks in one invocation.
+# Watching: several polls in one invocation.
 
 
 def test_watches_a_task_until_it_has_ended(world: World, check_status: ModuleType, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""The breaker: open for as long as the vendor said, or longer with each probe that fails, up to a minute."""
+"""The circuit breaker stays open as long as the vendor asks, or longer after each failed probe, up to a minute."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ PUBLIC = "93.184.215.14"
 
 
 class Network:
-    """A resolver that knows what it was told, and a network on which nothing answers."""
+    """A resolver with fixed answers, and a network on which nothing answers."""
 
     def __init__(self) -> None:
         self.names: dict[str, deque[str]] = {}

@@ -59,9 +59,9 @@ def found(ledger: Ledger) -> Row:
 def test_a_claim_outlives_its_claimant_and_ends(ledger: Ledger, clock: Clock) -> None:
     claim = claimed(ledger)
     clock.now += 60
-    assert not ledger.claimant_is_dead(claim)
+    assert not ledger.has_expired(claim)
     clock.now += 6
-    assert ledger.claimant_is_dead(claim)
+    assert ledger.has_expired(claim)
 
 
 def test_rows_come_back_as_they_were_written(ledger: Ledger) -> None:

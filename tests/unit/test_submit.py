@@ -19,6 +19,7 @@ import requests
 from lumendrop.circuit_breaker import CircuitBreaker
 from lumendrop.ledger import Ledger
 from lumendrop.rate_limiter import DynamoDBRateStore, RateLimiter
+from lumendrop.throttle import Throttle
 from lumendrop.upload_queue import messages
 from lumendrop.uploads import NotAnUploadEvent, Upload, parse_event
 from tests.unit.conftest import LoadFunction
@@ -69,9 +70,15 @@ def clock() -> Clock:
 def submit(function: LoadFunction, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = function("submit")
     monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(module, "CIRCUIT_BREAKER", CircuitBreaker(clock.time))
-    monkeypatch.setattr(module, "RATE_LIMITER", RateLimiter(module.RATE_LIMITER._store, 5, clock.time))
+    monkeypatch.setattr(module, "THROTTLE", throttle(module.DYNAMODB, clock))
     return module
+
+
+def throttle(dynamodb: Any, clock: Clock) -> Throttle:
+    """That of a function that has made no call yet."""
+    return Throttle(
+        CircuitBreaker(clock.time), RateLimiter(DynamoDBRateStore(dynamodb, "ledger"), 5, clock.time, clock.sleep)
+    )
 
 
 def earlier_claim(world: World, event: Any, *, seconds: float) -> None:
@@ -581,7 +588,7 @@ def test_a_second_try_that_certainly_created_nothing_stays_owed(world: World, fu
     submit.handler(redelivered(world.messages()[-1]), Context())
     assert (world.row()["status"], world.row()["attempt"]) == ("unknown", 1)
     assert world.tasks_today() == 1
-    submit.CIRCUIT_BREAKER = CircuitBreaker()
+    submit.THROTTLE = Throttle(CircuitBreaker(), submit.RATE_LIMITER)
     submit.handler(redelivered(world.messages()[-1]), Context())
 
     assert (world.row()["status"], world.row()["attempt"]) == ("submitted", 2)
@@ -725,7 +732,7 @@ def test_all_functions_learn_from_one_that_an_outage_is_on(world: World, submit:
     in_trouble(world, submit, world.upload("1.jpg"), AWAY)
     clock.later = 0
     before = len(world.enhancer.submits)
-    submit.RATE_LIMITER = RateLimiter(DynamoDBRateStore(world.dynamodb, "ledger"), 5, clock.time)
+    submit.THROTTLE = throttle(world.dynamodb, clock)
     submit.handler(world.upload("2.jpg"), Context())
 
     assert len(world.enhancer.submits) <= before + 1

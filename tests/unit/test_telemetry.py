@@ -88,7 +88,7 @@ def test_a_crash_names_its_upload_and_the_next_run_does_not(
     lines()
     with pytest.raises(RuntimeError, match="broken"):
         loaded.handler(event, Context())
-    (crashed,) = (line for line in lines() if line.get("message") == "crashed")
+    (crashed,) = (line for line in lines() if line.get("message") == "unhandled exception")
     assert (crashed["level"], crashed["correlation_id"]) == ("ERROR", id_of(event))
 
     with pytest.raises(ValueError):  # msgspec's and ours: what is no event of this function's

@@ -15,5 +15,5 @@ def workflow() -> Iterator[Workflow]:
 
 @pytest.fixture(scope="package")
 def ran(workflow: Workflow) -> Callable[[str], Run]:
-    """The execution of a scenario, which runs once however many tests look at it."""
+    """The execution of a scenario. Each scenario runs once for all tests."""
     return cache(lambda name: SCENARIOS[name].run(workflow))

@@ -1,8 +1,8 @@
-"""The workflow of the real template, executed by moto, without a second of real waiting.
+"""The workflow of the real template, executed by moto with virtual time.
 
-The stack is deployed as the sandbox deploys it, in this process. The two functions are answered by scripts; S3,
-DynamoDB and EventBridge are moto's, so a test sees what an owner would see: the output bucket, the ledger, events,
-how the execution ended. Time is virtual: waits and retries move a clock that the workflow's expressions read.
+The stack is deployed as the sandbox deploys it, in this process. Scripts answer for the two functions. S3, DynamoDB,
+and EventBridge are moto's, so a test sees the output bucket, the ledger, the events, and how the execution ended. Waits
+and retries move a virtual clock that the workflow's expressions read.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from sandbox.aws.template import load
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 REGION = "us-east-1"
-# An execution that costs no waits ends within a second; one that goes round in circles must not hang the tests.
+# An execution without real waits ends within a second. An endless loop must not block the tests.
 _STUCK_SECONDS = 30
 _FUNCTIONS = ("CheckStatus", "Deliver")
 
@@ -56,7 +56,7 @@ REJECTED = Outcome(
 UNKNOWN = Outcome(
     status="unknown",
     code="ambiguous_submit",
-    message="Nobody can tell whether a task was created and paid for.",
+    message="It is unknown whether a task was created and paid for.",
     advice="Look at the vendor's account.",
     may_have_cost=True,
 )
@@ -64,14 +64,14 @@ UNKNOWN = Outcome(
 
 @dataclass(frozen=True)
 class Crash:
-    """The function ended in an error of this type."""
+    """The function fails with an error of this type."""
 
     kind: str = "RuntimeError"
 
 
 @dataclass(frozen=True)
 class ServiceError:
-    """The service refused the call with this error, before it did anything."""
+    """The service rejects the call with this error and has no effect."""
 
     code: str
     status: int = 400
@@ -79,14 +79,14 @@ class ServiceError:
 
 @dataclass(frozen=True)
 class Forever:
-    """This answer, however often it is asked."""
+    """The same answer to every call."""
 
     answer: Any
 
 
 @dataclass(frozen=True)
 class FailedEntry:
-    """PutEvents took the call and not the event."""
+    """PutEvents accepts the call but not the event."""
 
 
 Script = Sequence[Any]
@@ -94,7 +94,7 @@ Script = Sequence[Any]
 
 @dataclass
 class Clock:
-    """Seconds since the epoch, moved by waits alone."""
+    """Seconds since the epoch. Only waits move it."""
 
     now: float = field(default_factory=lambda: float(int(time.time())))
     waits: list[float] = field(default_factory=list)
@@ -114,7 +114,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Run:
-    """One execution that has ended, and all that it left behind."""
+    """One execution that has ended, with all its effects."""
 
     status: str
     error: str | None
@@ -145,7 +145,7 @@ class Run:
 
 @dataclass
 class _Scripted:
-    """What the workflow's calls are answered with in one run, and what they were."""
+    """The answers to the workflow's calls in one run, and a record of the calls."""
 
     functions: dict[str, list[Any]] = field(default_factory=dict)
     faults: dict[str, list[Any]] = field(default_factory=dict)
@@ -156,7 +156,7 @@ class _Scripted:
     def invoke(self, function: str, payload: Any) -> tuple[AWSResponse, dict[str, Any]]:
         answer = _next(self.functions[function], default=ServiceError("Unscripted", 500))
         if answer == ServiceError("Unscripted", 500):
-            self.surprises.append(f"{function} was invoked more often than its script says")
+            self.surprises.append(f"{function} was invoked more often than its script allows")
         if isinstance(answer, ServiceError):
             return _refusal(answer)
         self.asked.append((function, payload))
@@ -174,10 +174,10 @@ class _Scripted:
         return None
 
     def check(self) -> None:
-        """The scripts were played to their ends, and no further."""
+        """Check that the scripts were used completely."""
         left = {name: script for name, script in (self.functions | self.faults).items() if not _played(script)}
         assert not self.surprises, self.surprises
-        assert not left, f"never asked for: {left}"
+        assert not left, f"not used: {left}"
 
 
 def _next(script: list[Any], default: Any) -> Any:
@@ -206,7 +206,7 @@ def _refusal(error: ServiceError) -> tuple[AWSResponse, dict[str, Any]]:
 
 
 class _Clients:
-    """Clients of moto's AWS: the tests' own, and for each role those of the workflow, which scripts answer."""
+    """Clients of moto's AWS for the tests and for the roles of the workflow. Scripts can answer the latter."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[str, str], Any] = {}
@@ -221,7 +221,7 @@ class _Clients:
         return self._made[service, role]
 
     def _answer(self, model: Any, params: Mapping[str, Any], **_: object) -> Any:
-        """Decides on one call of the workflow to a service: None lets it through."""
+        """Answer one call of the workflow to a service, or return None to let it through."""
         self.scripted.calls.append(model.name)
         if model.name != "Invoke":
             return self.scripted.call(model.name)
@@ -246,7 +246,7 @@ class Workflow:
                 "definition"
             ]
         )
-        # It would follow each execution that fails with another, beside the one that a test looks at.
+        # Otherwise, each failed execution would start another one.
         self.client("events").disable_rule(Name=self.resources["ExecutionFailureRule"])
         self._queue_url = self.client("sqs").get_queue_url(QueueName=self.resources["UploadQueue"].split("/")[-1])[
             "QueueUrl"
@@ -254,7 +254,7 @@ class Workflow:
         self._events_url = self._listen()
 
     def submitted(self, clock: Clock, key: str, *, patience: int = 3600, attempt: int = 1, **changes: Any) -> Row:
-        """A ledger row as submit leaves it once the task is paid for, written by the ledger's own code."""
+        """A ledger row as submit writes it after it created the task."""
         ledger = self.ledger(clock)
         upload = self.upload(key)
         facts: dict[str, Any] = {
@@ -286,13 +286,13 @@ class Workflow:
         return Upload(self.resources["InputBucket"], key, f"v{next(self._numbers)}", "0055", 1234, "etag")
 
     def seen_by_submit(self, upload: Upload, clock: Clock) -> Row:
-        """What the next run of submit would find in the ledger."""
-        row, ours = self.ledger(clock).claim(upload, "{}", 60)
-        assert not ours
+        """What the next run of submit finds in the ledger."""
+        row, acquired = self.ledger(clock).claim(upload, "{}", 60)
+        assert not acquired
         return row
 
     def change_row(self, row: Row, **attributes: dict[str, str]) -> None:
-        """What another run may have written meanwhile, as DynamoDB's attribute values."""
+        """Write what another run could have written, as DynamoDB attribute values."""
         for name, value in attributes.items():
             self.client("dynamodb").update_item(
                 TableName=self.resources["LedgerTable"],
@@ -303,7 +303,7 @@ class Workflow:
             )
 
     def ended(self, row: Row, status: str, error: str | None = None) -> dict[str, Any]:
-        """The event that says how a row's execution ended."""
+        """The event about the end of the execution for a row."""
         return ended_event(self.resources["Workflow"], execution_input(row), status, error)
 
     def run(
@@ -316,7 +316,7 @@ class Workflow:
         deliver: Script = (),
         faults: Mapping[str, Script] | None = None,
     ) -> Run:
-        """Execute the workflow for a row, with what submit would hand over unless another input is `given`.
+        """Execute the workflow for a row, with the input from submit unless another input is `given`.
 
         Scripts hold a payload, Crash, ServiceError or Forever per call; `faults` the same for the services' actions,
         where None lets the call through and calls beyond the script go through as well.
@@ -351,8 +351,8 @@ class Workflow:
         while (execution := client.describe_execution(executionArn=arn))["status"] == "RUNNING":
             if time.monotonic() > give_up:
                 client.stop_execution(executionArn=arn)
-                raise AssertionError("the execution goes round in circles")
-            time.sleep(0.005)
+                raise AssertionError("the execution does not end")
+            time.sleep(0.02)  # A shorter pause takes more time from the execution than it saves.
         return dict(execution)
 
     def _collect(

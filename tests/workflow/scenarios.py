@@ -1,4 +1,4 @@
-"""Every way through the workflow: what the functions and services answer, and the upload it begins with."""
+"""Every path through the workflow: the responses of functions and services, and the upload."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lumendrop.workflow import execution_input
 from tests.workflow.harness import Clock, Crash, FailedEntry, Forever, Run, Script, ServiceError, Workflow
 
 PATIENCE = 3600
-# Characters that would mean something to JSON, JSONata, shells or URLs if they were not taken literally.
+# Characters with a meaning in JSON, JSONata, shells, or URLs, which must be used literally.
 HOSTILE = "a \"b\" 'c'/{% $task.id %}/${OutputBucket}/$.x/$states/\\n\\/%41+ü😀{}[]<>&?#.jpg"
 
 
@@ -37,13 +37,13 @@ def outcome(status: Status, code: str) -> Outcome:
 
 
 def delivered(key: str = "photo.jpg") -> dict[str, Any]:
-    """What deliver returns for a photo that is there."""
+    """What deliver returns for a delivered photo."""
     written = {"bucket": "photos-out", "key": key, "version_id": "out-1", "bytes": 123456, "format": "jpeg"}
     return {"state": "enhanced", "output": written}
 
 
 def ended(status: Status, code: str) -> dict[str, Any]:
-    """What deliver returns for a photo that does not come."""
+    """What deliver returns if there is no enhanced photo."""
     state = "superseded" if status == "superseded" else "failed"
     return {"state": state, "outcome": msgspec.to_builtins(outcome(status, code))}
 
@@ -70,19 +70,19 @@ def _another_attempt(workflow: Workflow, clock: Clock) -> Row:
     return row
 
 
-def _closed_meanwhile(workflow: Workflow, clock: Clock) -> Row:
+def _final_meanwhile(workflow: Workflow, clock: Clock) -> Row:
     row = _submitted(workflow, clock)
     workflow.change_row(row, status={"S": "superseded"})
     return row
 
 
-def _recorded_already(workflow: Workflow, clock: Clock) -> Row:
+def _already_recorded(workflow: Workflow, clock: Clock) -> Row:
     row = _submitted(workflow, clock)
     workflow.change_row(row, status={"S": "enhanced"})
     return row
 
 
-def _failed_already(workflow: Workflow, clock: Clock) -> Row:
+def _already_failed(workflow: Workflow, clock: Clock) -> Row:
     row = _submitted(workflow, clock)
     workflow.change_row(row, status={"S": "failed"})
     return row
@@ -93,7 +93,7 @@ def _third_attempt(workflow: Workflow, clock: Clock) -> Row:
 
 
 def _finished(workflow: Workflow, clock: Clock) -> Row:
-    row = _failed_already(workflow, clock)
+    row = _already_failed(workflow, clock)
     workflow.change_row(row, finished_at={"S": "2026-01-01T00:00:00.000Z"})
     return row
 
@@ -111,7 +111,7 @@ def _long_after_its_deadline(workflow: Workflow, clock: Clock) -> Row:
 
 
 def _plain(workflow: Workflow, clock: Clock) -> Row:
-    """Nothing but what every task has: no estimate, no credits, no options."""
+    """A task without optional fields: no estimate, credits, or options."""
     return workflow.submitted(clock, "plain.jpg", estimated_seconds=None, credits=None, options="{}")
 
 
@@ -139,9 +139,9 @@ class Scenario:
 DELIVERED = Scenario(check_status=[COMPLETED], deliver=[delivered()])
 
 SCENARIOS: dict[str, Scenario] = {
-    # A task that goes well.
-    "enhanced at the first look": DELIVERED,
-    "enhanced after some looks": Scenario(
+    # A task that succeeds.
+    "enhanced after one poll": DELIVERED,
+    "enhanced after several polls": Scenario(
         check_status=[
             poll("waiting", 11, polls=1, progress=10.0),
             poll("waiting", 3, polls=2, progress=55.0, unreachable=1),
@@ -174,13 +174,13 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "superseded": Scenario(check_status=[COMPLETED], deliver=[ended("superseded", "newer_upload_delivered")]),
     "refused": Scenario(check_status=[COMPLETED], deliver=[ended("failed", "result_not_an_image")]),
-    # Trouble that passes.
-    "delivered at the second try": Scenario(check_status=[COMPLETED, COMPLETED], deliver=[LATER, delivered()]),
-    "not completed any more after a delivery that had to wait": Scenario(
+    # Temporary problems.
+    "delivered on the second attempt": Scenario(check_status=[COMPLETED, COMPLETED], deliver=[LATER, delivered()]),
+    "no longer completed after a delayed delivery": Scenario(
         check_status=[COMPLETED, WAITING, COMPLETED], deliver=[LATER, delivered()]
     ),
     "check_status crashes once": Scenario(check_status=[WAITING, TIMED_OUT, COMPLETED], deliver=[delivered()]),
-    "check_status crashes before anything is known": Scenario(
+    "check_status crashes on the first poll": Scenario(
         check_status=[Crash("Runtime.ImportModuleError"), COMPLETED], deliver=[delivered()]
     ),
     "deliver crashes once": Scenario(check_status=[COMPLETED, COMPLETED], deliver=[TIMED_OUT, delivered()]),
@@ -194,14 +194,14 @@ SCENARIOS: dict[str, Scenario] = {
     "deliver throttled for longer": Scenario(
         check_status=[COMPLETED, COMPLETED], deliver=[*[THROTTLED_FUNCTION] * 4, delivered()]
     ),
-    "both throttled, and the result not there yet": Scenario(
+    "both throttled, and the result is delayed": Scenario(
         check_status=[*[THROTTLED_FUNCTION] * 3, COMPLETED, COMPLETED],
         deliver=[*[THROTTLED_FUNCTION] * 3, LATER, delivered()],
     ),
-    "started once more after the deadline": Scenario(
+    "started again after the deadline": Scenario(
         check_status=[COMPLETED], deliver=[delivered()], row=_long_after_its_deadline
     ),
-    # Trouble that lasts, until the deadline.
+    # Problems that last until the deadline.
     "never ends": Scenario(check_status=[Forever(poll("waiting", 300))]),
     "never delivered": Scenario(
         check_status=[Forever(COMPLETED)], deliver=[Forever({"state": "waiting", "wait_seconds": 600})]
@@ -216,36 +216,38 @@ SCENARIOS: dict[str, Scenario] = {
         deliver=[Forever(Crash())],
         row=lambda workflow, clock: workflow.submitted(clock, "photo.jpg", patience=180),
     ),
-    # The photo is there, and the books are not in order.
-    "ledger throttled, then not": Scenario(
+    # The photo is delivered, but recording or publishing fails.
+    "ledger throttled temporarily": Scenario(
         check_status=[COMPLETED], deliver=[delivered()], faults={"UpdateItem": [THROTTLED, BROKEN, THROTTLED]}
     ),
-    "ledger never writes enhanced": Scenario(
+    "ledger never records enhanced": Scenario(
         check_status=[COMPLETED], deliver=[delivered()], faults={"UpdateItem": [Forever(THROTTLED)]}
     ),
-    "enhanced, recorded already": Scenario(check_status=[COMPLETED], deliver=[delivered()], row=_recorded_already),
-    "enhanced, given up before": Scenario(check_status=[COMPLETED], deliver=[delivered()], row=_failed_already),
+    "enhanced, already recorded": Scenario(check_status=[COMPLETED], deliver=[delivered()], row=_already_recorded),
+    "enhanced after it had failed": Scenario(check_status=[COMPLETED], deliver=[delivered()], row=_already_failed),
     "enhanced, another attempt has the row": Scenario(
         check_status=[COMPLETED], deliver=[delivered()], row=_another_attempt
     ),
-    "enhanced, the row is closed": Scenario(check_status=[COMPLETED], deliver=[delivered()], row=_closed_meanwhile),
-    "enhanced, events throttled, then not": Scenario(
+    "enhanced, the row is final": Scenario(check_status=[COMPLETED], deliver=[delivered()], row=_final_meanwhile),
+    "enhanced, events throttled temporarily": Scenario(
         check_status=[COMPLETED], deliver=[delivered()], faults={"PutEvents": [FailedEntry(), FailedEntry()]}
     ),
-    "enhanced, no event gets through": Scenario(
+    "enhanced, no event can be published": Scenario(
         check_status=[COMPLETED], deliver=[delivered()], faults={"PutEvents": [Forever(FailedEntry())]}
     ),
-    # No photo, and the books are not in order either.
-    "failed, the report at the second try": Scenario(check_status=[FAILED], faults={"PutObject": [BROKEN]}),
+    # There is no photo, and recording, reporting, or publishing fails.
+    "failed, the report on the second attempt": Scenario(check_status=[FAILED], faults={"PutObject": [BROKEN]}),
     "failed, the report can't be written": Scenario(check_status=[FAILED], faults={"PutObject": [Forever(FORBIDDEN)]}),
-    "failed, the ledger at the second try": Scenario(check_status=[FAILED], faults={"UpdateItem": [THROTTLED]}),
-    "failed, the ledger never writes": Scenario(check_status=[FAILED], faults={"UpdateItem": [Forever(THROTTLED)]}),
-    "failed, recorded already": Scenario(check_status=[FAILED], row=_failed_already),
+    "failed, the ledger on the second attempt": Scenario(check_status=[FAILED], faults={"UpdateItem": [THROTTLED]}),
+    "failed, the ledger can't be updated": Scenario(check_status=[FAILED], faults={"UpdateItem": [Forever(THROTTLED)]}),
+    "failed, already recorded": Scenario(check_status=[FAILED], row=_already_failed),
     "failed, another attempt has the row": Scenario(check_status=[FAILED], row=_another_attempt),
-    "failed, the row is closed": Scenario(check_status=[FAILED], row=_closed_meanwhile),
-    "failed, the event at the second try": Scenario(check_status=[FAILED], faults={"PutEvents": [FailedEntry()]}),
-    "failed, no event gets through": Scenario(check_status=[FAILED], faults={"PutEvents": [Forever(FailedEntry())]}),
-    "failed, and nothing can be written": Scenario(
+    "failed, the row is final": Scenario(check_status=[FAILED], row=_final_meanwhile),
+    "failed, the event on the second attempt": Scenario(check_status=[FAILED], faults={"PutEvents": [FailedEntry()]}),
+    "failed, no event can be published": Scenario(
+        check_status=[FAILED], faults={"PutEvents": [Forever(FailedEntry())]}
+    ),
+    "failed, and nothing can be recorded": Scenario(
         check_status=[FAILED],
         faults={
             "PutObject": [Forever(BROKEN)],
@@ -253,27 +255,27 @@ SCENARIOS: dict[str, Scenario] = {
             "PutEvents": [Forever(FailedEntry())],
         },
     ),
-    # A failed task worth another try.
+    # A failed task that can be retried.
     "retried": Scenario(check_status=[WAITING, RETRYABLE]),
-    "retried once more": Scenario(
+    "retried a second time": Scenario(
         check_status=[RETRYABLE], row=lambda workflow, clock: workflow.submitted(clock, "photo.jpg", attempt=2)
     ),
     "retried, with a hostile key": Scenario(
         check_status=[RETRYABLE], row=lambda workflow, clock: workflow.submitted(clock, HOSTILE)
     ),
-    "retried, recorded already": Scenario(check_status=[RETRYABLE], row=_left_retrying),
-    "retried, and ledger and queue at the second try": Scenario(
+    "retried, already recorded": Scenario(check_status=[RETRYABLE], row=_left_retrying),
+    "retried, ledger and queue on the second attempt": Scenario(
         check_status=[RETRYABLE], faults={"UpdateItem": [THROTTLED], "SendMessage": [BROKEN]}
     ),
     "third attempt fails": Scenario(check_status=[RETRYABLE], row=_third_attempt),
-    "not retried, the ledger does not write that": Scenario(
+    "not retried, the ledger can't be updated": Scenario(
         check_status=[RETRYABLE], faults={"UpdateItem": [THROTTLED] * 11}
     ),
     "not retried, another attempt has the row": Scenario(check_status=[RETRYABLE], row=_another_attempt),
-    "not retried, the queue takes nothing": Scenario(
+    "not retried, the queue is unavailable": Scenario(
         check_status=[RETRYABLE], faults={"SendMessage": [Forever(BROKEN)]}
     ),
-    # Executions that ended before their last word.
+    # Executions that ended without a final status.
     "aborted": Scenario(given=lambda workflow, row: workflow.ended(row, "ABORTED")),
     "timed out": Scenario(given=lambda workflow, row: workflow.ended(row, "TIMED_OUT")),
     "broken": Scenario(given=lambda workflow, row: workflow.ended(row, "FAILED", "States.Runtime")),
@@ -281,29 +283,27 @@ SCENARIOS: dict[str, Scenario] = {
         given=lambda workflow, row: workflow.ended(row, "ABORTED"),
         row=lambda workflow, clock: workflow.submitted(clock, HOSTILE),
     ),
-    "aborted while it was to be retried": Scenario(
-        given=lambda workflow, row: workflow.ended(row, "ABORTED"), row=_left_retrying
-    ),
+    "aborted before a retry": Scenario(given=lambda workflow, row: workflow.ended(row, "ABORTED"), row=_left_retrying),
     "aborted while reporting a rejection": Scenario(
         given=lambda workflow, row: workflow.ended(row, "ABORTED"),
         row=lambda workflow, clock: workflow.rejected(clock, "notes.txt"),
     ),
-    "aborted, the ledger does not answer": Scenario(
+    "aborted, the ledger is unavailable": Scenario(
         given=lambda workflow, row: workflow.ended(row, "ABORTED"), faults={"UpdateItem": [Forever(THROTTLED)]}
     ),
-    "failed in the regular way": Scenario(
+    "failed after the final status": Scenario(
         given=lambda workflow, row: workflow.ended(row, "FAILED", "content_policy_violation"), row=_finished
     ),
     "ended, another attempt has the row": Scenario(
         given=lambda workflow, row: workflow.ended(row, "FAILED", "States.Runtime"), row=_another_attempt
     ),
-    "ended without being recorded": Scenario(given=lambda workflow, row: workflow.ended(row, "FAILED", "not_recorded")),
-    "ended, and had itself followed another": Scenario(
+    "delivered but not recorded": Scenario(given=lambda workflow, row: workflow.ended(row, "FAILED", "not_recorded")),
+    "started for another execution, and ended": Scenario(
         given=lambda workflow, row: _ended_again(workflow.ended(row, "ABORTED"))
     ),
 }
 
 
 def _ended_again(event: dict[str, Any]) -> dict[str, Any]:
-    """The event of an execution that was started by an event like this."""
+    """The event of a failed execution that was itself started by such an event."""
     return event | {"detail": event["detail"] | {"status": "FAILED", "input": json.dumps(event)}}

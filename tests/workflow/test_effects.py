@@ -1,4 +1,4 @@
-"""What the workflow asks, waits, writes and tells on its ways."""
+"""What the workflow sends to the functions, how long it waits, and what it writes and publishes."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ HOSTILE_RUNS = [
 ]
 
 
-# What the functions are asked.
+# The input of the functions.
 
 
-def test_each_look_gets_what_the_last_one_found(ran: Ran) -> None:
-    run = ran("enhanced after some looks")
+def test_each_poll_gets_the_result_of_the_previous_one(ran: Ran) -> None:
+    run = ran("enhanced after several polls")
     asked = run.payloads("CheckStatus")
     assert [payload["task"] for payload in asked] == [run.given["task"]] * 4
     assert [payload["poll"] for payload in asked] == [
@@ -42,14 +42,14 @@ def test_each_look_gets_what_the_last_one_found(ran: Ran) -> None:
     ]
 
 
-def test_delivery_gets_ids_and_no_more(ran: Ran) -> None:
-    run = ran("enhanced after some looks")
+def test_delivery_gets_only_ids(ran: Ran) -> None:
+    run = ran("enhanced after several polls")
     names = ("correlation_id", "upload", "attempt", "options", "task")
     assert run.payloads("Deliver") == [{name: run.given[name] for name in names}]
 
 
 @pytest.mark.parametrize("name", ["enhanced, with nothing optional", "check_status crashes once", "never delivered"])
-def test_functions_understand_what_they_are_asked(ran: Ran, name: str) -> None:
+def test_functions_can_parse_their_input(ran: Ran, name: str) -> None:
     run = ran(name)
     for function, payload in run.asked:
         assert payload["correlation_id"] == run.given["correlation_id"]
@@ -60,26 +60,26 @@ def test_functions_understand_what_they_are_asked(ran: Ran, name: str) -> None:
             msgspec.convert(payload["upload"], Upload)
 
 
-@pytest.mark.parametrize("name", ["rejected", "unknown", "aborted", "timed out", "failed in the regular way"])
-def test_no_function_is_asked_where_there_is_nothing_to_wait_for(ran: Ran, name: str) -> None:
+@pytest.mark.parametrize("name", ["rejected", "unknown", "aborted", "timed out", "failed after the final status"])
+def test_no_function_is_invoked_without_a_task_to_wait_for(ran: Ran, name: str) -> None:
     assert ran(name).asked == []
 
 
 # How long it waits.
 
 
-def test_waits_as_long_as_the_last_answer_says(ran: Ran) -> None:
-    assert ran("enhanced after some looks").waits == [5, 11, 3, 2]
-    assert ran("delivered at the second try").waits == [5, 20]
+def test_waits_as_long_as_the_last_poll_returned(ran: Ran) -> None:
+    assert ran("enhanced after several polls").waits == [5, 11, 3, 2]
+    assert ran("delivered on the second attempt").waits == [5, 20]
 
 
-def test_a_look_that_crashes_is_one_more_round(ran: Ran) -> None:
+def test_a_crash_of_check_status_costs_one_iteration(ran: Ran) -> None:
     run = ran("check_status crashes once")
     assert run.waits == [5, 7, 60]
     assert run.payloads("CheckStatus")[2]["poll"] == WAITING | {"state": "waiting", "wait_seconds": 60}
 
 
-def test_a_look_that_lambda_refuses_is_one_more_round(ran: Ran) -> None:
+def test_throttling_of_check_status_costs_one_iteration(ran: Ran) -> None:
     run = ran("check_status throttled for longer")
     assert run.waits == [5, 60]
     wanted = {"state": "waiting", "wait_seconds": 60, "lambda_throttled": True}
@@ -87,19 +87,19 @@ def test_a_look_that_lambda_refuses_is_one_more_round(ran: Ran) -> None:
 
 
 @pytest.mark.parametrize("name", ["deliver crashes once", "deliver throttled for longer"])
-def test_a_failed_delivery_is_one_more_round(ran: Ran, name: str) -> None:
+def test_a_failed_delivery_costs_one_iteration(ran: Ran, name: str) -> None:
     run = ran(name)
     assert run.waits == [5, 60]
     assert run.payloads("CheckStatus")[1]["poll"] == COMPLETED | {"state": "waiting", "wait_seconds": 60}
 
 
-def test_a_delivery_that_has_to_wait_forgets_nothing(ran: Ran) -> None:
-    run = ran("delivered at the second try")
+def test_a_delayed_delivery_keeps_the_state_of_the_poll(ran: Ran) -> None:
+    run = ran("delivered on the second attempt")
     assert run.payloads("CheckStatus")[1]["poll"] == COMPLETED | {"state": "waiting", "wait_seconds": 20}
 
 
 @pytest.mark.parametrize("name", ["check_status throttled", "deliver throttled"])
-def test_a_passing_fault_of_lambda_costs_no_round(ran: Ran, name: str) -> None:
+def test_a_transient_error_of_lambda_costs_no_iteration(ran: Ran, name: str) -> None:
     run = ran(name)
     assert run.waits == [5]
     assert run.calls.count("Invoke") == 5
@@ -108,12 +108,12 @@ def test_a_passing_fault_of_lambda_costs_no_round(ran: Ran, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["check_status crashes once", "deliver crashes once"])
-def test_a_crash_of_a_function_is_not_retried_at_once(ran: Ran, name: str) -> None:
+def test_a_crash_of_a_function_is_not_retried_immediately(ran: Ran, name: str) -> None:
     assert ran(name).retries == []
 
 
-def test_the_least_wait_grows_with_the_age_of_the_execution(workflow: Workflow) -> None:
-    """An execution's history holds 25,000 events; a day of looks every few seconds would not fit."""
+def test_the_minimum_wait_grows_with_the_age_of_the_execution(workflow: Workflow) -> None:
+    """An execution's history is limited to 25,000 events; a day of polls every few seconds would exceed it."""
     clock = Clock()
     clock.now += 50_000
     run = workflow.run(
@@ -142,26 +142,26 @@ def test_gives_up_at_the_deadline_and_not_before(ran: Ran, name: str) -> None:
     assert run.report["may_have_cost_money"] is True
 
 
-def test_looks_at_least_once_more_than_the_deadline_asks(ran: Ran) -> None:
+def test_polls_once_more_after_a_wait_that_ends_after_the_deadline(ran: Ran) -> None:
     run = ran("ends after the deadline")
     assert sum(run.waits) > PATIENCE
     assert run.row["status"] == "enhanced"
 
 
-# What it leaves behind.
+# Reports, rows, and events.
 
 
 def test_report(ran: Ran) -> None:
     run = ran("failed")
-    said = outcome("failed", "content_policy_violation")
+    expected = outcome("failed", "content_policy_violation")
     assert run.report_type == "application/json"
     assert run.report is not None
     assert run.report.pop("execution").startswith("arn:aws:states:")
     assert run.report == {
         "status": "failed",
-        "code": said.code,
-        "what_happened": said.message,
-        "what_to_do": said.advice,
+        "code": expected.code,
+        "what_happened": expected.message,
+        "what_to_do": expected.advice,
         "may_have_cost_money": True,
         "correlation_id": run.given["correlation_id"],
         "upload": run.given["upload"],
@@ -182,7 +182,7 @@ def test_report_without_a_task(ran: Ran) -> None:
 
 
 def test_row_of_an_enhanced_photo(ran: Ran) -> None:
-    run = ran("enhanced after some looks")
+    run = ran("enhanced after several polls")
     assert run.row["output"] == {"bucket": "photos-out", "key": "photo.jpg", "version_id": "out-1", "bytes": 123456}
     assert run.row["finished_at"] == iso(run.ended_at)
     assert "outcome" not in run.row
@@ -190,20 +190,20 @@ def test_row_of_an_enhanced_photo(ran: Ran) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [
         ("failed", outcome("failed", "content_policy_violation")),
         ("superseded", outcome("superseded", "newer_upload_delivered")),
         ("refused", outcome("failed", "result_not_an_image")),
     ],
 )
-def test_row_of_a_photo_that_is_not_enhanced(ran: Ran, workflow: Workflow, name: str, said: Outcome) -> None:
+def test_row_of_a_photo_that_is_not_enhanced(ran: Ran, workflow: Workflow, name: str, expected: Outcome) -> None:
     run = ran(name)
     assert run.row["report_key"] == "errors/photo.jpg.json"
     assert run.row["finished_at"] == iso(run.ended_at)
     found = workflow.seen_by_submit(msgspec.convert(run.given["upload"], Upload), Clock())
-    assert found.status == said.status
-    assert found.outcome == said
+    assert found.status == expected.status
+    assert found.outcome == expected
     assert found.task_id == "task-unified-1"
 
 
@@ -211,14 +211,14 @@ def test_row_of_a_photo_that_is_not_enhanced(ran: Ran, workflow: Workflow, name:
     "name",
     [
         "enhanced, another attempt has the row",
-        "enhanced, the row is closed",
+        "enhanced, the row is final",
         "failed, another attempt has the row",
-        "failed, the row is closed",
+        "failed, the row is final",
         "not retried, another attempt has the row",
         "ended, another attempt has the row",
     ],
 )
-def test_a_row_that_is_another_attempts_or_closed_stays_as_it_is(ran: Ran, name: str) -> None:
+def test_a_row_of_another_attempt_or_with_a_final_status_is_not_changed(ran: Ran, name: str) -> None:
     run = ran(name)
     assert not {"finished_at", "output", "outcome", "report_key", "ended_early"} & set(run.row)
     assert run.retries == []
@@ -230,7 +230,7 @@ def test_events_are_as_documented(ran: Ran, name: str) -> None:
 
 
 def test_event_of_an_enhanced_photo(ran: Ran) -> None:
-    run = ran("enhanced after some looks")
+    run = ran("enhanced after several polls")
     (event,) = run.events
     assert event["source"] == "lumendrop"
     assert event["detail"] == {
@@ -264,16 +264,16 @@ def test_event_of_an_upload_without_a_task(ran: Ran) -> None:
     assert event["detail"]["outcome"]["may_have_cost"] is False
 
 
-def test_an_execution_that_fails_says_what_the_report_says(ran: Ran) -> None:
-    run = ran("failed, and nothing can be written")
-    said = outcome("failed", "content_policy_violation")
-    assert run.cause == f"{said.message} {said.advice}"
+def test_a_failed_execution_repeats_the_text_of_the_report(ran: Ran) -> None:
+    run = ran("failed, and nothing can be recorded")
+    expected = outcome("failed", "content_policy_violation")
+    assert run.cause == f"{expected.message} {expected.advice}"
 
 
-# Another try.
+# Retries.
 
 
-@pytest.mark.parametrize(("name", "attempt"), [("retried", 1), ("retried once more", 2)])
+@pytest.mark.parametrize(("name", "attempt"), [("retried", 1), ("retried a second time", 2)])
 def test_a_retried_upload_is_back_in_the_queue(ran: Ran, workflow: Workflow, name: str, attempt: int) -> None:
     run = ran(name)
     upload = msgspec.convert(run.given["upload"], Upload)
@@ -282,25 +282,25 @@ def test_a_retried_upload_is_back_in_the_queue(ran: Ran, workflow: Workflow, nam
     assert message["delay"] == pytest.approx(attempt * 60_000, abs=1000)
     found = workflow.seen_by_submit(upload, Clock())
     assert (found.status, found.attempt) == ("retrying", attempt)
-    claim, ours = workflow.ledger(Clock()).claim(upload, "{}", 60, found)
-    assert (ours, claim.attempt) == (True, attempt + 1)
+    claim, acquired = workflow.ledger(Clock()).claim(upload, "{}", 60, found)
+    assert (acquired, claim.attempt) == (True, attempt + 1)
 
 
-# Bookkeeping that has trouble.
+# Failures of recording, reporting, and publishing.
 
 
 @pytest.mark.parametrize(
     ("name", "action"),
     [
-        ("ledger never writes enhanced", "UpdateItem"),
-        ("enhanced, no event gets through", "PutEvents"),
+        ("ledger never records enhanced", "UpdateItem"),
+        ("enhanced, no event can be published", "PutEvents"),
         ("failed, the report can't be written", "PutObject"),
-        ("failed, the ledger never writes", "UpdateItem"),
-        ("failed, no event gets through", "PutEvents"),
-        ("not retried, the queue takes nothing", "SendMessage"),
+        ("failed, the ledger can't be updated", "UpdateItem"),
+        ("failed, no event can be published", "PutEvents"),
+        ("not retried, the queue is unavailable", "SendMessage"),
     ],
 )
-def test_bookkeeping_is_tried_for_five_minutes(ran: Ran, name: str, action: str) -> None:
+def test_a_failing_call_is_retried_for_five_minutes(ran: Ran, name: str, action: str) -> None:
     run = ran(name)
     assert run.calls.count(action) == 11
     assert sum(run.retries) <= 305
@@ -309,16 +309,16 @@ def test_bookkeeping_is_tried_for_five_minutes(ran: Ran, name: str, action: str)
 @pytest.mark.parametrize(
     ("name", "action", "calls"),
     [
-        ("ledger throttled, then not", "UpdateItem", 4),
-        ("enhanced, events throttled, then not", "PutEvents", 3),
-        ("failed, the report at the second try", "PutObject", 2),
-        ("failed, the ledger at the second try", "UpdateItem", 2),
-        ("failed, the event at the second try", "PutEvents", 2),
-        ("retried, and ledger and queue at the second try", "SendMessage", 2),
-        ("failed in the regular way", "UpdateItem", 1),
+        ("ledger throttled temporarily", "UpdateItem", 4),
+        ("enhanced, events throttled temporarily", "PutEvents", 3),
+        ("failed, the report on the second attempt", "PutObject", 2),
+        ("failed, the ledger on the second attempt", "UpdateItem", 2),
+        ("failed, the event on the second attempt", "PutEvents", 2),
+        ("retried, ledger and queue on the second attempt", "SendMessage", 2),
+        ("failed after the final status", "UpdateItem", 1),
     ],
 )
-def test_bookkeeping_that_works_again_is_done_once(ran: Ran, name: str, action: str, calls: int) -> None:
+def test_a_call_is_not_repeated_after_it_succeeded(ran: Ran, name: str, action: str, calls: int) -> None:
     assert ran(name).calls.count(action) == calls
 
 
@@ -326,7 +326,7 @@ def test_bookkeeping_that_works_again_is_done_once(ran: Ran, name: str, action: 
 
 
 @pytest.mark.parametrize("name", HOSTILE_RUNS)
-def test_a_key_that_looks_like_code_is_taken_literally(ran: Ran, name: str) -> None:
+def test_a_key_that_looks_like_code_is_used_literally(ran: Ran, name: str) -> None:
     run = ran(name)
     assert run.row["pk"] == f"upload#{HOSTILE}"
     keys = [payload["upload"]["key"] for payload in run.payloads("Deliver")]
@@ -337,26 +337,26 @@ def test_a_key_that_looks_like_code_is_taken_literally(ran: Ran, name: str) -> N
     assert set(keys) == {HOSTILE}
 
 
-def test_an_output_key_that_looks_like_code_is_taken_literally(ran: Ran) -> None:
+def test_an_output_key_that_looks_like_code_is_used_literally(ran: Ran) -> None:
     run = ran("enhanced, with a hostile key")
     assert run.row["output"]["key"] == HOSTILE
     assert run.events[0]["detail"]["output"]["key"] == HOSTILE
 
 
-def test_an_outcome_that_looks_like_code_is_taken_literally(ran: Ran) -> None:
+def test_an_outcome_that_looks_like_code_is_used_literally(ran: Ran) -> None:
     run = ran("failed, with a hostile key")
-    said = outcome("failed", "content_policy_violation")
+    expected = outcome("failed", "content_policy_violation")
     assert run.report is not None
-    assert (run.report["what_happened"], run.report["what_to_do"]) == (said.message, said.advice)
-    assert run.row["outcome"]["message"] == said.message
+    assert (run.report["what_happened"], run.report["what_to_do"]) == (expected.message, expected.advice)
+    assert run.row["outcome"]["message"] == expected.message
     assert run.row["report_key"] == f"errors/{HOSTILE}.json"
 
 
-# Executions that ended before their last word.
+# Executions that ended without a final status.
 
 
-@pytest.mark.parametrize("name", ["aborted", "timed out", "broken", "aborted while it was to be retried"])
-def test_an_execution_that_ended_early_is_reported_with_the_way_to_go_on(ran: Ran, name: str) -> None:
+@pytest.mark.parametrize("name", ["aborted", "timed out", "broken", "aborted before a retry"])
+def test_an_execution_that_ended_early_is_reported_with_the_next_step(ran: Ran, name: str) -> None:
     run = ran(name)
     assert run.report is not None
     assert run.given["detail"]["status"] in run.report["what_happened"]
@@ -367,7 +367,7 @@ def test_an_execution_that_ended_early_is_reported_with_the_way_to_go_on(ran: Ra
     assert run.report["may_have_cost_money"] is True
 
 
-def test_a_rejection_that_was_not_reported_is_reported_in_its_own_words(ran: Ran) -> None:
+def test_a_rejection_that_was_not_reported_is_reported_with_its_own_text(ran: Ran) -> None:
     report: dict[str, Any] | None = ran("aborted while reporting a rejection").report
     assert report is not None
     assert report["code"] == "not_an_image"

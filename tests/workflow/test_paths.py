@@ -1,4 +1,4 @@
-"""How the workflow ends, in every way through it, as seen from outside."""
+"""The outcome of every path through the workflow, as visible from outside."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Ran = Callable[[str], Run]
 
 @dataclass(frozen=True)
 class End:
-    """What an owner sees in the end: the execution, the ledger's row, events, a report, the queue."""
+    """What is visible in the end: the execution, the row in the ledger, the event, the report, and the queue."""
 
     state: str
     error: str | None
@@ -36,8 +36,8 @@ ABORTED = replace(FAILED, error="execution_aborted")
 NOTHING = End("NothingToReport", None, row="submitted", event=None, reported=False)
 
 ENDS = {
-    "enhanced at the first look": ENHANCED,
-    "enhanced after some looks": ENHANCED,
+    "enhanced after one poll": ENHANCED,
+    "enhanced after several polls": ENHANCED,
     "enhanced, with nothing optional": ENHANCED,
     "enhanced, with a hostile key": ENHANCED,
     "rejected": REJECTED,
@@ -48,60 +48,60 @@ ENDS = {
     "failed, with a hostile key": FAILED,
     "superseded": replace(REJECTED, row="superseded"),
     "refused": replace(FAILED, error="result_not_an_image"),
-    "delivered at the second try": ENHANCED,
-    "not completed any more after a delivery that had to wait": ENHANCED,
+    "delivered on the second attempt": ENHANCED,
+    "no longer completed after a delayed delivery": ENHANCED,
     "check_status crashes once": ENHANCED,
-    "check_status crashes before anything is known": ENHANCED,
+    "check_status crashes on the first poll": ENHANCED,
     "deliver crashes once": ENHANCED,
     "check_status throttled": ENHANCED,
     "check_status throttled for longer": ENHANCED,
     "deliver throttled": ENHANCED,
     "deliver throttled for longer": ENHANCED,
-    "both throttled, and the result not there yet": ENHANCED,
-    "started once more after the deadline": ENHANCED,
+    "both throttled, and the result is delayed": ENHANCED,
+    "started again after the deadline": ENHANCED,
     "never ends": LATE,
     "never delivered": LATE,
     "ends after the deadline": ENHANCED,
     "check_status always crashes": LATE,
     "deliver always crashes": LATE,
-    "ledger throttled, then not": ENHANCED,
-    "ledger never writes enhanced": End("NotRecorded", "not_recorded", row="submitted", event=None, reported=False),
-    "enhanced, recorded already": ENHANCED,
-    "enhanced, given up before": ENHANCED,
+    "ledger throttled temporarily": ENHANCED,
+    "ledger never records enhanced": End("NotRecorded", "not_recorded", row="submitted", event=None, reported=False),
+    "enhanced, already recorded": ENHANCED,
+    "enhanced after it had failed": ENHANCED,
     "enhanced, another attempt has the row": replace(ENHANCED, row="submitted"),
-    "enhanced, the row is closed": replace(ENHANCED, row="superseded"),
-    "enhanced, events throttled, then not": ENHANCED,
-    "enhanced, no event gets through": replace(ENHANCED, state="EventNotPublished", event=None),
-    "failed, the report at the second try": FAILED,
+    "enhanced, the row is final": replace(ENHANCED, row="superseded"),
+    "enhanced, events throttled temporarily": ENHANCED,
+    "enhanced, no event can be published": replace(ENHANCED, state="EventNotPublished", event=None),
+    "failed, the report on the second attempt": FAILED,
     "failed, the report can't be written": replace(FAILED, reported=False),
-    "failed, the ledger at the second try": FAILED,
-    "failed, the ledger never writes": replace(FAILED, row="submitted"),
-    "failed, recorded already": FAILED,
+    "failed, the ledger on the second attempt": FAILED,
+    "failed, the ledger can't be updated": replace(FAILED, row="submitted"),
+    "failed, already recorded": FAILED,
     "failed, another attempt has the row": replace(FAILED, row="submitted"),
-    "failed, the row is closed": replace(FAILED, row="superseded"),
-    "failed, the event at the second try": FAILED,
-    "failed, no event gets through": replace(FAILED, event=None),
-    "failed, and nothing can be written": replace(FAILED, row="submitted", event=None, reported=False),
+    "failed, the row is final": replace(FAILED, row="superseded"),
+    "failed, the event on the second attempt": FAILED,
+    "failed, no event can be published": replace(FAILED, event=None),
+    "failed, and nothing can be recorded": replace(FAILED, row="submitted", event=None, reported=False),
     "retried": RETRIED,
-    "retried once more": RETRIED,
+    "retried a second time": RETRIED,
     "retried, with a hostile key": RETRIED,
-    "retried, recorded already": RETRIED,
-    "retried, and ledger and queue at the second try": RETRIED,
+    "retried, already recorded": RETRIED,
+    "retried, ledger and queue on the second attempt": RETRIED,
     "third attempt fails": NOT_RETRIED,
-    "not retried, the ledger does not write that": NOT_RETRIED,
+    "not retried, the ledger can't be updated": NOT_RETRIED,
     "not retried, another attempt has the row": replace(NOT_RETRIED, row="submitted"),
-    "not retried, the queue takes nothing": NOT_RETRIED,
+    "not retried, the queue is unavailable": NOT_RETRIED,
     "aborted": ABORTED,
     "timed out": replace(ABORTED, error="execution_timed_out"),
     "broken": replace(ABORTED, error="execution_failed"),
     "aborted, with a hostile key": ABORTED,
-    "aborted while it was to be retried": ABORTED,
+    "aborted before a retry": ABORTED,
     "aborted while reporting a rejection": REJECTED,
-    "aborted, the ledger does not answer": replace(ABORTED, row="submitted"),
-    "failed in the regular way": replace(NOTHING, row="failed"),
+    "aborted, the ledger is unavailable": replace(ABORTED, row="submitted"),
+    "failed after the final status": replace(NOTHING, row="failed"),
     "ended, another attempt has the row": NOTHING,
-    "ended without being recorded": NOTHING,
-    "ended, and had itself followed another": NOTHING,
+    "delivered but not recorded": NOTHING,
+    "started for another execution, and ended": NOTHING,
 }
 
 
@@ -120,19 +120,19 @@ def test_end(ran: Ran, name: str) -> None:
     assert run.status == ("FAILED" if run.error else "SUCCEEDED")
 
 
-LOOK = ["WaitForTask", "CheckStatus", "IsDone"]
-WAYS = {
-    "delivered at the second try": [*LOOK, "Deliver", "IsDelivered", "IsDone", *LOOK, "Deliver", "IsDelivered"],
-    "deliver crashes once": [*LOOK, "Deliver", "IsDone", *LOOK, "Deliver", "IsDelivered"],
-    "check_status crashes before anything is known": [*LOOK, *LOOK, "Deliver", "IsDelivered"],
+POLL = ["WaitForTask", "CheckStatus", "IsDone"]
+PATHS = {
+    "delivered on the second attempt": [*POLL, "Deliver", "IsDelivered", "IsDone", *POLL, "Deliver", "IsDelivered"],
+    "deliver crashes once": [*POLL, "Deliver", "IsDone", *POLL, "Deliver", "IsDelivered"],
+    "check_status crashes on the first poll": [*POLL, *POLL, "Deliver", "IsDelivered"],
 }
 
 
-@pytest.mark.parametrize("name", WAYS)
-def test_way_round(ran: Ran, name: str) -> None:
-    """No detours: each state more is a transition to pay for, and two events more in a history that holds 25,000."""
+@pytest.mark.parametrize("name", PATHS)
+def test_path(ran: Ran, name: str) -> None:
+    """Each additional state costs a transition and adds two events to a history that is limited to 25,000."""
     start, end = ["RouteInput"], ["RecordEnhanced", "PublishEnhanced"]
-    assert ran(name).states == [*start, *WAYS[name], *end]
+    assert ran(name).states == [*start, *PATHS[name], *end]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

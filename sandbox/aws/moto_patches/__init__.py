@@ -11,6 +11,7 @@ from sandbox.aws.moto_patches import (
     cloudformation,
     dynamodb,
     events,
+    iam,
     lambda_,
     logs,
     s3,
@@ -32,6 +33,7 @@ _SERVICES = (
     events,
     sqs,
     dynamodb,
+    iam,
     lambda_,
     logs,
 )

@@ -41,7 +41,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         case "environment":
             return dict(os.environ)
     return {
-        "said": WORD,
+        "word": WORD,
         "pid": os.getpid(),
         "calls": calls,
         "remaining": context.get_remaining_time_in_millis(),
