@@ -65,7 +65,7 @@ sandbox: $(VENV)/.sandbox ## Run the stack until Ctrl-C, for the AWS CLI and lum
 
 .PHONY: test
 test: $(VENV)/.tests ## Run all tests, one process for each core (at most four); `pytest PATH` runs some of them.
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 .PHONY: cli
 cli: $(VENV)/.sandbox ## Install `lumendrop`, the command that operates a stack, and print its path.

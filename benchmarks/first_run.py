@@ -95,6 +95,7 @@ def sandbox_start(clone: Path) -> float:
         cwd=clone,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     ) as process:

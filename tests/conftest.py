@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,19 +13,29 @@ settings.register_profile("usual", max_examples=200, deadline=None, suppress_hea
 settings.register_profile("thorough", settings.get_profile("usual"), max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
-# The tests of each of these directories share one sandbox, so one process runs them, in order.
-_ONE_SANDBOX = {"e2e", "cli", "production", "sandbox", "workflow"}
+# The tests of each of these directories share a sandbox.
+_SHARED_SANDBOX = {"e2e", "cli", "production", "sandbox", "workflow"}
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Groups the tests for pytest-xdist, which runs a group in one process: see `make test`."""
-    for item in items if config.pluginmanager.hasplugin("xdist") else ():
-        item.add_marker(pytest.mark.xdist_group(_group(item.path, item.name)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Distributes groups of tests to processes in the order of `testpaths`, the longest first: see `make test`.
+
+    `--dist loadgroup` does not group tests with pytest 9.2 (github.com/pytest-dev/pytest-xdist/issues/1386).
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    config.option.loadscopereorder = False
+    return GroupScheduling(config, log)
 
 
-def _group(file: Path, test: str) -> str:
-    if file.parent.name in _ONE_SANDBOX:
+def _group(nodeid: str) -> str:
+    """The group of a test: its directory, if its tests share a sandbox; itself, if it opens one; otherwise its file."""
+    file = PurePosixPath(nodeid.partition("::")[0])
+    if file.parent.name in _SHARED_SANDBOX:
         return file.parent.name
-    if file.name == "test_chaos.py":  # each test opens a sandbox of its own
-        return f"chaos/{test}"
-    return f"{file.parent.name}/{file.name}"
+    return nodeid if file.name == "test_chaos.py" else str(file)

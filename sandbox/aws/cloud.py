@@ -147,6 +147,11 @@ class Cloud:
         """A boto3 client of this cloud that may do everything."""
         return self._client(service, "")
 
+    def warm(self) -> None:
+        """Start a process for each function now, so that the first invocation does not wait for its start."""
+        for pool in self._pools.values():
+            pool.warm()
+
     def invoke(self, logical_id: str, payload: Any) -> Any:
         """Invoke a function through Lambda's Invoke and return what it returned; FunctionFailed if it failed."""
         answer = self.client("lambda").invoke(
@@ -415,6 +420,8 @@ def _own_environment(region: str) -> Iterator[None]:
         # Code is not uploaded here, so there is nothing for moto to find in S3.
         "VALIDATE_LAMBDA_S3": "false",
         "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
+        # Otherwise moto searches the access keys of every account and partition for each request.
+        "MOTO_ACCOUNT_ID": ACCOUNT,
     }
     os.environ.update(ours)
     try:

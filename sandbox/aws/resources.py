@@ -22,6 +22,7 @@ from moto.iam.models import Role
 from moto.s3.models import FakeBucket
 from moto.sqs.models import sqs_backends
 
+from sandbox.aws.moto_services import import_for
 from sandbox.aws.template import Template
 
 Properties = dict[str, Any]
@@ -40,6 +41,8 @@ class Deployment:
     """
 
     client: Callable[[str], Any]
+    account: str
+    region: str
     template: Template
     stacks: list[str] = field(default_factory=list)
     functions: dict[str, Properties] = field(default_factory=dict)
@@ -66,23 +69,24 @@ _current: Deployment | None = None
 def deploy(template: Template, name: str, client: Callable[[str], Any], account: str, region: str) -> Deployment:
     """Create the stack `name`, with its nested stacks. One deployment at a time in a process."""
     global _current
-    _current = deployment = Deployment(client, template)
+    _current = deployment = Deployment(client, account, region, template)
     try:
-        create_stack(template, name, account, region)
+        create_stack(template, name)
     finally:
         _current = None
     return deployment
 
 
-def create_stack(template: Template, name: str, account: str, region: str, tags: dict[str, str] | None = None) -> Stack:
+def create_stack(template: Template, name: str, tags: dict[str, str] | None = None) -> Stack:
     """Create one stack of the current deployment. Resources of unknown types are left out."""
     deployment = current()
     outer, deployment.template = deployment.template, template
+    import_for(json.dumps(template.body))
     body, unknown = without_unknown(template.body)
     deployment.skipped += unknown
     place = len(deployment.stacks)
     try:
-        stack = cloudformation_backends[account][region].create_stack(
+        stack = cloudformation_backends[deployment.account][deployment.region].create_stack(
             name, json.dumps(body), dict(template.parameters), tags=tags
         )
     finally:
@@ -143,9 +147,9 @@ def _bucket_policy(stack: Deployment, name: str, properties: Properties) -> Prov
 
 
 def _alarm(stack: Deployment, name: str, properties: Properties) -> Provided:
-    stack.client("cloudwatch").put_metric_alarm(**{"AlarmName": name, **properties})
-    alarm = stack.client("cloudwatch").describe_alarms(AlarmNames=[properties.get("AlarmName", name)])
-    return Provided(properties.get("AlarmName", name), Arn=alarm["MetricAlarms"][0]["AlarmArn"])
+    name = properties.get("AlarmName", name)
+    stack.client("cloudwatch").put_metric_alarm(**{**properties, "AlarmName": name})
+    return Provided(name, Arn=f"arn:aws:cloudwatch:{stack.region}:{stack.account}:alarm:{name}")
 
 
 def _topic_policy(stack: Deployment, name: str, properties: Properties) -> Provided:

@@ -1,4 +1,4 @@
-"""The demo's page: before and after under one slider, in a single file that asks the network for nothing."""
+"""The demo's page: before and after under a slider, in a single file that makes no network requests."""
 
 import base64
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ import pyvips
 
 from sandbox.demo.images import Comparison, luminance
 
-PAGE_BYTES = 14_000_000  # of embedded pictures, as base64
+PAGE_BYTES = 14_000_000  # limit for the embedded pictures, as base64
 LARGEST_SIDE, SMALLEST_SIDE = 1600, 640  # pixels
 DETAIL_SIDE = 400  # pixels of the result
-COARSE_SIDE = 96  # pixels; where the detail is needs to be known roughly only
+COARSE_SIDE = 96  # pixels; a rough position of the detail is enough
 
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one dropped photo. Paths of `result` and `report` are below the page's folder."""
+    """The outcome of one upload. The paths of `result` and `report` are below the page's folder."""
 
     key: str
     state: str
@@ -39,7 +39,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Pair:
-    """The same view before and after, as data URIs, and its proportions."""
+    """The same view before and after as data URIs, and its size."""
 
     before: str
     after: str
@@ -49,7 +49,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Figure:
-    """One photo on the page; the views are missing when they didn't fit in or can't be decoded here."""
+    """One photo on the page, without views if the page is full or the photo can't be decoded."""
 
     outcome: Outcome
     whole: Pair | None = None
@@ -58,21 +58,21 @@ class Figure:
 
 
 class Writer:
-    """Collects the figures of one page in `folder`, and writes it.
+    """Collects the figures of a page in `folder`, and writes it.
 
-    Keeps only encoded pictures, so a page over many photos needs little memory.
+    It keeps only encoded pictures, so that a page with many photos needs little memory.
     """
 
     def __init__(self, folder: Path, expected: int) -> None:
         self.folder = folder
-        # A photo's two views take some 0.35 bytes a pixel each; fewer pixels for each when there are many.
+        # Each of a photo's two views takes about 0.35 bytes per pixel. Many photos get fewer pixels each.
         side = int((PAGE_BYTES / max(expected, 1) / 0.7) ** 0.5)
         self.side = max(SMALLEST_SIDE, min(LARGEST_SIDE, side))
         self.figures: list[Figure] = []
         self.bytes = 0
 
     def add(self, outcome: Outcome, before: pyvips.Image | None = None, after: pyvips.Image | None = None) -> None:
-        """Add a photo; without `before` and `after` it has a caption and a link only."""
+        """Add a photo; without `before` and `after`, only a caption and a link."""
         link = _link(outcome.result or outcome.report, self.folder)
         if before is None or after is None or self.bytes > PAGE_BYTES:
             self.figures.append(Figure(outcome, link=link))
@@ -101,7 +101,7 @@ class Writer:
 
 
 def size_text(size: tuple[int, int]) -> str:
-    """Width and height for people, with a multiplication sign."""
+    """Width and height with a multiplication sign."""
     return f"{size[0]}\N{MULTIPLICATION SIGN}{size[1]}"
 
 
@@ -111,33 +111,33 @@ def _summary(outcomes: Sequence[Outcome]) -> dict[str, object]:
 
 
 def _link(path: Path | None, folder: Path) -> str:
-    # "./" keeps a name like "javascript:x.jpg" a path.
+    # With "./", a name such as "javascript:x.jpg" is a path.
     return "./" + quote(path.relative_to(folder).as_posix()) if path else ""
 
 
 def whole_view(before: pyvips.Image, after: pyvips.Image, side: int) -> Pair:
-    """The whole photo, neither picture longer than `side` pixels; a smaller `before` keeps its own pixels."""
+    """The whole photo, both pictures at most `side` pixels long. A smaller `before` is not enlarged."""
     shown = _at_most(after, side)
     return Pair(_data_uri(_at_most(before, side)), _data_uri(shown), shown.width, shown.height)
 
 
 def detail_view(before: pyvips.Image, after: pyvips.Image) -> Pair | None:
-    """The busiest part of the photo, 400 pixels of the result on the long side, in its own pixels.
+    """The most detailed part of the photo, 400 pixels of the result on the long side, at full size.
 
-    `None` if the whole result is hardly larger than that.
+    `None` if the result is not much larger than that.
     """
     if max(after.width, after.height) < 1.5 * DETAIL_SIDE:
         return None
-    # Found in `before`, since only whole pixels of the smaller picture lie at the same place in both.
+    # Chosen in `before`, because only whole pixels of the smaller picture are at the same place in both.
     share = DETAIL_SIDE / max(after.width, after.height)
-    left, top, width, height = busiest(before, share)
+    left, top, width, height = most_detailed(before, share)
     across, down = after.width / before.width, after.height / before.height
     box = (round(left * across), round(top * down), round(width * across), round(height * down))
     cut = after.crop(*_inside(box, after))
     return Pair(_data_uri(before.crop(left, top, width, height)), _data_uri(cut), cut.width, cut.height)
 
 
-def busiest(image: pyvips.Image, share: float) -> Box:
+def most_detailed(image: pyvips.Image, share: float) -> Box:
     """The part of `image`, `share` of its width and height, with the most edges in it."""
     width, height = max(1, round(image.width * share)), max(1, round(image.height * share))
     edges = luminance(image).sobel()

@@ -1,1 +1,1 @@
-"""The sandbox's enhancer: an HTTP server that speaks the vendor's contract and really enhances photos."""
+"""The sandbox's enhancer: an HTTP server that implements the vendor's contract and enhances photos."""

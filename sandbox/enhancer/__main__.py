@@ -1,4 +1,4 @@
-"""`python -m sandbox.enhancer`: runs until SIGTERM, on 127.0.0.1 only."""
+"""`python -m sandbox.enhancer`: serves on 127.0.0.1 until SIGTERM."""
 
 import argparse
 import os

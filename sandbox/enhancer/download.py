@@ -1,4 +1,4 @@
-"""Fetching the photo that a task names, from this machine only, within limits."""
+"""Downloads the photo of a task, from this machine only, within limits."""
 
 import http.client
 import ipaddress
@@ -12,14 +12,14 @@ CHUNK = 256 * 1024
 
 
 class DownloadError(Exception):
-    """The photo could not be fetched; the text says why and never repeats the URL, which is a secret."""
+    """The photo could not be downloaded. The message has the cause, and never the URL, which is a secret."""
 
 
 def fetch(url: str) -> bytes:
-    """The bytes behind a presigned `http` URL of this machine, at most MAX_BYTES. Raises DownloadError.
+    """Download a presigned `http` URL of this machine, at most MAX_BYTES. Raises DownloadError.
 
-    Standard library, because other clients rewrite a path (`%2E%2E`, `+`, `//`), and a rewritten path no longer
-    fits its signature.
+    This uses the standard library, because other clients normalize a path (`%2E%2E`, `+`, `//`), which invalidates
+    its signature.
     """
     host, port, authority, target = _address(url)
     connection = http.client.HTTPConnection(host, port, timeout=READ_SECONDS)
@@ -39,14 +39,14 @@ def fetch(url: str) -> bytes:
 
 
 def _address(url: str) -> tuple[str, int, str, str]:
-    """Host to connect to, port, Host header, request target exactly as written."""
+    """The host, the port, the Host header, and the request target exactly as in the URL."""
     try:
         parts = urlsplit(url)
         port = parts.port or 80
     except ValueError as error:
         raise DownloadError("image_url is not a URL") from error
     if parts.scheme != "http":
-        raise DownloadError("image_url must start with http:// here: the sandbox has no https")
+        raise DownloadError("image_url must start with http://, because the sandbox has no https")
     name = parts.hostname or ""
     if name == "localhost" or name.endswith(".localhost"):
         name = "127.0.0.1"
@@ -55,10 +55,10 @@ def _address(url: str) -> tuple[str, int, str, str]:
     except ValueError:
         local = False
     if not local:
-        raise DownloadError("image_url is not on this machine: the sandbox fetches from nowhere else")
+        raise DownloadError("image_url is not on this machine; the sandbox downloads only from it")
     authority = parts.netloc.rpartition("@")[2]
-    beyond = url.split("://", 1)[1][len(parts.netloc) :].partition("#")[0]
-    return name, port, authority, beyond if beyond.startswith("/") else f"/{beyond}"
+    target = url.split("://", 1)[1][len(parts.netloc) :].partition("#")[0]
+    return name, port, authority, target if target.startswith("/") else f"/{target}"
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
@@ -71,5 +71,5 @@ def _read(response: http.client.HTTPResponse) -> bytes:
         if time.monotonic() > deadline:
             raise DownloadError(f"the image took longer than {DEADLINE_SECONDS:.0f} seconds to fetch")
     if response.length:
-        raise DownloadError("the image was cut off on its way")
+        raise DownloadError("the image is incomplete")
     return bytes(data)

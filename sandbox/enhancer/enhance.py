@@ -1,8 +1,8 @@
-"""Pixels: reads a photo, enlarges it by iterative back-projection, sharpens it, writes the result.
+"""Reads a photo, enlarges it by iterative back-projection, sharpens it, and writes the result.
 
-Back-projection (Irani and Peleg, 1991) enlarges, shrinks the result again, and adds back the enlarged
-difference, round after round, until the result shrinks back to the input. Enlarging and shrinking are linear
-here, so the rounds are folded into one small filter that runs on the input before it is enlarged once.
+Back-projection (Irani and Peleg, 1991) enlarges the input, shrinks the result, and adds the enlarged difference. It
+repeats this until the result shrinks back to the input. Enlarging and shrinking are linear here, so one small filter on
+the input replaces all rounds, and the photo is enlarged once.
 """
 
 import math
@@ -21,12 +21,12 @@ ROUNDS = 2
 JPEG_QUALITY = 95
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
-# Every photo comes once: libvips' cache of results would only hold memory.
+# Each photo is processed once, so libvips' cache of results would only use memory.
 pyvips.cache_set_max(0)
 
 
 class ImageError(Exception):
-    """The photo cannot be read; the text says why and is fit to be shown."""
+    """The photo can't be read. The message is shown to users."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def enhance(
 ) -> Enhanced:
     """Enhance one photo and write it to `to`: a PNG when it has transparency, else a JPEG.
 
-    Takes what `enhanced_pixels` takes, and raises what it raises.
+    The arguments and errors are those of `enhanced_pixels`.
     """
     return _write(enhanced_pixels(data, resolution, creativity, resemblance), to)
 
@@ -54,9 +54,9 @@ def enhanced_pixels(
 ) -> pyvips.Image:
     """The enhanced photo, 8 bits a band, sRGB or grey; `data` is a JPEG, PNG, WebP or HEIC/HEIF file.
 
-    The long side becomes 1,024 (`1K`) or 4,096 (`4K`) pixels. `creativity` (0 to 1, default 0) is how far the
-    result may depart from the input: denoising, local contrast, sharpening. `resemblance` (0 to 1, default what
-    creativity leaves) is how strictly it must shrink back to the input. Raises ImageError.
+    The long side becomes 1,024 (`1K`) or 4,096 (`4K`) pixels. `creativity` (0 to 1, default 0) is the strength of
+    denoising, local contrast, and sharpening. `resemblance` (0 to 1, default 1 - creativity) is how closely the
+    result must shrink back to the input. Raises ImageError.
     """
     creativity = creativity or 0.0
     resemblance = 1.0 - creativity if resemblance is None else resemblance
@@ -84,24 +84,24 @@ def kind_of(data: bytes) -> str | None:
 def _decode(data: bytes) -> pyvips.Image:
     kind = kind_of(data)
     if kind is None:
-        raise ImageError("not an image that can be read: JPEG, PNG, WebP and HEIC/HEIF are")
+        raise ImageError("not a readable image; use JPEG, PNG, WebP, or HEIC/HEIF")
     if kind == "heif":
         return _decode_heif(data)
     image = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="truncated")
-    _refuse_bombs(image.width, image.height)
+    _check_size(image.width, image.height)
     return image
 
 
 def _decode_heif(data: bytes) -> pyvips.Image:
-    # libvips' own wheels leave HEVC out for its patents. Imported here: most photos don't need it.
+    # The libvips wheels omit HEVC because of its patents. Imported here, because most photos don't need it.
     import pillow_heif
 
     try:
         heif = pillow_heif.open_heif(data, convert_hdr_to_8bit=True)
-        _refuse_bombs(*heif.size)
+        _check_size(*heif.size)
         image = pyvips.Image.new_from_array(heif)
     except (ValueError, OSError, RuntimeError, EOFError, SyntaxError) as error:
-        raise ImageError("the HEIC image is damaged or of an unknown kind") from error
+        raise ImageError("the HEIC image is damaged or of an unknown type") from error
     profile = heif.info.get("icc_profile")
     if profile:
         image = image.copy()
@@ -109,13 +109,13 @@ def _decode_heif(data: bytes) -> pyvips.Image:
     return image
 
 
-def _refuse_bombs(width: int, height: int) -> None:
+def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise ImageError(f"{width} x {height} pixels are more than {MAX_PIXELS // 1_000_000} megapixels")
 
 
 def _prepare(image: pyvips.Image, long_side: int) -> pyvips.Image:
-    """Upright, 8-bit, sRGB or grey, at most `long_side` wide and high, in memory. Only real alpha is kept."""
+    """The photo upright, 8-bit, sRGB or grey, at most `long_side` wide and high. Opaque alpha is removed."""
     image = _to_srgb(image)
     scale = long_side / max(image.width, image.height)
     if scale < 1:
@@ -134,7 +134,7 @@ def _to_srgb(image: pyvips.Image) -> pyvips.Image:
     if cmyk or image.get_typeof("icc-profile-data"):
         try:
             return image.icc_transform("srgb", embedded=True, depth=8, input_profile="cmyk" if cmyk else "srgb")
-        except pyvips.Error:  # a broken profile is no reason to refuse the photo
+        except pyvips.Error:  # a photo with a broken profile is still usable
             image.remove("icc-profile-data")
     grey = image.interpretation in {"b-w", "grey16"}
     return image.colourspace("b-w" if grey else "srgb").cast("uchar")
@@ -149,7 +149,7 @@ def _enlarge(photo: pyvips.Image, long_side: int, creativity: float, resemblance
     width, height = _fit(photo, long_side)
     if not photo.hasalpha():
         return _enlarge_colours(photo, width, height, creativity, resemblance).cast("uchar")
-    # Premultiplied, or the colour hidden under transparent pixels would bleed into its surroundings.
+    # Premultiplied, so that the colour of transparent pixels doesn't bleed into their neighbours.
     flat = photo.premultiply()
     colours = _enlarge_colours(flat[: flat.bands - 1], width, height, creativity, resemblance)
     large = colours.bandjoin(_enlarged(flat[flat.bands - 1], width, height))
@@ -161,26 +161,26 @@ def _enlarge_colours(
 ) -> pyvips.Image:
     scale = max(width, height) / max(photo.width, photo.height)
     strict = _back_projection(scale, resemblance)
-    calm = _calmed(photo, creativity) if creativity else photo.cast("float")
-    faithful = _in_memory(_enlarged(calm.convsep(strict), width, height))
+    denoised = _denoised(photo, creativity) if creativity else photo.cast("float")
+    faithful = _in_memory(_enlarged(denoised.convsep(strict), width, height))
     if (scale > 1 and not creativity) or min(width, height) < 3:
         return faithful
     free = _in_memory(_crisp(faithful, scale, creativity))
-    # Near a scale of 1 the input has every pixel of the result: shrinking back would leave no room at all.
+    # At a scale near 1, back-projection would undo the sharpening.
     weight = resemblance * min(1.0, scale - 1.0)
     if weight < 0.1:
         return free
-    departed = calm - photo + _shrunk(free.cast("short") - faithful, photo.width, photo.height)
+    departed = denoised - photo + _shrunk(free.cast("short") - faithful, photo.width, photo.height)
     return (free - _enlarged((departed * weight).convsep(strict).copy_memory(), width, height)).rint()
 
 
 def _in_memory(image: pyvips.Image) -> pyvips.Image:
-    """As whole bytes: a quarter of the memory of the floats that pixels are computed in."""
+    """The image as bytes, which take a quarter of the memory of floats."""
     return image.rint().cast("uchar").copy_memory()
 
 
 def _enlarged(image: pyvips.Image, width: int, height: int) -> pyvips.Image:
-    """Bicubic. Not `resize`: that puts an enlarged image half a pixel off."""
+    """A bicubic enlargement. `resize` would shift the image by half a pixel."""
     across, down = width / image.width, height / image.height
     return image.affine(
         [across, 0, 0, down],
@@ -197,7 +197,7 @@ def _shrunk(image: pyvips.Image, width: int, height: int) -> pyvips.Image:
 
 
 def _back_projection(scale: float, resemblance: float) -> pyvips.Image:
-    """The rounds of back-projection, folded into one filter for rows and columns."""
+    """One filter for rows and columns that replaces the rounds of back-projection."""
     response = _response(max(1.0, round(scale, 2)))
     identity = [float(at == len(response) // 2) for at in range(len(response))]
     sharper = identity
@@ -228,16 +228,16 @@ def _response(scale: float) -> tuple[float, ...]:
     return tuple(value / sum(symmetric) for value in symmetric)
 
 
-def _calmed(photo: pyvips.Image, creativity: float) -> pyvips.Image:
-    """Less noise, more local contrast, at the input's own size."""
+def _denoised(photo: pyvips.Image, creativity: float) -> pyvips.Image:
+    """The photo with less noise and more local contrast, at its own size."""
     smooth = photo.gaussblur(1.0)
     detail = (photo - smooth).cast("float")
     power = detail * detail
     threshold = 3.0 * creativity * _noise(photo)
-    calm = smooth + detail * (power / (power + (threshold**2 + 1e-6)))
+    denoised = smooth + detail * (power / (power + (threshold**2 + 1e-6)))
     eighth = photo.resize(max(1 / 8, 1 / min(photo.width, photo.height)))
     surroundings = eighth.gaussblur(max(eighth.width, eighth.height) / 32).copy_memory()
-    return calm + (calm - _enlarged(surroundings, photo.width, photo.height)) * (creativity / 2)
+    return denoised + (denoised - _enlarged(surroundings, photo.width, photo.height)) * (creativity / 2)
 
 
 def _noise(photo: pyvips.Image) -> float:
@@ -249,7 +249,7 @@ def _noise(photo: pyvips.Image) -> float:
 
 
 def _crisp(large: pyvips.Image, scale: float, creativity: float) -> pyvips.Image:
-    """Sharpened, but no brighter or darker than the neighbours: edges get steeper without halos."""
+    """Sharpened, and limited to the range of the neighbours, which makes edges steeper without halos."""
     sharp = large + (large - large.gaussblur(min(3.0, 0.6 * scale))) * (2 * creativity + (0.4 if scale <= 1.0 else 0.0))
     return sharp.maxpair(large.rank(3, 3, 0)).minpair(large.rank(3, 3, 8))
 

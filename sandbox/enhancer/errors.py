@@ -17,7 +17,7 @@ ERROR_TYPES = {
 
 
 class ApiError(Exception):
-    """Ends a request with an error body. `code` is one of the contract's, when it has one for the case."""
+    """Ends a request with an error body; `code` if the contract defines one."""
 
     def __init__(self, status: int, message: str, code: str | None = None) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class ApiError(Exception):
 def error_response(
     status: int, message: str, code: str | None = None, headers: dict[str, str] | None = None
 ) -> JSONResponse:
-    """`{"error": {"message": …, "type": …, "code"?: …}}`, the type following from status and code."""
+    """`{"error": {"message": …, "type": …, "code"?: …}}`, where the type depends on the status and the code."""
     no_channel = code == "no_compatible_channel"
     error = {"message": message, "type": ERROR_TYPES[503 if no_channel else status]}
     if code is not None:

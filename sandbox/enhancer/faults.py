@@ -1,4 +1,4 @@
-"""Fault plans: what shall go wrong, on which route, when. Seeded, so that a plan always plays out the same."""
+"""Fault plans: which fault occurs on which route, and when. A seed makes a plan reproducible."""
 
 from random import Random
 from typing import Annotated, Generic, Literal, Self, TypeVar
@@ -37,7 +37,7 @@ class _Strict(BaseModel):
 
 
 class HttpFault(_Strict):
-    """An HTTP error: with the contract's error object, with no body, or with a proxy's HTML page."""
+    """An HTTP error with the contract's error object, without a body, or with a proxy's HTML page."""
 
     kind: Literal["http"] = "http"
     status: Literal[400, 401, 402, 404, 422, 429, 500, 503]
@@ -47,44 +47,44 @@ class HttpFault(_Strict):
 
 
 class HangFault(_Strict):
-    """Silence for so many seconds, then a reset."""
+    """No response for `seconds`, then a reset."""
 
     kind: Literal["hang"] = "hang"
     seconds: Seconds = MAX_HANG_SECONDS
 
 
 class ResetFault(_Strict):
-    """A TCP reset instead of an answer."""
+    """A TCP reset instead of a response."""
 
     kind: Literal["reset"] = "reset"
 
 
 class SubmitHttpFault(HttpFault):
-    """`created`: the task exists, and is charged, nevertheless. `quotes`: the message repeats the URL and the key."""
+    """`created`: a task is created and charged. `quotes`: the message repeats the URL and the key."""
 
     created: bool = False
     quotes: bool = False
 
 
 class SubmitHangFault(HangFault):
-    """`created`: the task exists, and is charged, nevertheless."""
+    """`created`: a task is created and charged."""
 
     created: bool = False
 
 
 class SubmitResetFault(ResetFault):
-    """`created`: the task exists, and is charged, nevertheless."""
+    """`created`: a task is created and charged."""
 
     created: bool = False
 
 
 class TaskFault(_Strict):
-    """How one task goes, decided when it is created.
+    """The course of one task, chosen when it is created.
 
-    `end`: how it ends; `never` stays in progress. `code`: the failure's. `seconds`: how long it takes at least.
-    `at_submit`: it has ended before the submit is answered. `race_polls`: so many polls see `completed` with
-    `results: null`, at `race_progress`. `shape`: `objects`, `output` or `strings`, the contract's 1, 2 and 3.
-    `quotes`: the failure's message repeats the photo's URL.
+    `end`: the final status; `never` stays in progress. `code`: the code of a failure. `seconds`: the minimum duration.
+    `at_submit`: the task ends before the response to the submit. `race_polls`: this number of polls return
+    `completed` with `results: null`, at `race_progress`. `shape`: `objects`, `output`, or `strings`, the three forms of
+    the contract. `quotes`: the message of a failure repeats the photo's URL.
     """
 
     end: Literal["completed", "failed", "cancelled", "never"] = "completed"
@@ -99,29 +99,29 @@ class TaskFault(_Strict):
     @model_validator(mode="after")
     def _can_end(self) -> Self:
         if self.at_submit and self.end == "never":
-            raise ValueError("at_submit needs an end: a task that never ends would never be answered")
+            raise ValueError("at_submit requires an end other than never")
         return self
 
 
 class BrokenResult(_Strict):
-    """A result link that disappoints.
+    """A faulty response to a download.
 
-    `truncated`: half the body under the full Content-Length. `wrong_length`: a Content-Length 1,000 bytes short.
-    `gzip`: Content-Encoding although nobody asked. `endless`: chunks up to 5 GB.
+    `truncated`: half of the body with the full Content-Length. `wrong_length`: a Content-Length that is 1,000 bytes
+    too small. `gzip`: a Content-Encoding that was not requested. `endless`: chunks up to 5 GB.
     """
 
     kind: Literal["missing", "expired", "error", "truncated", "wrong_length", "gzip", "html", "endless"]
 
 
 class RedirectFault(_Strict):
-    """A 302 to the URL given."""
+    """A 302 to the URL in `to`."""
 
     kind: Literal["redirect"]
     to: str
 
 
 class DripFault(_Strict):
-    """The right body, so many bytes a second, reset after two minutes."""
+    """The correct body at `bytes_per_second`, with a reset after two minutes."""
 
     kind: Literal["drip"]
     bytes_per_second: Annotated[int, Field(ge=1)] = 10
@@ -134,29 +134,29 @@ F = TypeVar("F")
 
 
 class Rate(_Strict, Generic[F]):
-    """A fault and how often it comes, 0 to 1."""
+    """A fault and its probability, 0 to 1."""
 
     rate: float = Field(ge=0, le=1)
     fault: F
 
 
 class Course(_Strict, Generic[F]):
-    """What comes on one route: first `sequence`, one entry a call (null: no fault), then `rates` by chance."""
+    """The faults of one route: `sequence` has one entry for each call (null: no fault), then `rates` apply."""
 
     sequence: list[F | None] = []
     rates: list[Rate[F]] = []
 
     @model_validator(mode="after")
-    def _at_most_always(self) -> Self:
+    def _rates_are_valid(self) -> Self:
         if sum(rate.rate for rate in self.rates) > 1 + 1e-9:
-            raise ValueError("the rates of one route may not add up to more than 1")
+            raise ValueError("the sum of the rates of one route must not exceed 1")
         return self
 
 
 class FaultPlan(_Strict):
-    """A whole plan; `{}` is fair weather. Faults hit only calls that would have succeeded.
+    """A plan for all routes; `{}` has no faults. Faults apply only to calls that would succeed.
 
-    `submit`, `status`, `result`: one draw a call. `task`: one draw a task created.
+    `submit`, `status`, and `result` draw once for each call, `task` once for each task.
     """
 
     seed: int = 0
@@ -167,41 +167,41 @@ class FaultPlan(_Strict):
 
 
 class Faults:
-    """A plan being played: one random stream a route, so that routes do not disturb each other."""
+    """Draws the faults of a plan. Each route has its own random stream, so that routes are independent."""
 
     def __init__(self, plan: FaultPlan) -> None:
         self.plan = plan
         self.calls = {"submit": 0, "task": 0, "status": 0, "result": 0}
         self.hits = dict(self.calls)
-        # Not for secrets: the same seed must give the same faults.
+        # Not for secrets. The same seed must give the same faults.
         self._chance = {route: Random(f"{plan.seed} {route}") for route in self.calls}  # noqa: S311
 
     def submit(self) -> SubmitHttpFault | SubmitHangFault | SubmitResetFault | None:
-        """The next submit's fault."""
+        """The fault of the next submit."""
         return self._draw("submit", self.plan.submit)
 
     def task(self) -> TaskFault:
-        """How the next task goes."""
+        """The course of the next task."""
         return self._draw("task", self.plan.task) or TaskFault()
 
     def status(self) -> HttpFault | HangFault | ResetFault | None:
-        """The next poll's fault."""
+        """The fault of the next poll."""
         return self._draw("status", self.plan.status)
 
     def result(self) -> BrokenResult | RedirectFault | DripFault | HangFault | ResetFault | None:
-        """The next result download's fault."""
+        """The fault of the next download."""
         return self._draw("result", self.plan.result)
 
     def _draw(self, route: str, course: Course[F]) -> F | None:
         call = self.calls[route]
         self.calls[route] += 1
         planned = call < len(course.sequence)
-        fault = course.sequence[call] if planned else _by_chance(self._chance[route].random(), course.rates)
+        fault = course.sequence[call] if planned else _at_random(self._chance[route].random(), course.rates)
         self.hits[route] += fault is not None
         return fault
 
 
-def _by_chance(point: float, rates: list[Rate[F]]) -> F | None:
+def _at_random(point: float, rates: list[Rate[F]]) -> F | None:
     for rate in rates:
         if point < rate.rate:
             return rate.fault

@@ -1,4 +1,4 @@
-"""The routes: the vendor's contract, the results, and the sandbox's own handles for tests."""
+"""The routes: the vendor's contract, the results, and the controls for tests."""
 
 import secrets
 import time
@@ -13,7 +13,10 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from sandbox.enhancer.bodies import (
+from sandbox.enhancer.errors import ApiError, error_response
+from sandbox.enhancer.faults import FaultPlan, Faults, SubmitHttpFault
+from sandbox.enhancer.faulty_responses import faulty_response, faulty_result
+from sandbox.enhancer.schemas import (
     AccountChange,
     Credits,
     CreditsBody,
@@ -23,9 +26,6 @@ from sandbox.enhancer.bodies import (
     SubmitBody,
     TaskBody,
 )
-from sandbox.enhancer.broken import broken_call, broken_result
-from sandbox.enhancer.errors import ApiError, error_response
-from sandbox.enhancer.faults import FaultPlan, Faults, SubmitHttpFault
 from sandbox.enhancer.tasks import Account, Json, Order, TaskStore, charged
 
 MODEL = Model(id="phota-image-enhance", created=1757116800, owned_by="phota")
@@ -33,10 +33,10 @@ MEANINGS = {
     400: "Malformed request. No task was created.",
     401: "The key is missing, wrong or expired.",
     402: "The balance is too low. No task was created.",
-    404: "There is no such thing.",
+    404: "Not found.",
     410: "The link has expired.",
-    422: "A bad value, an unknown model, or no channel for it now (see `code`). No task was created.",
-    429: "Too fast. Wait for the seconds in `Retry-After`.",
+    422: "A bad value, an unknown model, or no channel for the model now (see `code`). No task was created.",
+    429: "Too many requests. Wait for the seconds in `Retry-After`.",
     500: "Unknown. A submit may have created a task.",
     503: "No channel, or an upstream error. Without an error object, a submit may have created a task.",
 }
@@ -44,7 +44,7 @@ MEANINGS = {
 
 @dataclass
 class Sandbox:
-    """What the routes share; `submits` are the calls of that route so far."""
+    """The state that the routes share; `submits` are the calls of that route so far."""
 
     account: Account
     store: TaskStore
@@ -53,7 +53,7 @@ class Sandbox:
 
 
 def create_app(sandbox: Sandbox) -> FastAPI:
-    """The application; its state is `app.state.sandbox`."""
+    """The application, with its state in `app.state.sandbox`."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -63,7 +63,7 @@ def create_app(sandbox: Sandbox) -> FastAPI:
     app = FastAPI(
         title="Lumendrop's sandbox enhancer",
         version="1.0.0",
-        description="Speaks the photo enhancer's contract and really enhances.",
+        description="Implements the contract of the photo enhancer and enhances photos.",
         lifespan=lifespan,
         exception_handlers={
             ApiError: _on_api_error,
@@ -74,7 +74,7 @@ def create_app(sandbox: Sandbox) -> FastAPI:
     app.state.sandbox = sandbox
     app.include_router(contract)
     app.include_router(results)
-    app.include_router(handles)
+    app.include_router(controls)
     return app
 
 
@@ -83,7 +83,7 @@ def _shared(request: Request) -> Sandbox:
     return sandbox
 
 
-def _refuse_wrong_key(request: Request) -> None:
+def _check_key(request: Request) -> None:
     account = _shared(request).account
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     right = secrets.compare_digest(key.strip().encode(), account.api_key.encode())
@@ -104,16 +104,16 @@ Shared = Annotated[Sandbox, Depends(_shared)]
 contract = APIRouter(
     prefix="/v1",
     tags=["contract"],
-    dependencies=[Depends(HTTPBearer(auto_error=False)), Depends(_refuse_wrong_key)],
+    dependencies=[Depends(HTTPBearer(auto_error=False)), Depends(_check_key)],
     responses=_errors(401),
 )
 results = APIRouter(tags=["results"])
-handles = APIRouter(prefix="/_sandbox", include_in_schema=False)
+controls = APIRouter(prefix="/_sandbox", include_in_schema=False)
 
 
 @contract.post("/images/generations", response_model=TaskBody, responses=_errors(400, 402, 422, 429, 500, 503))
 async def submit(body: SubmitBody, shared: Shared, request: Request) -> Response:
-    """Create a task. Its price is charged at once, and never given back."""
+    """Create a task. Its price is charged immediately and never refunded."""
     order = Order(**body.model_dump())
     fault = shared.faults.submit()
     call = order.image | {"at": time.time(), "fault": fault and fault.model_dump(), "task_id": None}
@@ -123,32 +123,32 @@ async def submit(body: SubmitBody, shared: Shared, request: Request) -> Response
         task = await shared.store.create(order, shared.faults.task())
         call["task_id"] = task.id
     if fault is None:
-        return JSONResponse(task.seen)
+        return JSONResponse(task.last_poll)
     if isinstance(fault, SubmitHttpFault) and fault.quotes:
-        return broken_call(fault, f"Cannot use {order.image_url} with {request.headers['authorization']}")
-    return broken_call(fault)
+        return faulty_response(fault, f"Cannot use {order.image_url} with {request.headers['authorization']}")
+    return faulty_response(fault)
 
 
 @contract.get("/tasks/{task_id}", response_model=TaskBody, responses=_errors(404, 422, 429, 500, 503))
 async def status(task_id: str, shared: Shared, sync_upstream: bool = False) -> Response:
-    """Ask for a task. Without `sync_upstream=true` a task in progress stays as it was last seen."""
+    """Get a task. Without `sync_upstream=true`, the response for a task in progress does not change."""
     task = shared.store.tasks.get(task_id)
     if task is None:
         raise ApiError(404, "There is no such task")
     fault = shared.faults.status()
-    return broken_call(fault) if fault else JSONResponse(shared.store.poll(task, sync_upstream))
+    return faulty_response(fault) if fault else JSONResponse(shared.store.poll(task, sync_upstream))
 
 
 @contract.get("/account/credits")
 async def account_credits(shared: Shared) -> CreditsBody:
-    """Ask for the balance."""
+    """Get the balance."""
     account = shared.account
     return CreditsBody(data=Credits(remaining_credits=account.credits, used_credits=account.used))
 
 
 @contract.get("/models")
 async def models() -> ModelsBody:
-    """List the models that this key may use."""
+    """List the models that are available to this key."""
     return ModelsBody(data=[MODEL])
 
 
@@ -159,57 +159,57 @@ async def models() -> ModelsBody:
     | {200: {"description": "The image.", "content": {"image/jpeg": {}, "image/png": {}}}},
 )
 async def result(name: str, shared: Shared) -> Response:
-    """Download a result. No key: the name is the secret."""
+    """Download a result. This needs no key, because the name is a secret."""
     task, enhanced = shared.store.result(name)
     task.downloads += 1
     fault = shared.faults.result()
     if fault is not None:
-        return broken_result(fault, enhanced)
+        return faulty_result(fault, enhanced)
     return FileResponse(enhanced.path, media_type=enhanced.content_type)
 
 
-@handles.get("/faults")
+@controls.get("/faults")
 async def faults(shared: Shared) -> Json:
-    """The plan, how many calls each route had since it was set, and how many of them it hit."""
-    played = shared.faults
-    return {"plan": played.plan.model_dump(mode="json"), "calls": played.calls, "hits": played.hits}
+    """The plan, and for each route the number of calls since it was set and the number of faults."""
+    current = shared.faults
+    return {"plan": current.plan.model_dump(mode="json"), "calls": current.calls, "hits": current.hits}
 
 
-@handles.put("/faults")
+@controls.put("/faults")
 async def set_faults(plan: FaultPlan, shared: Shared) -> Json:
-    """Start a plan from its beginning, in place of the one before."""
+    """Replace the plan and start it from the beginning."""
     shared.faults = Faults(plan)
     return await faults(shared)
 
 
-@handles.get("/tasks")
+@controls.get("/tasks")
 async def tasks(shared: Shared) -> list[Json]:
     """Every task that was created and charged, oldest first."""
     return [charged(task) for task in shared.store.tasks.values()]
 
 
-@handles.get("/submits")
+@controls.get("/submits")
 async def submits(shared: Shared) -> list[Json]:
-    """Every well-formed call of the submit route, oldest first: when, which photo, what fault, which task."""
+    """Every valid call of the submit route, oldest first, with time, photo, fault, and task."""
     return shared.submits
 
 
-@handles.get("/unfinished")
+@controls.get("/unfinished")
 async def unfinished(shared: Shared) -> int:
-    """How many tasks will end by themselves and have not yet."""
+    """The number of unfinished tasks, without those that never end."""
     return shared.store.unfinished
 
 
-@handles.get("/account")
+@controls.get("/account")
 async def account(shared: Shared) -> Json:
-    """The balance, what was spent, and whether the key is good. Never the key."""
-    held = shared.account
-    return {"credits": held.credits, "used": held.used, "key_valid": held.key_valid}
+    """The balance, the credits used, and whether the key is valid. Never the key."""
+    current = shared.account
+    return {"credits": current.credits, "used": current.used, "key_valid": current.key_valid}
 
 
-@handles.put("/account")
+@controls.put("/account")
 async def set_account(change: AccountChange, shared: Shared) -> Json:
-    """Change the balance, the key, or whether the key is good."""
+    """Change the balance, the key, or whether the key is valid."""
     for name, value in change.model_dump(exclude_none=True).items():
         setattr(shared.account, name, value)
     return await account(shared)
@@ -224,13 +224,13 @@ async def _on_http_exception(_request: Request, error: HTTPException) -> Respons
 
 
 async def _on_invalid_request(request: Request, error: RequestValidationError) -> Response:
-    """400 for what is no request at all, 422 for a bad value. Values are not repeated: a URL is a secret."""
+    """400 for a malformed request, 422 for a bad value. The message has no values, because a URL is a secret."""
     if request.url.path.startswith("/v1/"):
-        # A body is parsed before any dependency runs, yet a wrong key comes first.
+        # FastAPI parses the body before it runs dependencies, but a wrong key takes precedence.
         try:
-            _refuse_wrong_key(request)
-        except ApiError as refusal:
-            return error_response(refusal.status, refusal.message)
+            _check_key(request)
+        except ApiError as wrong_key:
+            return error_response(wrong_key.status, wrong_key.message)
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"][1:])
     if first["type"] == "json_invalid" or len(first["loc"]) == 1:

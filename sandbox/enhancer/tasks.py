@@ -1,4 +1,4 @@
-"""The task store: what was created and charged, how far it is, what came of it."""
+"""The task store: which tasks were created and charged, their progress, and their results."""
 
 import asyncio
 import logging
@@ -18,8 +18,8 @@ from sandbox.enhancer.enhance import Enhanced, ImageError, enhance
 from sandbox.enhancer.errors import ApiError
 from sandbox.enhancer.faults import TaskFault
 
-AT_ONCE = 2
-CREDITS_AN_IMAGE = 12
+CONCURRENCY = 2
+CREDITS_PER_IMAGE = 12
 CREDITS_WITH_PROFILES = 15
 TASK_ID_ALPHABET = string.ascii_lowercase + string.digits
 
@@ -31,7 +31,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Order:
-    """What a task shall do; `image_url` is a secret."""
+    """The request for a task; `image_url` is a secret."""
 
     model: str
     image_url: str = field(repr=False)
@@ -42,20 +42,20 @@ class Order:
 
     @property
     def price(self) -> int:
-        """In credits, one being 0.01 USD."""
-        return CREDITS_WITH_PROFILES if self.profile_ids else CREDITS_AN_IMAGE
+        """In credits of 0.01 USD."""
+        return CREDITS_WITH_PROFILES if self.profile_ids else CREDITS_PER_IMAGE
 
     @property
     def image(self) -> Json:
-        """Which photo it is: the URL's path, and the version it asks for. Without its signature."""
+        """The photo's path and version from the URL, without the signature."""
         try:
             url = urlsplit(self.image_url)
-        except ValueError:  # such as http://[; the task will fail for it
+        except ValueError:  # such as http://[; the task fails later
             return {"image": "", "version_id": ""}
         return {"image": url.path, "version_id": parse_qs(url.query).get("versionId", [""])[0]}
 
     def options(self) -> Json:
-        """The options that were sent."""
+        """The options in the request."""
         names = ("resolution", "creativity", "resemblance", "profile_ids")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
@@ -70,16 +70,16 @@ class Account:
     key_valid: bool = True
 
     def reserve(self, amount: int) -> None:
-        """Raises ApiError 402 when there is less."""
+        """Charge an amount. Raises ApiError 402 when the balance is lower."""
         if self.credits < amount:
-            raise ApiError(402, f"This task needs {amount} credits, the balance is {self.credits}: top up")
+            raise ApiError(402, f"This task costs {amount} credits and the balance is {self.credits}. Add credits.")
         self.credits -= amount
         self.used += amount
 
 
 @dataclass
 class Task:
-    """One paid task. `seen` is what the status route last returned: only `sync_upstream` refreshes it."""
+    """One paid task. `last_poll` is the latest response of the status route; only `sync_upstream` refreshes it."""
 
     id: str
     created: int
@@ -96,13 +96,13 @@ class Task:
     polls: int = 0
     downloads: int = 0
     races_left: int = 0
-    seen: Json = field(default_factory=dict)
+    last_poll: Json = field(default_factory=dict)
 
 
 class TaskStore:
-    """All tasks of this process, and the two workers that do them.
+    """All tasks of this process, and the workers that run them.
 
-    `task_seconds`: what a task takes at least. `result_seconds`: how long a result link lives.
+    `task_seconds` is the minimum duration of a task, `result_seconds` the lifetime of a result link.
     """
 
     def __init__(self, results: Path, base_url: str, task_seconds: float, result_seconds: float) -> None:
@@ -111,14 +111,14 @@ class TaskStore:
         self._base_url = base_url
         self._task_seconds = task_seconds
         self._result_seconds = result_seconds
-        self._workers = ThreadPoolExecutor(AT_ONCE, "enhance")
-        self._free = asyncio.Semaphore(AT_ONCE)
+        self._workers = ThreadPoolExecutor(CONCURRENCY, "enhance")
+        self._free = asyncio.Semaphore(CONCURRENCY)
         self._recent: deque[float] = deque(maxlen=10)
         self._by_name: dict[str, Task] = {}
         self._running: set[asyncio.Task[None]] = set()
 
     async def create(self, order: Order, fault: TaskFault) -> Task:
-        """Create a task and start it; returns at once, unless the fault wants it ended at submit."""
+        """Create a task and start it. Returns immediately, unless the fault ends the task at submit."""
         task = Task(
             f"task-unified-{int(time.time())}-{_random(8)}",
             int(time.time()),
@@ -133,16 +133,16 @@ class TaskStore:
         running.add_done_callback(self._running.discard)
         if fault.at_submit:
             await running
-        task.seen = self._told(task)
+        task.last_poll = self._body(task)
         return task
 
     def poll(self, task: Task, sync_upstream: bool) -> Json:
-        """The contract's task object. Without `sync_upstream`: as it was last seen."""
+        """The contract's task object. Without `sync_upstream`, the one of the last poll."""
         task.polls += 1
         if sync_upstream:
-            task.seen = self._told(task)
+            task.last_poll = self._body(task)
             task.races_left -= task.status == "completed" and task.races_left > 0
-        return task.seen
+        return task.last_poll
 
     def result(self, name: str) -> tuple[Task, Enhanced]:
         """The completed task behind a result name. Raises ApiError 404 (unknown) or 410 (expired)."""
@@ -156,18 +156,18 @@ class TaskStore:
 
     @property
     def unfinished(self) -> int:
-        """How many tasks will end by themselves and have not yet."""
+        """The number of unfinished tasks, without those that never end."""
         return sum(1 for task in self.tasks.values() if task.ended is None and task.fault.end != "never")
 
     def close(self) -> None:
-        """Abandon what is running."""
+        """Cancel all running tasks."""
         for running in self._running:
             running.cancel()
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def _estimate(self, fault: TaskFault) -> int:
         work = sum(self._recent) / len(self._recent) if self._recent else 1.0
-        return max(1, math.ceil(max(self._least(fault), work * (1 + self.unfinished / AT_ONCE))))
+        return max(1, math.ceil(max(self._min_seconds(fault), work * (1 + self.unfinished / CONCURRENCY))))
 
     async def _run(self, task: Task) -> None:
         if task.fault.end == "never":
@@ -178,7 +178,7 @@ class TaskStore:
             if task.fault.end == "completed":
                 await self._enhance(task)
         if not task.fault.at_submit:
-            await asyncio.sleep(task.started + self._least(task.fault) - time.monotonic())
+            await asyncio.sleep(task.started + self._min_seconds(task.fault) - time.monotonic())
         self._end(task)
 
     async def _enhance(self, task: Task) -> None:
@@ -194,7 +194,7 @@ class TaskStore:
             task.error = _failure("image_processing_error", str(error))
         except Exception:
             log.exception("Enhancing for %s failed", task.id)
-            task.error = _failure("unknown_error", "the enhancer has a fault of its own: see its log")
+            task.error = _failure("unknown_error", "the enhancer has an internal error; see its log")
 
     def _end(self, task: Task) -> None:
         task.ended = time.monotonic()
@@ -203,20 +203,20 @@ class TaskStore:
         elif task.enhanced is None:
             task.status = "failed"
             quoted = f": cannot use {task.order.image_url}" if task.fault.quotes else ""
-            task.error = task.error or _failure(task.fault.code, f"the fault plan says so{quoted}")
+            task.error = task.error or _failure(task.fault.code, f"set by the fault plan{quoted}")
         else:
             task.status, task.progress = "completed", 100
             task.name = _random(32) + (".png" if task.enhanced.content_type == "image/png" else ".jpg")
             self._by_name[task.name] = task
 
-    def _least(self, fault: TaskFault) -> float:
+    def _min_seconds(self, fault: TaskFault) -> float:
         return self._task_seconds if fault.seconds is None else fault.seconds
 
-    def _told(self, task: Task) -> Json:
+    def _body(self, task: Task) -> Json:
         if task.ended is None and task.status == "processing":
-            passed = (time.monotonic() - task.started) / task.estimated_time
-            task.progress = max(task.progress, min(95, int(100 * passed)))
-        told: Json = {
+            share = (time.monotonic() - task.started) / task.estimated_time
+            task.progress = max(task.progress, min(95, int(100 * share)))
+        body: Json = {
             "created": task.created,
             "id": task.id,
             "model": task.order.model,
@@ -228,15 +228,15 @@ class TaskStore:
             "usage": {"credits_reserved": task.order.price},
         }
         if task.error is not None:
-            told["error"] = task.error
+            body["error"] = task.error
         if task.status == "completed":
             racing = task.races_left > 0
-            told |= {"progress": task.fault.race_progress, "results": None} if racing else self._outcome(task)
-        return told
+            body |= {"progress": task.fault.race_progress, "results": None} if racing else self._outcome(task)
+        return body
 
     def _outcome(self, task: Task) -> Json:
         if task.enhanced is None:
-            raise RuntimeError("a completed task has a result")
+            raise RuntimeError("a completed task has no result")
         url = f"{self._base_url}/results/{task.name}"
         if task.fault.shape == "strings":
             return {"results": [url]}
@@ -247,7 +247,7 @@ class TaskStore:
 
 
 def charged(task: Task) -> Json:
-    """A task for the eyes of a test: what it was for, what it cost."""
+    """A task as tests see it, with its photo and its price."""
     return {
         "id": task.id,
         "created": task.created,

@@ -1,4 +1,4 @@
-"""Answers that no framework gives willingly: resets, hangs, bodies that contradict their headers."""
+"""Responses that frameworks don't support: resets, hangs, and bodies that contradict their headers."""
 
 import asyncio
 import socket
@@ -28,21 +28,21 @@ class WireProtocol(H11Protocol):
 
 
 class ResetResponse(Response):
-    """Ends the connection with a TCP reset, after `seconds` of silence or as soon as the client leaves."""
+    """Ends the connection with a TCP reset after `seconds`, or as soon as the client disconnects."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         super().__init__()
         self._seconds = min(seconds, MAX_HANG_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # Response's signature
-        gone = asyncio.ensure_future(_gone(receive))
-        await asyncio.wait({gone}, timeout=self._seconds)
+        disconnected = asyncio.ensure_future(_disconnected(receive))
+        await asyncio.wait({disconnected}, timeout=self._seconds)
         reset(scope["transport"])
-        await gone
+        await disconnected
 
 
 class RawResponse(Response):
-    """Writes a 200 whose Content-Length and body need not agree, then closes the connection."""
+    """Writes a 200 whose Content-Length can differ from its body, then closes the connection."""
 
     def __init__(self, body: bytes, content_type: str, length: int) -> None:
         super().__init__()
@@ -54,17 +54,17 @@ class RawResponse(Response):
         transport = cast(Transport, scope["transport"])
         transport.write(self._bytes)
         transport.close()
-        await _gone(receive)
+        await _disconnected(receive)
 
 
 def reset(transport: Transport) -> None:
-    """Drop the connection with RST: what is still unsent is thrown away."""
+    """Drop the connection with RST. Unsent data is discarded."""
     connection = transport.get_extra_info("socket")
     if connection is not None and not transport.is_closing():
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

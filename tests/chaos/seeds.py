@@ -17,6 +17,7 @@ PARTS = (
     "repeated-failures",
     "ambiguous-submits",
     "concurrent-overwrites",
+    "stopped-executions",
     "empty-balance",
     "daily-limit",
 )
@@ -75,6 +76,8 @@ def _run_part(part: str, seed: int, arguments: Namespace) -> list[Finding]:
         return suite.ambiguous_submits(seed, few, patience)
     if part == "concurrent-overwrites":
         return suite.concurrent_overwrites(seed, few, patience)
+    if part == "stopped-executions":
+        return suite.stopped_executions(seed, few, patience)
     if part == "empty-balance":
         return suite.empty_balance(seed, few, patience)
     return suite.daily_limit(seed, few, few * 2 // 5, patience)

@@ -16,6 +16,7 @@ from tests.chaos.uploads import seeded
 
 STOP_RATE = 0.03
 STOP_SECONDS = 60
+EARLY_STOP_SECONDS = 3
 CREDITS_PER_TASK = 12
 CONCURRENT_SUBMITS = 5
 UPLOADS_PER_KEY = 12
@@ -40,6 +41,22 @@ def random_faults(seed: int, count: int, keys: int, seconds: float) -> list[Find
         run.run_until_idle(seconds)
         evidence = collect(run, dead)
         return [_fault_counts(run), *promises.check_all(run, evidence, _key(run))]
+
+
+def stopped_executions(seed: int, count: int, seconds: float) -> list[Finding]:
+    """`count` uploads while the owner stops half of the executions."""
+    finding = Finding("1. an upload whose execution the owner stops has a report, and its photo if it was delivered")
+    with start_run(Plan(seed=seed, duplicates=fault_plan.DUPLICATES, late_seconds=fault_plan.LATE_SECONDS)) as run:
+        run.stop_some_executions(seeded(seed), 0.5, EARLY_STOP_SECONDS)
+        run.upload(uploads.photos(seeded(seed), count))
+        run.run_until_idle(seconds)
+        evidence = collect(run, receive_dead_letters(run))
+    for other in (promises.every_upload_ends_once(run, evidence), promises.charges_match(run, evidence)):
+        finding.broken += other.broken
+        finding.figures |= other.figures
+    if not run.stopped_executions:
+        finding.broken.append("no execution was stopped")
+    return [finding]
 
 
 def concurrent_overwrites(seed: int, count: int, seconds: float) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""The command line: what it accepts, how it fails, what it shows while photos are on their way."""
+"""The command line: its arguments, its errors, and its output while it processes photos."""
 
 import io
 import signal
@@ -29,7 +29,7 @@ def keep_signal_handler() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["demo", "--photos", "missing"], "missing is not a folder"),
         (["demo", "--photos", "empty"], "empty has no files"),
@@ -38,24 +38,26 @@ def keep_signal_handler() -> Iterator[None]:
         (["demo", "--photos", "photos", "--out", "photos/photo.jpg"], "can't be a folder for results"),
     ],
 )
-def test_a_folder_that_can_not_be_used_is_named_at_once(
-    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_an_unusable_folder_is_reported_immediately(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/photo.jpg").write_bytes(b"x")
     assert main(arguments) == 2
-    assert says in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert list((tmp_path / "photos").iterdir()) == [tmp_path / "photos/photo.jpg"]
 
 
 @pytest.mark.parametrize(
     "arguments", [[], ["fly"], ["up", "--port", "http"], ["up", "--port", "65536"], ["demo", "--resolution", "8K"]]
 )
-def test_a_mistake_on_the_command_line_is_answered_with_the_usage(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_usage_error_prints_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
@@ -71,7 +73,7 @@ def test_help_has_examples(arguments: list[str], capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(("last_state", "code"), [("enhanced", 0), ("failed", 1), ("superseded", 1)])
-def test_the_demo_ends_well_only_if_every_photo_came_back(
+def test_the_demo_succeeds_only_if_every_photo_was_enhanced(
     last_state: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def process(run: Run, photos: list[Photo]) -> list[Outcome]:
@@ -81,17 +83,17 @@ def test_the_demo_ends_well_only_if_every_photo_came_back(
         return [*most, last if last_state == "enhanced" else replace(last, state=last_state, result=None)]
 
     cloud: Any = SimpleNamespace(outputs={"InputBucketName": "in"}, client=lambda _: None)
-    asked: list[dict[str, str]] = []
+    requested: list[dict[str, str]] = []
 
     @contextmanager
     def sandbox(parameters: dict[str, str]) -> Iterator[Sandbox]:
-        asked.append(parameters)
+        requested.append(parameters)
         yield Sandbox(cloud, "http://127.0.0.1:1", tmp_path)
 
     monkeypatch.setattr(Run, "process", process)
     monkeypatch.setattr(demo, "sandbox", sandbox)
     assert main(["demo", "--out", str(tmp_path)]) == code
-    assert asked == [{"Resolution": "1K"}]
+    assert requested == [{"Resolution": "1K"}]
     shown = capsys.readouterr().out
     assert f"{size_text((384, 384))} → {size_text((768, 768))}" in shown
     assert (tmp_path / "index.html").exists()
@@ -122,7 +124,7 @@ def test_on_a_terminal_each_photo_has_a_bar() -> None:
         assert expected in shown
 
 
-def test_with_more_photos_than_rows_only_those_on_their_way_have_a_bar() -> None:
+def test_with_more_photos_than_rows_only_photos_in_progress_have_a_bar() -> None:
     output = io.StringIO()
     keys = [f"{number}.jpg" for number in range(100)]
     with Board(Console(file=output, force_terminal=True, width=100, height=30), keys) as board:
@@ -163,7 +165,7 @@ def test_the_state_comes_from_ledger_enhancer_and_workflow(
     assert status.percent == (95 if state == "enhancing" else 0)
 
 
-def test_a_result_that_can_not_be_shown_is_said_and_linked(tmp_path: Path) -> None:
+def test_a_result_without_a_preview_is_reported_and_linked(tmp_path: Path) -> None:
     (tmp_path / "in.jpg").write_bytes(b"not an image")
     (tmp_path / "out.jpg").write_bytes(b"not an image")
     outcome = Outcome("in.jpg", "enhanced", tmp_path / "in.jpg", result=tmp_path / "out.jpg")

@@ -25,20 +25,20 @@ def test_finds_files_at_any_depth_under_their_paths(tmp_path: Path) -> None:
     assert all(photo.path == tmp_path / photo.key for photo in photos)
 
 
-def test_ignores_what_systems_leave_in_folders(tmp_path: Path) -> None:
+def test_ignores_system_files(tmp_path: Path) -> None:
     for name in (".DS_Store", "Thumbs.db", "desktop.ini", ".cache/photo.jpg", "sub/._photo.jpg", "photo.jpg"):
         touch(tmp_path / name)
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
     assert [photo.key for photo in discover(tmp_path)] == ["photo.jpg"]
 
 
-def test_does_not_drop_the_results_of_an_earlier_run(tmp_path: Path) -> None:
+def test_ignores_the_results_of_an_earlier_run(tmp_path: Path) -> None:
     touch(tmp_path / "photo.jpg")
     touch(tmp_path / "out/photo.jpg")
     assert [photo.key for photo in discover(tmp_path, leave_out=tmp_path / "out")] == ["photo.jpg"]
 
 
-def test_names_a_folder_that_can_not_be_used(tmp_path: Path) -> None:
+def test_an_unusable_folder_is_an_error(tmp_path: Path) -> None:
     touch(tmp_path / "empty/.DS_Store")
     with pytest.raises(PhotosError, match=r"missing is not a folder"):
         discover(tmp_path / "missing")
@@ -78,7 +78,7 @@ def test_loads_a_file_whose_name_looks_like_options_and_makes_it_srgb(tmp_path: 
     assert (image.width, image.height, image.bands, image.interpretation) == (20, 10, 3, "srgb")
 
 
-def test_shows_the_heic_photos_of_phones(tmp_path: Path) -> None:
+def test_loads_heic(tmp_path: Path) -> None:
     photo = pillow_heif.from_bytes(mode="RGB", size=(64, 48), data=bytes([200, 100, 50]) * 64 * 48)
     photo.save(tmp_path / "IMG_1.HEIC")
     image = load(tmp_path / "IMG_1.HEIC")
@@ -86,7 +86,7 @@ def test_shows_the_heic_photos_of_phones(tmp_path: Path) -> None:
     assert image(30, 20) == pytest.approx([200, 100, 50], abs=6)
 
 
-def test_a_file_that_is_no_image_can_not_be_loaded(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UnreadableError, match=r"photo\.jpg can't be shown"):
         load(touch(tmp_path / "photo.jpg", b"not a photo"))
 
@@ -99,6 +99,6 @@ def test_sharpness_is_measured_against_bicubic() -> None:
     assert sharpness_gain(small, bicubic.gaussblur(2)) < 0.8
 
 
-def test_sharpness_of_a_photo_without_any_detail_is_no_gain() -> None:
+def test_a_photo_without_detail_has_no_gain_in_sharpness() -> None:
     flat = (pyvips.Image.black(10, 10, bands=3) + 40).cast("uchar").copy(interpretation="srgb")
     assert sharpness_gain(flat, flat.resize(4)) == 1.0

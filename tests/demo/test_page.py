@@ -1,4 +1,4 @@
-"""The page: one file, no network, everything escaped, a slider for each photo."""
+"""The page is one file, needs no network, escapes all names, and has a slider for each photo."""
 
 import re
 from html.parser import HTMLParser
@@ -10,7 +10,7 @@ import pyvips
 
 from sandbox.demo import page
 from sandbox.demo.images import Comparison
-from sandbox.demo.page import Outcome, Writer, busiest, detail_view, size_text
+from sandbox.demo.page import Outcome, Writer, detail_view, most_detailed, size_text
 
 
 def noise(width: int, height: int) -> pyvips.Image:
@@ -72,7 +72,7 @@ def test_shows_before_and_after_under_a_slider_whole_and_in_detail(html: str) ->
     assert [one["data-view"] for one in elements.named("div") if one.get("class") == "stage"] == ["whole", "detail"]
 
 
-def test_the_page_needs_nothing_but_itself(html: str) -> None:
+def test_the_page_is_self_contained(html: str) -> None:
     elements = Elements(html)
     assert not re.search(r"https?:|//[a-z]", re.sub(r"base64,[A-Za-z0-9+/=]+", "", html))
     assert not {"link", "iframe", "object"} & {tag for tag, _ in elements.all}
@@ -82,7 +82,7 @@ def test_the_page_needs_nothing_but_itself(html: str) -> None:
     assert str(policy).startswith("default-src 'none'; img-src data:;")
 
 
-def test_says_what_came_of_each_upload(html: str) -> None:
+def test_shows_the_outcome_of_each_upload(html: str) -> None:
     text = " ".join(Elements(html).text.split())
     sizes = f"{size_text((300, 200))} → {size_text((1024, 683))}"
     for expected in ("2 uploads: 1 enhanced, 1 rejected.", sizes, "2.3", "4.2 s, 2 polls", "resolution 1K"):
@@ -90,14 +90,14 @@ def test_says_what_came_of_each_upload(html: str) -> None:
     assert "rejected: Not an image." in text
 
 
-def test_links_to_results_and_reports_beside_it(html: str) -> None:
+def test_links_to_results_and_reports(html: str) -> None:
     assert [link["href"] for link in Elements(html).named("a")] == ["./a/photo.jpg", "./errors/notes.txt.json"]
 
 
 @pytest.mark.parametrize(
     "key", ['"><script>alert(1)</script>.jpg', "javascript:alert(1).jpg", "100% & <b>.jpg", "größe 🦊?#x.jpg"]
 )
-def test_names_are_only_ever_text(tmp_path: Path, key: str) -> None:
+def test_names_are_escaped(tmp_path: Path, key: str) -> None:
     writer = Writer(tmp_path, expected=1)
     small = noise(300, 200)
     writer.add(enhanced(tmp_path, key), small, small.resize(1024 / 300))
@@ -117,9 +117,7 @@ def test_large_photos_are_shrunk_for_the_page(tmp_path: Path) -> None:
     assert re.findall(r"--ratio: (\d+) / (\d+)", writer.write().read_text())[0] == ("1600", "1200")
 
 
-def test_the_page_stays_of_moderate_size_however_many_photos_there_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_size_of_the_page_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "PAGE_BYTES", 1_000_000)
     writer = Writer(tmp_path, expected=20)
     photo = noise(800, 600)
@@ -132,7 +130,7 @@ def test_the_page_stays_of_moderate_size_however_many_photos_there_are(
     assert "this page is full" in html
 
 
-def test_a_photo_that_can_not_be_shown_still_has_its_link(tmp_path: Path) -> None:
+def test_a_photo_without_a_preview_has_a_link(tmp_path: Path) -> None:
     writer = Writer(tmp_path, expected=1)
     writer.add(enhanced(tmp_path))
     elements = Elements(writer.write().read_text())
@@ -143,7 +141,7 @@ def test_a_photo_that_can_not_be_shown_still_has_its_link(tmp_path: Path) -> Non
 def test_the_detail_is_where_the_edges_are() -> None:
     image = pyvips.Image.black(800, 600, bands=3).copy(interpretation="srgb") + 100
     image = image.insert(noise(100, 80), 620, 440).cast("uchar").copy(interpretation="srgb")
-    left, top, width, height = busiest(image, 0.2)
+    left, top, width, height = most_detailed(image, 0.2)
     assert (width, height) == (160, 120)
     assert left <= 620 + 20
     assert left + width >= 720 - 20
@@ -155,7 +153,7 @@ def test_the_detail_is_where_the_edges_are() -> None:
 def test_the_detail_stays_inside_the_photo(corner: tuple[int, int]) -> None:
     image = pyvips.Image.black(800, 600, bands=3).copy(interpretation="srgb")
     image = image.insert(noise(100, 80), *corner).cast("uchar").copy(interpretation="srgb")
-    left, top, width, height = busiest(image, 0.3)
+    left, top, width, height = most_detailed(image, 0.3)
     assert left >= 0
     assert top >= 0
     assert left + width <= 800
@@ -170,5 +168,5 @@ def test_before_and_after_show_the_same_detail() -> None:
     assert max(pair.width, pair.height) == pytest.approx(400, abs=2)
 
 
-def test_a_small_result_has_no_detail_of_its_own() -> None:
+def test_a_small_result_has_no_detail_view() -> None:
     assert detail_view(noise(100, 80), noise(500, 400)) is None

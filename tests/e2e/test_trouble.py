@@ -91,7 +91,7 @@ def test_a_failed_task_is_reported_and_its_execution_fails_with_the_same_text(pi
     assert (report["status"], report["code"]) == ("failed", "content_policy_violation")
     assert report["may_have_cost_money"] is True
     assert report["task_id"] == task["id"]
-    assert "the fault plan says so" in report["what_happened"]
+    assert "set by the fault plan" in report["what_happened"]
     assert pipeline.rows()[upload]["status"] == "failed"
     execution = _execution(pipeline, upload)
     assert (execution["status"], execution["error"]) == ("FAILED", "content_policy_violation")

@@ -1,4 +1,4 @@
-"""One enhancer for all tests here, a server of photos, and a photo."""
+"""An enhancer for all tests in this folder, a server of photos, and a photo."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ def running() -> Iterator[Enhancer]:
 
 @pytest.fixture
 def enhancer(running: Enhancer) -> Enhancer:
-    """The running enhancer in fair weather, whatever the test before has done to it."""
+    """The running enhancer without faults, reset after the previous test."""
     running.plan()
     running.account(credits=100_000, key_valid=True)
     return running

@@ -1,11 +1,11 @@
-"""scikit-image's photographs, and how near a result comes to one of them."""
+"""scikit-image's photographs, and the similarity of a result to one of them."""
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from skimage import data, metrics
 
-# Left out: drawings and text, and the micrograph `cell`, which optics blurred and shrinking does not hurt.
+# Without drawings and text, and without the micrograph `cell`, whose optical blur makes it immune to shrinking.
 PHOTOS = [
     "astronaut",
     "brick",
@@ -32,11 +32,11 @@ Pixels = npt.NDArray[np.uint8]
 
 def psnr(original: Pixels, result: Pixels) -> float:
     """In dB."""
-    return float(metrics.peak_signal_noise_ratio(original, result))  # type: ignore[no-untyped-call]  # as it is
+    return float(metrics.peak_signal_noise_ratio(original, result))  # type: ignore[no-untyped-call]  # it has no types
 
 
 def photograph(name: str) -> Pixels:
-    """One of scikit-image's, its sides multiples of 4 and at most 1,024 pixels."""
+    """A photograph of scikit-image, cropped to sides that are multiples of 4 and at most 1,024 pixels."""
     pixels: Pixels = getattr(data, name)()
     height, width = (min(side, 1024) // 4 * 4 for side in pixels.shape[:2])
     return np.ascontiguousarray(pixels[:height, :width])

@@ -1,4 +1,4 @@
-"""An enhancer process and its client, and a server of photos for it to fetch, all on loopback."""
+"""An enhancer process, its client, and a server of photos, all on loopback."""
 
 import subprocess
 import sys
@@ -17,16 +17,16 @@ WAIT_SECONDS = 60.0
 
 
 class Photos:
-    """Serves bytes under exact request targets; whatever is asked for is in `asked`, as it came."""
+    """Serves bytes at exact request targets. `requested` has the targets of all requests."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self._bodies: dict[str, bytes] = {}
         photos = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                photos.asked.append(self.path)
+                photos.requested.append(self.path)
                 body = photos._bodies.get(self.path.partition("?")[0])
                 self.send_response(404 if body is None else 200)
                 self.send_header("Content-Length", str(len(body or b"")))
@@ -34,14 +34,14 @@ class Photos:
                 self.wfile.write(body or b"")
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
-                """Nothing: presigned URLs stay out of logs."""
+                """Log nothing, because presigned URLs are secrets."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.authority = f"127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def put(self, path: str, body: bytes) -> str:
-        """The URL that `body` can now be fetched from."""
+        """Serve `body` at a path. Returns the URL."""
         self._bodies[path] = body
         return f"http://{self.authority}{path}"
 
@@ -51,7 +51,7 @@ class Photos:
 
 
 class Enhancer:
-    """One running server process and a client for it."""
+    """A server process and a client for it."""
 
     def __init__(self, *options: str) -> None:
         command = [sys.executable, "-m", "sandbox.enhancer", "--port", "0", "--api-key", KEY, *options]
@@ -70,7 +70,7 @@ class Enhancer:
         return self.session.get(f"{self.url}/v1/tasks/{task_id}", params=query, timeout=WAIT_SECONDS)
 
     def finished(self, task_id: str) -> dict[str, Any]:
-        """The task once it has ended."""
+        """Wait for the end of a task. Returns the task."""
         deadline = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < deadline:
             task: dict[str, Any] = self.poll(task_id).json()
@@ -80,7 +80,7 @@ class Enhancer:
         raise AssertionError(f"task {task_id} has not ended")
 
     def enhanced(self, image_url: str, **fields: Any) -> pyvips.Image:
-        """The result of a whole task, as an image."""
+        """Submit a task and wait for it. Returns the result as an image."""
         task = self.finished(self.submit(image_url, **fields).json()["id"])
         assert task["status"] == "completed", task
         answer = requests.get(task["results"][0]["url"], timeout=WAIT_SECONDS)
@@ -92,18 +92,18 @@ class Enhancer:
         return self.session.put(f"{self.url}/_sandbox/faults", json=routes, timeout=WAIT_SECONDS)
 
     def account(self, **change: Any) -> dict[str, Any]:
-        """Change the account; the account."""
+        """Change the account. Returns the account."""
         answer = self.session.put(f"{self.url}/_sandbox/account", json=change, timeout=WAIT_SECONDS)
         body: dict[str, Any] = answer.json()
         return body
 
     def tasks(self) -> list[dict[str, Any]]:
-        """What was created and charged."""
+        """The tasks that were created and charged."""
         listed: list[dict[str, Any]] = self.session.get(f"{self.url}/_sandbox/tasks", timeout=WAIT_SECONDS).json()
         return listed
 
     def close(self) -> int:
-        """End it; its exit code."""
+        """Stop the server. Returns its exit code."""
         self.session.close()
         self.process.terminate()
         try:
@@ -114,7 +114,7 @@ class Enhancer:
 
 
 def gradient(width: int, height: int) -> pyvips.Image:
-    """Redder to the right, greener downwards: shows which way is up."""
+    """A gradient with more red to the right and more green to the bottom, which shows the orientation."""
     across = pyvips.Image.xyz(width, height)
     red, green = across[0] * (255 / width), across[1] * (255 / height)
     return red.bandjoin([green, 64]).cast("uchar").copy(interpretation="srgb")

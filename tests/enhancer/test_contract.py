@@ -115,7 +115,7 @@ def test_an_error_never_repeats_the_url(enhancer: Enhancer) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/tasks/", "/v1/tasks/task-unified-1-a", "/nowhere", "/results/no"])
-def test_what_does_not_exist_is_404_in_the_contracts_form(enhancer: Enhancer, path: str) -> None:
+def test_an_unknown_path_is_404_in_the_contracts_form(enhancer: Enhancer, path: str) -> None:
     answer = enhancer.session.get(enhancer.url + path, timeout=WAIT_SECONDS, allow_redirects=False)
     assert answer.status_code == 404
     assert answer.json()["error"]["type"] == "not_found"
@@ -159,10 +159,10 @@ def test_the_model_is_listed(enhancer: Enhancer) -> None:
 )
 def test_the_url_is_fetched_exactly_as_given(enhancer: Enhancer, photos: Photos, small: bytes, path: str) -> None:
     query = "?X-Amz-Credential=a%2F20260101%2Fb&X-Amz-Signature=abc+%2B~"
-    photos.asked.clear()
+    photos.requested.clear()
     task = enhancer.finished(enhancer.submit(photos.put(path, small) + query).json()["id"])
     assert task["status"] == "completed"
-    assert photos.asked == [path + query]
+    assert photos.requested == [path + query]
 
 
 def test_a_bucket_in_the_host_name_is_fetched_from_loopback(enhancer: Enhancer, photos: Photos, small_url: str) -> None:
@@ -188,7 +188,7 @@ def test_a_url_that_cannot_be_fetched_fails_the_task(enhancer: Enhancer, url: st
     assert task["error"]["type"] == "task_error"
 
 
-def test_a_photo_that_is_not_there_fails_the_task(enhancer: Enhancer, photos: Photos) -> None:
+def test_a_missing_photo_fails_the_task(enhancer: Enhancer, photos: Photos) -> None:
     url = f"http://{photos.authority}/gone.jpg?X-Amz-Signature=secret"
     error = enhancer.finished(enhancer.submit(url).json()["id"])["error"]
     assert error["code"] == "invalid_image_url"
@@ -196,7 +196,7 @@ def test_a_photo_that_is_not_there_fails_the_task(enhancer: Enhancer, photos: Ph
     assert "secret" not in error["message"]
 
 
-def test_what_was_charged_is_listed_without_signatures(enhancer: Enhancer, small_url: str) -> None:
+def test_charged_tasks_are_listed_without_signatures(enhancer: Enhancer, small_url: str) -> None:
     options = {"resolution": "1K", "creativity": 0.3, "profile_ids": ["someone"]}
     task_id = enhancer.submit(f"{small_url}?X-Amz-Signature=secret", **options).json()["id"]
     enhancer.finished(task_id)
@@ -215,7 +215,7 @@ def test_a_result_link_expires(small_url: str) -> None:
         task = brief.finished(brief.submit(small_url).json()["id"])
         url = task["results"][0]["url"]
         early = requests.get(url, timeout=WAIT_SECONDS)
-        # A machine that stalls asks too late.
+        # On a slow machine, this request can be too late.
         assert early.status_code == 200 or time.monotonic() - begun > 1
         time.sleep(1.2)
         expired = requests.get(url, timeout=WAIT_SECONDS)
@@ -225,7 +225,7 @@ def test_a_result_link_expires(small_url: str) -> None:
         brief.close()
 
 
-def test_sigterm_ends_it_with_a_hanging_caller(small_url: str) -> None:
+def test_sigterm_stops_it_during_a_hanging_request(small_url: str) -> None:
     hung = Enhancer()
     hung.plan(submit={"sequence": [{"kind": "hang", "created": True}]})
     with pytest.raises(requests.Timeout):

@@ -1,4 +1,4 @@
-"""Fault plans, as a client sees them on the wire."""
+"""Fault plans, from the perspective of a client."""
 
 import gzip
 import time
@@ -77,7 +77,7 @@ def test_an_ambiguous_answer_may_have_created_a_task(
     assert balance - enhancer.account()["credits"] == 12 * created
 
 
-def test_a_hang_outlasts_the_clients_patience(enhancer: Enhancer) -> None:
+def test_a_hang_lasts_longer_than_the_clients_timeout(enhancer: Enhancer) -> None:
     enhancer.plan(status={"sequence": [{"kind": "hang"}]})
     task = enhancer.submit("http://127.0.0.1:1/").json()["id"]
     with pytest.raises(requests.ReadTimeout):
@@ -145,14 +145,14 @@ def test_a_poll_can_fail_in_every_way(enhancer: Enhancer, small_url: str) -> Non
 
 
 @pytest.mark.parametrize(("kind", "status"), [("missing", 404), ("expired", 410), ("error", 500)])
-def test_a_result_can_be_gone(enhancer: Enhancer, small_url: str, kind: str, status: int) -> None:
+def test_a_result_can_be_missing(enhancer: Enhancer, small_url: str, kind: str, status: int) -> None:
     enhancer.plan(result={"sequence": [{"kind": kind}]})
     url = completed(enhancer, small_url)["results"][0]["url"]
     assert requests.get(url, timeout=WAIT_SECONDS).status_code == status
     assert requests.get(url, timeout=WAIT_SECONDS).status_code == 200
 
 
-def test_a_result_can_break_on_the_wire(enhancer: Enhancer, small_url: str) -> None:
+def test_a_result_can_be_faulty(enhancer: Enhancer, small_url: str) -> None:
     broken = [{"kind": kind} for kind in ("truncated", "wrong_length", "gzip", "html", "reset")]
     enhancer.plan(result={"sequence": [None, *broken, {"kind": "redirect", "to": "http://169.254.169.254/"}]})
     url = completed(enhancer, small_url)["results"][0]["url"]
@@ -183,7 +183,7 @@ def test_a_result_can_be_endless_or_drip(enhancer: Enhancer, small_url: str) -> 
         assert time.monotonic() - begun > 0.5
 
 
-def test_a_plan_plays_out_the_same_each_time(enhancer: Enhancer) -> None:
+def test_a_plan_is_reproducible(enhancer: Enhancer) -> None:
     plan = {"seed": 7, "submit": {"rates": [{"rate": 0.5, "fault": {"kind": "http", "status": 503}}]}}
 
     def play() -> list[int]:
@@ -207,11 +207,11 @@ def test_a_plan_plays_out_the_same_each_time(enhancer: Enhancer) -> None:
         ({"status": {"sequence": [{"kind": "reset", "created": True}]}}, "created"),
         ({"task": {"sequence": [{"end": "never", "at_submit": True}]}}, "at_submit"),
         ({"result": {"rates": [{"rate": 1.5, "fault": {"kind": "html"}}]}}, "rate"),
-        ({"submit": {"rates": [{"rate": 0.6, "fault": {"kind": "reset"}}] * 2}}, "add up"),
+        ({"submit": {"rates": [{"rate": 0.6, "fault": {"kind": "reset"}}] * 2}}, "the sum of the rates"),
         ({"upload": {}}, "upload"),
     ],
 )
-def test_a_bad_plan_is_refused_and_named(enhancer: Enhancer, plan: dict[str, Any], named: str) -> None:
+def test_a_bad_plan_is_rejected(enhancer: Enhancer, plan: dict[str, Any], named: str) -> None:
     answer = enhancer.plan(**plan)
     assert answer.status_code == 422
     assert named in answer.json()["error"]["message"]

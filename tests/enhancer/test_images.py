@@ -1,4 +1,4 @@
-"""What photos go in, and how they come out."""
+"""Which photos the enhancer accepts, and what it makes of them."""
 
 from io import BytesIO
 from pathlib import Path
@@ -47,16 +47,16 @@ UPRIGHT = [(False, False), (True, False), (False, True), (True, True)]
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "heic"])
-def test_every_promised_format_is_read(enhancer: Enhancer, photos: Photos, kind: str) -> None:
+def test_every_documented_format_is_read(enhancer: Enhancer, photos: Photos, kind: str) -> None:
     image = enhancer.enhanced(photos.put(f"/b/photo.{kind}", encoded(kind)))
     assert (image.width, image.height) == (1024, 683)
     assert corners(image) == UPRIGHT
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_honoured_and_not_passed_on(tmp_path: Path, orientation: int) -> None:
+def test_exif_orientation_is_applied_and_removed(tmp_path: Path, orientation: int) -> None:
     stored = Image.fromarray(gradient(*WIDE).numpy())
-    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # how a camera held that way stores what is upright
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # how a camera in that orientation stores an upright photo
     if orientation in undo:
         stored = stored.transpose(Image.Transpose(undo[orientation]))
     exif = Image.Exif()
@@ -69,7 +69,7 @@ def test_exif_orientation_is_honoured_and_not_passed_on(tmp_path: Path, orientat
     assert image.get_typeof("orientation") == 0
 
 
-def test_a_turned_heic_comes_out_upright_once(tmp_path: Path) -> None:
+def test_a_rotated_heic_is_turned_upright_once(tmp_path: Path) -> None:
     heif = pillow_heif.from_pillow(Image.fromarray(gradient(*WIDE).numpy()).transpose(Image.Transpose.ROTATE_90))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -103,7 +103,7 @@ def test_twelve_megapixels_in_portrait(enhancer: Enhancer, photos: Photos) -> No
         (5000, 4000, "4K", (4096, 3277)),
     ],
 )
-def test_the_long_side_is_what_was_asked_for(
+def test_the_long_side_has_the_requested_length(
     tmp_path: Path, width: int, height: int, resolution: str, size: tuple[int, int]
 ) -> None:
     image = enhanced(tmp_path, encoded("png", gradient(width, height)), resolution)
@@ -152,7 +152,7 @@ def test_a_broken_profile_is_ignored(tmp_path: Path) -> None:
     assert enhanced(tmp_path, file.getvalue())(500, 300) == pytest.approx([100, 100, 100], abs=3)
 
 
-def test_metadata_stays_behind(tmp_path: Path) -> None:
+def test_metadata_is_removed(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010E] = "where I live"
     file = BytesIO()
@@ -177,13 +177,13 @@ def test_metadata_stays_behind(tmp_path: Path) -> None:
         encoded("heic")[:-100],
     ],
 )
-def test_what_is_no_whole_photo_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_an_incomplete_or_unknown_file_is_rejected(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(ImageError):
         enhanced(tmp_path, data)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg"])
-def test_a_decompression_bomb_is_refused_unread(tmp_path: Path, kind: str) -> None:
+def test_a_decompression_bomb_is_rejected_without_decoding(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ImageError, match="megapixels"):
         enhanced(tmp_path, encoded(kind, pyvips.Image.black(16000, 6300)))
 
@@ -194,7 +194,7 @@ def test_a_text_file_fails_its_task(enhancer: Enhancer, photos: Photos) -> None:
     assert (task["status"], task["error"]["code"]) == ("failed", "image_processing_error")
 
 
-def test_creativity_departs_and_resemblance_holds(tmp_path: Path) -> None:
+def test_creativity_changes_the_photo_and_resemblance_limits_it(tmp_path: Path) -> None:
     photo = pyvips.Image.new_from_array(np.kron(np.eye(8), np.full((32, 32), 160)).astype("uint8") + 40)
     small = photo.resize(0.5)
 

@@ -1,4 +1,4 @@
-"""The enhancer against its own OpenAPI description."""
+"""The enhancer follows its own OpenAPI description."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from tests.enhancer.running import KEY, WAIT_SECONDS, Enhancer
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
-# Read without a server, so that each operation is a test of its own; a test below compares it with the server's.
+# Created without a server, so that each operation is a separate test. A test below compares it with the server's.
 description = create_app(
     Sandbox(Account(KEY), TaskStore(Path(), "http://127.0.0.1", 0, 0), Faults(FaultPlan()))
 ).openapi()
@@ -34,5 +34,5 @@ def test_the_server_shows_this_description(enhancer: Enhancer) -> None:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_every_operation_keeps_to_its_description(case: schemathesis.Case[Any], running: Enhancer) -> None:
+def test_every_operation_follows_its_description(case: schemathesis.Case[Any], running: Enhancer) -> None:
     case.call_and_validate(base_url=running.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=WAIT_SECONDS)

@@ -1,4 +1,4 @@
-"""The enhancer against bicubic enlarging, on scikit-image's photographs. `pytest -s` shows the figures."""
+"""Compares the enhancer with bicubic enlargement of scikit-image's photographs. `pytest -s` prints the figures."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.enhancer.photographs import PHOTOS, SHRUNK_BY, Pixels, photograph, ps
 
 
 def bicubic(small: Pixels, like: Pixels) -> list[Pixels]:
-    """What Pillow and libvips make of it. libvips puts it half a pixel off, so Pillow's is the one to beat."""
+    """Enlargements by Pillow and libvips. libvips shifts the image by half a pixel, so Pillow's is usually better."""
     height, width = like.shape[:2]
     by_pillow = np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
     by_vips = pyvips.Image.new_from_array(small).resize(width / small.shape[1], kernel="cubic")
@@ -20,7 +20,7 @@ def bicubic(small: Pixels, like: Pixels) -> list[Pixels]:
 
 
 def enhanced(small: Pixels, like: Pixels, monkeypatch: pytest.MonkeyPatch) -> pyvips.Image:
-    """Enhanced to the original's size, so that one can be laid over the other."""
+    """Enhanced to the size of the original, so that the pixels are comparable."""
     monkeypatch.setitem(enhance.LONG_SIDE, "1K", max(like.shape[:2]))
     return enhance.enhanced_pixels(pyvips.Image.new_from_array(small).pngsave_buffer(), "1K")
 

@@ -39,6 +39,7 @@ _DISTRIBUTED_ONLY = {
     "ToleratedFailureCount",
 }
 _READERS = {"arn:aws:states:::s3:listObjectsV2": {"Bucket"}, "arn:aws:states:::s3:getObject": {"Bucket", "Key"}}
+_NUMBERS = {"TimeoutSeconds", "HeartbeatSeconds", "Seconds", "DelaySeconds", "MaxItemsPerBatch"}
 _RULE = {"Condition", "Next", "Assign", "Output", "Comment"}
 _CATCHER = {"ErrorEquals", "Next", "Assign", "Output", "Comment"}
 _RETRIER = {
@@ -79,6 +80,7 @@ def problems(definition: dict[str, Any], substitutions: set[str]) -> list[str]:
         *(f"{name}: {what}" for name, state in all_states(definition) for what in _state(name, state)),
         *_variables(definition, set()),
         *_substitutions(definition, substitutions),
+        *_numbers(definition),
     ]
 
 
@@ -391,6 +393,17 @@ def _exits(state: State) -> Iterator[tuple[str, set[str]]]:
     for field in ("Next", "Default"):
         if field in state:
             yield state[field], set(state.get("Assign", {}))
+
+
+def _numbers(part: Any) -> Iterator[str]:
+    """Fields that must be numbers. A substitution in one would become a text, which AWS rejects."""
+    if isinstance(part, list):
+        part = dict(enumerate(part))
+    if isinstance(part, dict):
+        for name, value in part.items():
+            if name in _NUMBERS and isinstance(value, str) and not is_expression(value):
+                yield f"{name} is the text {value!r}, not a number"
+            yield from _numbers(value)
 
 
 def _substitutions(definition: dict[str, Any], given: set[str]) -> Iterator[str]:

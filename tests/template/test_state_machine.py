@@ -125,6 +125,10 @@ DEFECTS: dict[str, tuple[str, Change]] = {
         "${UploadQueue} is not used",
         lambda s: s["SendToQueue"]["Arguments"].update(QueueUrl="https://sqs.invalid/queue"),
     ),
+    "a substitution for a number": (
+        "TimeoutSeconds is the text",
+        lambda s: s["Deliver"].update(TimeoutSeconds="${DeliverFunction}"),
+    ),
     "unknown action": ("has no action invok", lambda s: s["Deliver"].update(Resource="arn:aws:states:::lambda:invok")),
     "unknown argument": ("has no argument Tablename", lambda s: s["RecordEnhanced"]["Arguments"].update(Tablename="t")),
     "missing argument": ("needs the argument Key", lambda s: s["RecordEnhanced"]["Arguments"].pop("Key")),

@@ -75,14 +75,14 @@ def _create_nested_stacks(replace: Replace) -> None:
     replace(Stack, "root_id", property(_root_id))
 
 
-def _create_nested_stack(name: str, resource: dict[str, Any], account: str, region: str, **parent: Any) -> Stack:
+def _create_nested_stack(name: str, resource: dict[str, Any], _: str, region: str, **parent: Any) -> Stack:
     properties, directory = resource["Properties"], current().template.directory
     values = {
         key: ",".join(map(str, value)) if isinstance(value, list) else value
         for key, value in properties.get("Parameters", {}).items()
     }
     tags = {tag["Key"]: tag["Value"] for tag in properties.get("Tags", [])}
-    stack: Any = create_stack(load(directory / properties["TemplateURL"], values, region), name, account, region, tags)
+    stack: Any = create_stack(load(directory / properties["TemplateURL"], values, region), name, tags)
     stack.parent_id = parent["StackId"]
     return cast(Stack, stack)
 

@@ -1,4 +1,4 @@
-"""Faults as answers on the wire."""
+"""The HTTP responses for faults."""
 
 import asyncio
 import gzip
@@ -25,8 +25,8 @@ PROXY_PAGE = "<html><head><title>Bad gateway</title></head><body><h1>Bad gateway
 EXPIRED_PAGE = "<html><head><title>Expired</title></head><body><p>This link has expired.</p></body></html>"
 
 
-def broken_call(fault: HttpFault | HangFault | ResetFault, message: str = "The fault plan says so") -> Response:
-    """What a submit or a poll gets instead of its answer; `message` is an error object's."""
+def faulty_response(fault: HttpFault | HangFault | ResetFault, message: str = "Set by the fault plan") -> Response:
+    """The response to a submit or a poll; `message` is for the error object."""
     if isinstance(fault, HangFault):
         return ResetResponse(fault.seconds)
     if isinstance(fault, ResetFault):
@@ -39,36 +39,36 @@ def broken_call(fault: HttpFault | HangFault | ResetFault, message: str = "The f
     return error_response(fault.status, message, fault.code, headers)
 
 
-def broken_result(
+def faulty_result(
     fault: BrokenResult | RedirectFault | DripFault | HangFault | ResetFault, enhanced: Enhanced
 ) -> Response:
-    """What a download gets instead of its result."""
+    """The response to a download."""
     if isinstance(fault, HangFault | ResetFault):
-        return broken_call(fault)
+        return faulty_response(fault)
     if isinstance(fault, RedirectFault):
         return RedirectResponse(fault.to, 302)
     data = enhanced.path.read_bytes()
     if isinstance(fault, DripFault):
-        drops = _drops(data, fault.bytes_per_second)
-        return StreamingResponse(drops, headers=_headers(enhanced, len(data)))
-    return _broken_body(fault.kind, data, enhanced)
+        chunks = _drip(data, fault.bytes_per_second)
+        return StreamingResponse(chunks, headers=_headers(enhanced, len(data)))
+    return _faulty_body(fault.kind, data, enhanced)
 
 
-def _broken_body(kind: str, data: bytes, enhanced: Enhanced) -> Response:
+def _faulty_body(kind: str, data: bytes, enhanced: Enhanced) -> Response:
     match kind:
         case "missing":
             return error_response(404, "There is no such result")
         case "expired":
             return error_response(410, "This result link has expired")
         case "error":
-            return error_response(500, "The fault plan says so")
+            return error_response(500, "Set by the fault plan")
         case "truncated":
             return RawResponse(data[: len(data) // 2], enhanced.content_type, len(data))
         case "wrong_length":
             return RawResponse(data, enhanced.content_type, len(data) - 1000)
         case "gzip":
-            packed = gzip.compress(data, 1)
-            return Response(packed, headers=_headers(enhanced, len(packed)) | {"Content-Encoding": "gzip"})
+            compressed = gzip.compress(data, 1)
+            return Response(compressed, headers=_headers(enhanced, len(compressed)) | {"Content-Encoding": "gzip"})
         case "html":
             return HTMLResponse(EXPIRED_PAGE)
         case _:
@@ -79,14 +79,14 @@ def _headers(enhanced: Enhanced, length: int) -> dict[str, str]:
     return {"Content-Type": enhanced.content_type, "Content-Length": str(length)}
 
 
-async def _drops(data: bytes, a_second: int) -> AsyncIterator[bytes]:
+async def _drip(data: bytes, bytes_per_second: int) -> AsyncIterator[bytes]:
     for second in range(int(MAX_HANG_SECONDS)):
-        drop = data[second * a_second : (second + 1) * a_second]
-        if not drop:
+        chunk = data[second * bytes_per_second : (second + 1) * bytes_per_second]
+        if not chunk:
             return
-        yield drop
+        yield chunk
         await asyncio.sleep(1)
-    raise ConnectionAbortedError("the drip is over")
+    raise ConnectionAbortedError("the drip has ended")
 
 
 async def _endless(data: bytes) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""The shapes of what is asked and answered, for validation and for the OpenAPI page."""
+"""The schemas of requests and responses, for validation and for the OpenAPI page."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 
 
 class SubmitBody(BaseModel):
-    """The contract's fields; others are ignored."""
+    """The fields of the contract. Other fields are ignored."""
 
     model: Literal["phota-image-enhance"]
     image_url: Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9\[\]:.@_~-]+([/?][!-~]*)?$", max_length=8192)]
@@ -19,7 +19,7 @@ class SubmitBody(BaseModel):
 
 
 class ErrorDetail(BaseModel):
-    """What went wrong; `code` where the contract has one."""
+    """The cause of an error; `code` if the contract defines one."""
 
     message: str
     type: str
@@ -27,33 +27,33 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """Every error's body."""
+    """The body of every error."""
 
     error: ErrorDetail
 
 
 class TaskInfo(BaseModel):
-    """`estimated_time` in seconds, a hint."""
+    """`estimated_time` is in seconds, and only a hint."""
 
     can_cancel: bool
     estimated_time: int
 
 
 class Usage(BaseModel):
-    """What the task costs; charged at submit."""
+    """The price of the task, charged at submit."""
 
     credits_reserved: int
 
 
 class ResultLink(BaseModel):
-    """Where a result is, and its type."""
+    """The URL of a result, and its type."""
 
     url: str
     content_type: str
 
 
 class Output(BaseModel):
-    """The older shape of a result."""
+    """The older form of a result."""
 
     url: str
     urls: list[str]
@@ -62,7 +62,7 @@ class Output(BaseModel):
 
 
 class TaskBody(BaseModel):
-    """A task. Results come as `results` (objects or URLs) or as `output`, and may lag behind `completed`."""
+    """A task. Results are in `results` (objects or URLs) or in `output`, and can appear later than `completed`."""
 
     created: int
     id: str
@@ -94,7 +94,7 @@ class CreditsBody(BaseModel):
 
 
 class Model(BaseModel):
-    """A model that this key may use."""
+    """A model that is available to this key."""
 
     id: str
     object: Literal["model"] = "model"
@@ -103,14 +103,14 @@ class Model(BaseModel):
 
 
 class ModelsBody(BaseModel):
-    """All models that this key may use."""
+    """All models that are available to this key."""
 
     object: Literal["list"] = "list"
     data: list[Model]
 
 
 class AccountChange(BaseModel):
-    """What of the account to change."""
+    """The changes to the account."""
 
     model_config = ConfigDict(extra="forbid")
 
