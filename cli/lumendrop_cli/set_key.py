@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -26,8 +25,7 @@ def set_key(
     stack, out = load_stack(context), printer(context)
     secret, base_url = stack.output("KeySecretArn"), stack.parameter("ApiBaseUrl")
     # The key is never an argument. Arguments appear in the process list and in the shell's history.
-    typed = typer.prompt("API key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
-    key = typed.strip()
+    key = out.ask_secret("API key").strip()
     if no_check:
         enhancer.check_format(key)
     else:

@@ -43,7 +43,8 @@ def test_invalid_usage_exits_with_2(lumendrop: Lumendrop, arguments: tuple[str, 
 
 def test_a_stack_that_does_not_exist(lumendrop: Lumendrop) -> None:
     result = lumendrop("--json", "--stack", "other", "status", "a.jpg")
-    assert (result.code, result.out) == (3, "")
+    assert (result.code, result.json["exit_code"]) == (3, 3)
+    assert result.json["error"] in result.err
     assert "no stack other in us-east-1" in result.err
     assert "--stack" in result.err
 
