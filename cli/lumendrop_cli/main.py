@@ -40,7 +40,11 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parses the arguments and checks their values."""
-        return _checked(ctx, super().parse_args(ctx, args))
+        ctx.allow_extra_args = True
+        remaining = super().parse_args(ctx, args)
+        if remaining:  # not the parser's message, which would repeat a key that is given to set-key
+            raise typer.BadParameter(f"{ctx.info_name} got too many arguments")
+        return _checked(ctx, remaining)
 
 
 class Commands(TyperGroup):

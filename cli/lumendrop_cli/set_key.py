@@ -17,7 +17,7 @@ def set_key(
         bool, typer.Option("--no-check", help="Store the key without checking it with the enhancer.")
     ] = False,
 ) -> None:
-    """Store the enhancer's API key, read from a hidden prompt or from stdin.
+    """Store the enhancer's API key, read from a hidden prompt or from stdin. It is never an argument.
 
     The command first checks with the enhancer that the key can use the model. If it can't, nothing is stored and the
     exit code is 1.

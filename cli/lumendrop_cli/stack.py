@@ -115,14 +115,13 @@ def load_stack(context: typer.Context) -> Stack:
     session = _session(options)
     cloudformation = _create_client(session, "cloudformation", options.endpoint_url)
     try:
-        answer = cloudformation.describe_stacks(StackName=options.stack)
+        described = cloudformation.describe_stacks(StackName=options.stack)["Stacks"][0]
     except ClientError as error:
         if error_code(error) == "ValidationError":
             raise CliError(_no_such_stack(options, cloudformation.meta), AWS_ERROR) from None
         raise
-    if not answer.get("Stacks"):
-        raise not_aws()
-    described = answer["Stacks"][0]
+    except (KeyError, IndexError):  # XML or HTML of something else
+        raise not_aws() from None
     stack = Stack(
         name=options.stack,
         status=described["StackStatus"],
@@ -147,7 +146,13 @@ def _session(options: Options) -> boto3.Session:
     session = boto3.Session(profile_name=options.profile, region_name=options.region)
     try:
         session.get_credentials()
-    except (OSError, ValueError, KeyError) as error:  # botocore runs `credential_process` and trusts its output
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+    ) as error:  # botocore runs `credential_process` and trusts its output
         raise bad_credentials(error) from None
     return session
 
