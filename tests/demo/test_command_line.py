@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from lumendrop import ledger
 from sandbox.__main__ import main
 from sandbox.demo import demo, up
 from sandbox.demo.demo import Board, Run, present
 from sandbox.demo.images import Photo, load
 from sandbox.demo.page import Outcome, size_text
 from sandbox.demo.start import Sandbox
-from sandbox.demo.status import StatusReader
+from sandbox.demo.status import FINAL, StatusReader
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +164,10 @@ def test_the_state_comes_from_ledger_enhancer_and_workflow(
     assert status.state == state
     assert status.is_final == ("finished_at" in row)
     assert status.percent == (95 if state == "enhancing" else 0)
+
+
+def test_the_final_states_are_those_of_the_ledger() -> None:
+    assert FINAL == ledger.FINAL
 
 
 def test_a_result_without_a_preview_is_reported_and_linked(tmp_path: Path) -> None:
