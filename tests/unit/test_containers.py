@@ -18,7 +18,7 @@ from PIL import Image as PillowImage
 
 from lumendrop.containers import Broken, EndsReader, FileReader, Image, examine
 
-HEAD, TAIL = 1 << 16, 1 << 16
+HEAD = TAIL = 1 << 17
 WIDTH, HEIGHT = 331, 217
 pillow_heif.register_heif_opener()
 
@@ -110,10 +110,6 @@ def test_a_whole_file_states_its_dimensions(look: Callable[[bytes], Image], name
 @pytest.mark.parametrize("name", SAMPLES)
 @pytest.mark.parametrize("extra", [b"\0" * 1000, b"moov" * 20_000, NOISE], ids=["zeros", "movie", "noise"])
 def test_bytes_after_the_image_are_allowed(look: Callable[[bytes], Image], name: str, extra: bytes) -> None:
-    if name == "heic":
-        extra = struct.pack(">I", len(extra) + 8) + b"mpvd" + extra
-    if "png" in name and look is from_its_ends:
-        extra = extra[: TAIL - 12]
     assert look(SAMPLES[name] + extra).width == WIDTH
 
 
@@ -140,9 +136,9 @@ def test_a_cut_file_is_truncated_wherever_libvips_says_so(look: Callable[[bytes]
 @pytest.mark.parametrize("look", [on_disk, from_its_ends])
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "HEIF"])
 def test_a_large_file_that_is_cut_is_truncated(look: Callable[[bytes], Image], format_: str) -> None:
-    data = encoded(format_, 1200, 900, **({"quality": 95} if format_ != "PNG" else {}))
+    data = encoded(format_, 1600, 1200, **({"quality": 95} if format_ != "PNG" else {}))
     assert len(data) > HEAD + TAIL + 10_000
-    assert look(data).pixels == "1200x900"
+    assert look(data).pixels == "1600x1200"
     for part in (0.35, 0.7, 0.95):
         assert code(look, data[: int(len(data) * part)]) == "truncated"
 

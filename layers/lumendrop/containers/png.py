@@ -63,7 +63,7 @@ def examine(reader: Reader) -> Image:
             has_data |= chunk.type == b"IDAT"
             animated |= chunk.type == b"acTL"
     except Unseen:
-        if isinstance(reader, EndsReader) and _END not in reader.tail:
+        if isinstance(reader, EndsReader) and b"IDAT" in reader.tail and _END not in reader.tail:
             raise truncated() from None
     else:
         if not has_data:
