@@ -21,15 +21,16 @@ from botocore.parsers import ResponseParserError
 
 FAILURE, AWS_ERROR = 1, 3
 
+_SANDBOX_ADVICE = "For the sandbox, add --endpoint-url http://127.0.0.1:4566."
 _CREDENTIALS_ADVICE = (
     "Log in as for the AWS CLI (`aws configure`, `aws sso login`), or choose a profile with --profile. "
-    "For the sandbox, add --endpoint-url http://127.0.0.1:4566."
+    f"{_SANDBOX_ADVICE}"
 )
 _NETWORK_ADVICE = (
     "Check the network, --region, and --endpoint-url. If you use the sandbox, start it with `make sandbox`."
 )
 _ADVICE: Mapping[type[BotoCoreError], str] = {
-    NoRegionError: "Set --region or AWS_DEFAULT_REGION.",
+    NoRegionError: f"Set --region or AWS_DEFAULT_REGION. {_SANDBOX_ADVICE}",
     ProfileNotFound: "`aws configure list-profiles` lists the available profiles.",
     NoCredentialsError: _CREDENTIALS_ADVICE,
     PartialCredentialsError: _CREDENTIALS_ADVICE,

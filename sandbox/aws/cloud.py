@@ -147,6 +147,11 @@ class Cloud:
         """A boto3 client of this cloud that may do everything."""
         return self._client(service, "")
 
+    def warm(self) -> None:
+        """Start a process for each function now, so that the first invocation does not wait for its start."""
+        for pool in self._pools.values():
+            pool.warm()
+
     def invoke(self, logical_id: str, payload: Any) -> Any:
         """Invoke a function through Lambda's Invoke and return what it returned; FunctionFailed if it failed."""
         answer = self.client("lambda").invoke(

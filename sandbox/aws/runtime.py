@@ -101,6 +101,12 @@ class Pool:
             finally:
                 self._give_back(environment)
 
+    def warm(self) -> None:
+        """Start an environment before the first invocation, as Lambda does for provisioned concurrency."""
+        with self._lock:
+            if not self._all and not self._closed:
+                self._idle.append(self._add())
+
     def close(self) -> None:
         """Kill every process."""
         with self._lock:
@@ -120,9 +126,12 @@ class Pool:
                 if environment.running:
                     return environment
                 self._discard(environment)
-            environment = _Environment(self.function, self._write_log, self._hooks)
-            self._all.add(environment)
-            return environment
+            return self._add()
+
+    def _add(self) -> "_Environment":
+        environment = _Environment(self.function, self._write_log, self._hooks)
+        self._all.add(environment)
+        return environment
 
     def _give_back(self, environment: "_Environment") -> None:
         with self._lock:

@@ -82,7 +82,7 @@ def test_a_sandbox_gets_the_given_credentials_if_there_are_any(lumendrop: Lumend
 def test_missing_region(lumendrop: Lumendrop) -> None:
     result = lumendrop("status", "a.jpg", env={"AWS_DEFAULT_REGION": None})
     assert result.code == 3
-    assert "Set --region or AWS_DEFAULT_REGION." in result.err
+    assert "Set --region or AWS_DEFAULT_REGION. For the sandbox, add --endpoint-url" in result.err
 
 
 def test_a_profile_that_does_not_exist(lumendrop: Lumendrop) -> None:
@@ -105,6 +105,12 @@ def test_credentials_without_permission(lumendrop: Lumendrop, pipeline: Pipeline
     assert result.code == 3
     assert "These credentials lack the permission." in result.err
     assert "Traceback" not in result.err
+
+
+def test_the_package_shares_no_code_with_the_stack() -> None:
+    modules = {path.name: path.read_text() for path in (ROOT / "cli").rglob("*.py")}
+    foreign = r"^\s*(?:from|import) (?:lumendrop|functions|sandbox)\b"
+    assert [name for name, text in modules.items() if re.search(foreign, text, re.MULTILINE)] == []
 
 
 def test_the_package_requires_what_the_lock_file_has() -> None:

@@ -1,4 +1,4 @@
-"""The sandbox's enhancer as a process of its own, and the functions' client for it."""
+"""The sandbox's enhancer in a separate process, and the functions' client for it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from lumendrop.enhancer import Enhancer
 from tests.enhancer.running import KEY, Photos, gradient
 from tests.enhancer.running import Enhancer as Server
 
-LITTLE_SECONDS = 0.6
+SHORT_SECONDS = 0.6
 
 
 class Keys(ApiKey):
-    """A secret without Secrets Manager: `now` is what it holds, `held` what was read last."""
+    """A key without Secrets Manager. `now` is the current secret, `held` the cached one."""
 
     def __init__(self, now: str = KEY) -> None:
         self.now = self.held = now
@@ -35,18 +35,18 @@ class Keys(ApiKey):
 
 @pytest.fixture(autouse=True)
 def sockets(socket_enabled: None) -> None:
-    """These tests are about the wire."""
+    """These tests use real sockets."""
 
 
 @contextmanager
-def little_patience() -> Iterator[None]:
-    """For calls that nobody answers; whatever is to be answered keeps its patience, or a busy machine fails it."""
+def short_timeouts() -> Iterator[None]:
+    """Short timeouts for calls without an answer. Other calls keep theirs, because the machine may be busy."""
     with pytest.MonkeyPatch.context() as patch:
         for where in (module, downloads):
             patch.setattr(where, "_CONNECT_SECONDS", 2)
-        patch.setattr(module, "_SUBMIT_SECONDS", LITTLE_SECONDS)
-        patch.setattr(module, "_STATUS_SECONDS", LITTLE_SECONDS)
-        patch.setattr(downloads, "_READ_SECONDS", LITTLE_SECONDS)
+        patch.setattr(module, "_SUBMIT_SECONDS", SHORT_SECONDS)
+        patch.setattr(module, "_STATUS_SECONDS", SHORT_SECONDS)
+        patch.setattr(downloads, "_READ_SECONDS", SHORT_SECONDS)
         yield
 
 
@@ -59,7 +59,7 @@ def server_process() -> Iterator[Server]:
 
 @pytest.fixture
 def server(server_process: Server) -> Server:
-    """The running enhancer in fair weather."""
+    """The running enhancer without faults."""
     server_process.plan()
     server_process.account(credits=100_000, key_valid=True)
     return server_process
@@ -91,7 +91,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def tls(authority: trustme.CA) -> ssl.SSLContext:
-    """A server's side of TLS, with a certificate for 127.0.0.1 of an authority that nobody trusts."""
+    """The TLS context of a server with a certificate for 127.0.0.1 from an unknown authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     return context
@@ -101,7 +101,7 @@ def tls(authority: trustme.CA) -> ssl.SSLContext:
 def trusted(
     tls: ssl.SSLContext, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ssl.SSLContext]:
-    """The same, and everybody trusts who signed it."""
+    """The same, and its authority is trusted."""
     bundle = tmp_path / "authorities.pem"
     authority.cert_pem.write_to_path(bundle)
     monkeypatch.setattr(verification.certifi, "where", lambda: str(bundle))

@@ -1,4 +1,4 @@
-"""Downloads on the wire: results that come whole, and those that don't."""
+"""Downloads over real sockets: complete and incomplete results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lumendrop.downloads import Download, DownloadFailed, DownloadRefused
 from lumendrop.enhancer import Enhancer
 from lumendrop.options import Options
 from tests.client import wire
-from tests.client.conftest import little_patience
+from tests.client.conftest import short_timeouts
 from tests.enhancer.running import Enhancer as Server
 
 MANY = 50_000_000
@@ -50,7 +50,7 @@ def plan(server: Server, **fault: Any) -> None:
     assert server.plan(result={"sequence": [fault]}).status_code == 200
 
 
-def test_a_result_is_saved_whole(result: str, original: bytes, tmp_path: Path) -> None:
+def test_a_result_is_saved_completely(result: str, original: bytes, tmp_path: Path) -> None:
     download = fetch(result, tmp_path)
 
     assert download.path.read_bytes() == original
@@ -60,9 +60,7 @@ def test_a_result_is_saved_whole(result: str, original: bytes, tmp_path: Path) -
     assert images.is_complete(download.path, images.JPEG)
 
 
-def test_a_body_that_is_compressed_unasked_is_unpacked(
-    server: Server, result: str, original: bytes, tmp_path: Path
-) -> None:
+def test_a_compressed_body_is_unpacked(server: Server, result: str, original: bytes, tmp_path: Path) -> None:
     plan(server, kind="gzip")
 
     assert fetch(result, tmp_path).path.read_bytes() == original
@@ -79,18 +77,18 @@ FAULTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: str(fault["kind"]))
-def test_what_does_not_come_whole_has_failed_this_time(
+def test_an_incomplete_body_is_a_failed_download(
     server: Server, result: str, original: bytes, tmp_path: Path, fault: dict[str, Any]
 ) -> None:
     plan(server, **fault)
-    with little_patience(), pytest.raises(DownloadFailed) as caught:
+    with short_timeouts(), pytest.raises(DownloadFailed) as caught:
         fetch(result, tmp_path)
 
     assert result.rpartition("/")[2] not in str(caught.value)
     assert fetch(result, tmp_path).path.read_bytes() == original
 
 
-def test_a_body_cut_short_in_accordance_with_its_length_is_seen_by_its_end(
+def test_a_truncated_body_with_a_matching_length_is_detected_by_its_end(
     server: Server, result: str, original: bytes, tmp_path: Path
 ) -> None:
     plan(server, kind="wrong_length")
@@ -102,7 +100,7 @@ def test_a_body_cut_short_in_accordance_with_its_length_is_seen_by_its_end(
     assert not images.is_complete(download.path, images.JPEG)
 
 
-def test_a_body_without_end_is_refused_at_the_cap(server: Server, result: str, tmp_path: Path) -> None:
+def test_an_endless_body_is_refused_at_the_limit(server: Server, result: str, tmp_path: Path) -> None:
     plan(server, kind="endless")
     with pytest.raises(DownloadRefused):
         fetch(result, tmp_path, most_bytes=3_000_000)
@@ -110,7 +108,7 @@ def test_a_body_without_end_is_refused_at_the_cap(server: Server, result: str, t
     assert (tmp_path / "result").stat().st_size <= 3_000_000
 
 
-def test_a_body_that_comes_too_slowly_is_given_up(server: Server, result: str, tmp_path: Path) -> None:
+def test_a_slow_body_is_a_failed_download(server: Server, result: str, tmp_path: Path) -> None:
     plan(server, kind="drip", bytes_per_second=20)
     begun = time.monotonic()
     with pytest.raises(DownloadFailed):
@@ -141,14 +139,14 @@ def test_a_redirect_within_is_followed(server: Server, result: str, original: by
     assert fetch(result, tmp_path).path.read_bytes() == original
 
 
-def test_redirects_without_end_are_refused(server: Server, result: str, tmp_path: Path) -> None:
+def test_endless_redirects_are_refused(server: Server, result: str, tmp_path: Path) -> None:
     server.plan(result={"rates": [{"rate": 1, "fault": {"kind": "redirect", "to": result}}]})
     with pytest.raises(DownloadRefused):
         fetch(result, tmp_path)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_without_the_sandboxs_word_loopback_is_not_even_connected_to(tmp_path: Path, host: str) -> None:
+def test_loopback_is_not_connected_to_outside_of_the_sandbox(tmp_path: Path, host: str) -> None:
     with wire.listening(wire.hang) as listener:
         for scheme in ("http", "https"):
             with pytest.raises(DownloadRefused):
@@ -157,12 +155,12 @@ def test_without_the_sandboxs_word_loopback_is_not_even_connected_to(tmp_path: P
         assert listener.connections == 0
 
 
-def test_a_refused_connection_has_failed_this_time(tmp_path: Path) -> None:
+def test_a_refused_connection_is_a_failed_download(tmp_path: Path) -> None:
     with pytest.raises(DownloadFailed):
         fetch(f"http://127.0.0.1:{wire.refused_port()}/", tmp_path)
 
 
-def test_a_certificate_that_nobody_signed_is_not_trusted(tls: ssl.SSLContext, tmp_path: Path) -> None:
+def test_a_certificate_of_an_unknown_authority_is_not_trusted(tls: ssl.SSLContext, tmp_path: Path) -> None:
     asked: list[bytes] = []
     with wire.listening(partial(answer_secured, tls, asked)) as listener, pytest.raises(DownloadFailed):
         fetch(f"https://127.0.0.1:{listener.port}/", tmp_path)
@@ -181,7 +179,7 @@ def test_a_certificate_of_an_authority_is_trusted_for_its_own_name(trusted: ssl.
     assert asked in ([], [b""])
 
 
-def test_a_download_leaves_the_check_of_names_to_all_other_calls(trusted: ssl.SSLContext, tmp_path: Path) -> None:
+def test_a_download_does_not_turn_off_the_check_of_host_names(trusted: ssl.SSLContext, tmp_path: Path) -> None:
     with wire.listening(partial(answer_secured, trusted, [])) as listener:
         fetch(f"https://127.0.0.1:{listener.port}/", tmp_path)
 
@@ -194,7 +192,7 @@ def answer_secured(tls: ssl.SSLContext, asked: list[bytes], connection: socket.s
         secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nphoto")
 
 
-def test_the_credentials_of_the_environment_stay_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_of_the_environment_are_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "netrc").write_text("default login somebody password something\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     asked: list[bytes] = []

@@ -1,4 +1,4 @@
-"""The client on the wire: every kind of answer and of silence, and what it says may have been created."""
+"""The client over real sockets: every kind of answer and failure, and whether a task may have been created."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lumendrop import enhancer
 from lumendrop.enhancer import Ambiguous, Enhancer, EnhancerError, Refused, TaskNotFound, TaskStatus, Unavailable
 from lumendrop.options import Options
 from tests.client import wire
-from tests.client.conftest import Keys, little_patience
+from tests.client.conftest import Keys, short_timeouts
 from tests.enhancer.running import Enhancer as Server
 
 OPTIONS = Options("1K")
@@ -33,10 +33,10 @@ def ended(client: Enhancer, task_id: str) -> TaskStatus:
     return status
 
 
-# ---------------------------------------------------------------- fair weather
+# ---------------------------------------------------------------- without faults
 
 
-def test_a_task_is_created_with_what_was_asked_for(server: Server, client: Enhancer, photo: str) -> None:
+def test_a_task_is_created_with_the_options(server: Server, client: Enhancer, photo: str) -> None:
     before = len(server.tasks())
     task = client.submit(photo, Options("1K", 0.2, 0.7, ("p-1", "p-2")))
 
@@ -63,7 +63,7 @@ def test_results_are_found_in_every_shape(server: Server, client: Enhancer, phot
     assert status.result_url.startswith(server.url)
 
 
-def test_completed_without_results_is_waited_out(server: Server, client: Enhancer, photo: str) -> None:
+def test_completed_without_results_means_waiting(server: Server, client: Enhancer, photo: str) -> None:
     server.plan(task={"sequence": [{"at_submit": True, "race_polls": 2, "race_progress": 50}]})
     task = client.submit(photo, OPTIONS)
 
@@ -78,7 +78,7 @@ def test_completed_without_results_is_waited_out(server: Server, client: Enhance
         ({"end": "cancelled"}, "request_cancelled"),
     ],
 )
-def test_a_task_that_ends_badly_says_why(
+def test_a_task_that_fails_has_the_reason(
     server: Server, client: Enhancer, photo: str, fault: dict[str, Any], code: str
 ) -> None:
     server.plan(task={"sequence": [{"at_submit": True} | fault]})
@@ -89,7 +89,7 @@ def test_a_task_that_ends_badly_says_why(
 
 def test_an_unknown_task_is_not_found(client: Enhancer) -> None:
     with pytest.raises(TaskNotFound):
-        client.status("task-of-nobody")
+        client.status("unknown-task")
 
 
 # ---------------------------------------------------------------- the contract's error table
@@ -115,7 +115,7 @@ SUBMIT_ERRORS: list[tuple[dict[str, Any], type[EnhancerError], str, bool]] = [
 
 
 @pytest.mark.parametrize(("fault", "error", "code", "account"), SUBMIT_ERRORS, ids=lambda value: str(value)[:60])
-def test_each_error_of_a_submit_says_what_may_be_done(
+def test_each_error_of_a_submit_has_its_class(
     server: Server,
     client: Enhancer,
     photo: str,
@@ -143,19 +143,19 @@ def test_each_error_of_a_submit_says_what_may_be_done(
     ],
     ids=lambda fault: str(fault["kind"]),
 )
-def test_a_task_that_was_created_in_silence_is_ambiguous(
+def test_a_task_that_was_created_without_an_answer_is_ambiguous(
     server: Server, client: Enhancer, photo: str, fault: dict[str, Any]
 ) -> None:
     before = len(server.tasks())
     server.plan(submit={"sequence": [fault]})
-    with little_patience(), pytest.raises(Ambiguous):
+    with short_timeouts(), pytest.raises(Ambiguous):
         client.submit(photo, OPTIONS)
 
     assert len(server.tasks()) == before + 1
 
 
 @pytest.mark.parametrize(("seconds", "honoured"), [(7, 7), (0, 0), (100_000, 900)])
-def test_retry_after_comes_through_within_limits(
+def test_retry_after_is_passed_on_within_limits(
     server: Server, client: Enhancer, photo: str, seconds: int, honoured: float
 ) -> None:
     fault = {"kind": "http", "status": 429, "retry_after": seconds}
@@ -182,12 +182,12 @@ STATUS_FAULTS = [
 
 
 @pytest.mark.parametrize("fault", STATUS_FAULTS, ids=str)
-def test_trouble_at_a_status_is_no_word_about_the_task(
+def test_errors_of_a_status_call_do_not_affect_the_task(
     server: Server, client: Enhancer, photo: str, fault: dict[str, Any]
 ) -> None:
     task = client.submit(photo, OPTIONS)
     server.plan(status={"sequence": [fault]})
-    with little_patience(), pytest.raises(Unavailable):
+    with short_timeouts(), pytest.raises(Unavailable):
         client.status(task.id)
 
     assert ended(client, task.id).state == "completed"
@@ -196,7 +196,7 @@ def test_trouble_at_a_status_is_no_word_about_the_task(
 # ---------------------------------------------------------------- the key
 
 
-def test_a_changed_key_is_read_again_once(server: Server, keys: Keys, photo: str) -> None:
+def test_a_changed_key_is_read_once(server: Server, keys: Keys, photo: str) -> None:
     keys.held = "sk-of-yesterday"
 
     assert Enhancer(server.url, keys).submit(photo, OPTIONS).id
@@ -213,7 +213,7 @@ def test_a_wrong_key_creates_nothing(server: Server, photo: str) -> None:
     assert len(server.tasks()) == before
 
 
-def test_the_balance_used_up_is_trouble_with_the_account(server: Server, client: Enhancer, photo: str) -> None:
+def test_an_empty_balance_is_an_account_error(server: Server, client: Enhancer, photo: str) -> None:
     server.account(credits=0)
     with pytest.raises(Unavailable) as caught:
         client.submit(photo, OPTIONS)
@@ -232,7 +232,7 @@ def test_a_redirect_is_not_followed_with_the_key(status: bytes) -> None:
         assert elsewhere.connections == 0
 
 
-def test_neither_proxy_nor_netrc_of_the_environment_see_the_key(
+def test_proxy_and_netrc_of_the_environment_do_not_get_the_key(
     server: Server, photo: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     (tmp_path / "netrc").write_text("default login somebody password something\n")
@@ -242,14 +242,14 @@ def test_neither_proxy_nor_netrc_of_the_environment_see_the_key(
     assert Enhancer(server.url, Keys()).submit(photo, OPTIONS).id
 
 
-# ---------------------------------------------------------------- never sent, or perhaps
+# ---------------------------------------------------------------- sent or not sent
 
 
 def client_of(listener: wire.Listener, scheme: str = "http") -> Enhancer:
     return Enhancer(f"{scheme}://127.0.0.1:{listener.port}", Keys())
 
 
-def test_a_refused_connection_was_never_sent() -> None:
+def test_with_a_refused_connection_nothing_was_sent() -> None:
     client = Enhancer(f"http://127.0.0.1:{wire.refused_port()}", Keys())
     with pytest.raises(Unavailable) as caught:
         client.submit(URL, OPTIONS)
@@ -259,7 +259,7 @@ def test_a_refused_connection_was_never_sent() -> None:
     assert not caught.value.account
 
 
-def test_a_name_that_does_not_resolve_was_never_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_name_that_does_not_resolve_nothing_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_name(*_: object, **__: object) -> Any:
         raise socket.gaierror("no such name")
 
@@ -275,12 +275,12 @@ def garbage(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("behaviour", [garbage, wire.hang, wire.close_at_once, wire.reset_at_once])
-def test_a_tls_handshake_that_fails_was_never_sent(behaviour: wire.Behaviour) -> None:
-    with wire.listening(behaviour) as listener, little_patience(), pytest.raises(Unavailable):
+def test_with_a_failed_tls_handshake_nothing_was_sent(behaviour: wire.Behaviour) -> None:
+    with wire.listening(behaviour) as listener, short_timeouts(), pytest.raises(Unavailable):
         client_of(listener, "https").submit(URL, OPTIONS)
 
 
-def test_a_certificate_that_nobody_signed_was_never_sent(tls: ssl.SSLContext) -> None:
+def test_with_a_certificate_of_an_unknown_authority_nothing_was_sent(tls: ssl.SSLContext) -> None:
     received: list[bytes] = []
 
     def behave(connection: socket.socket) -> None:
@@ -328,15 +328,15 @@ SILENT = [
 
 
 @pytest.mark.parametrize("behaviour", SILENT, ids=range(len(SILENT)))
-def test_whoever_got_the_request_may_have_created_a_task(behaviour: wire.Behaviour) -> None:
-    with wire.listening(behaviour) as listener, little_patience(), pytest.raises(Ambiguous) as caught:
+def test_once_the_request_is_sent_a_task_may_exist(behaviour: wire.Behaviour) -> None:
+    with wire.listening(behaviour) as listener, short_timeouts(), pytest.raises(Ambiguous) as caught:
         client_of(listener).submit(URL, OPTIONS)
 
     assert "0123456789abcdef" not in str(caught.value)
     assert listener.connections == 1
 
 
-def test_an_answer_that_is_whole_counts_after_a_function_was_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_complete_answer_counts_even_if_it_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     hours = count()
     monkeypatch.setattr(enhancer, "time", SimpleNamespace(monotonic=lambda: next(hours) * 3600))
     task = b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"id": "task-1"}'
@@ -345,20 +345,20 @@ def test_an_answer_that_is_whole_counts_after_a_function_was_held_up(monkeypatch
 
 
 @pytest.mark.parametrize("behaviour", [wire.close_at_once, wire.reset_at_once])
-def test_a_connection_that_ends_at_once_is_either(behaviour: wire.Behaviour) -> None:
-    """The end may arrive before the body is sent, or after."""
+def test_a_connection_that_ends_immediately_is_either(behaviour: wire.Behaviour) -> None:
+    """The connection may end before or after the body is sent."""
     with wire.listening(behaviour) as listener, pytest.raises((Ambiguous, Unavailable)):
         client_of(listener).submit(URL, OPTIONS)
 
 
 @pytest.mark.parametrize("behaviour", SILENT, ids=range(len(SILENT)))
-def test_at_a_status_none_of_that_is_a_word_about_the_task(behaviour: wire.Behaviour) -> None:
-    with wire.listening(behaviour) as listener, little_patience(), pytest.raises(Unavailable):
+def test_none_of_these_affects_the_task_of_a_status_call(behaviour: wire.Behaviour) -> None:
+    with wire.listening(behaviour) as listener, short_timeouts(), pytest.raises(Unavailable):
         client_of(listener).status("task-1")
 
 
 def test_a_connection_is_used_once() -> None:
-    """A request lost on an idle connection that had died would look ambiguous."""
+    """A request that is lost on a closed idle connection would look ambiguous."""
     answers = b'HTTP/1.1 200 OK\r\nContent-Length: 23\r\n\r\n{"status":"processing"}'
     with wire.listening(wire.answer(answers)) as listener:
         client = client_of(listener)

@@ -1,4 +1,4 @@
-"""Servers that behave as no framework would: each connection is handed to a function, socket and all."""
+"""Servers that misbehave in ways that no framework supports: a function handles each raw connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Behaviour = Callable[[socket.socket], None]
 
 
 class Listener:
-    """A server on a free port of 127.0.0.1; counts its connections."""
+    """A server on a free port of 127.0.0.1 that counts its connections."""
 
     def __init__(self, behaviour: Behaviour) -> None:
         self.connections = 0
@@ -52,14 +52,14 @@ def listening(behaviour: Behaviour) -> Iterator[Listener]:
 
 
 def refused_port() -> int:
-    """A port of 127.0.0.1 on which nobody listens."""
+    """A port of 127.0.0.1 without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """A whole HTTP request, its body as long as Content-Length says."""
+    """A complete HTTP request, with a body according to Content-Length."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += connection.recv(65536)
@@ -84,7 +84,7 @@ def answer(data: bytes) -> Behaviour:
 
 
 def hang(_: socket.socket) -> None:
-    """Neither reads nor answers."""
+    """Reads nothing and does not answer."""
 
 
 def hang_after_request(connection: socket.socket) -> None:
@@ -106,7 +106,7 @@ def reset_after_request(connection: socket.socket) -> None:
 
 
 def drip(head: bytes, piece: bytes, seconds: float = 0.1) -> Behaviour:
-    """Answers with `head`, then one piece after another, each too early for a read time-out."""
+    """Answers with `head`, and then with one piece after another, each within the read timeout."""
 
     def behave(connection: socket.socket) -> None:
         read_request(connection)

@@ -1,1 +1,1 @@
-"""The stack as a production account may ask for it. A package, so that its fixtures are made once."""
+"""Tests of the stack with the settings of a production account. A package, so that its fixtures are created once."""

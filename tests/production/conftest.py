@@ -1,7 +1,8 @@
-"""One sandbox with everything switched on that a production account may ask for."""
+"""One sandbox with every option that a production account can require."""
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -31,30 +32,30 @@ PARAMETERS = {
 
 @pytest.fixture(scope="package")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """Their input bucket keeps no versions yet; see `versioned`."""
-    with sandbox(PARAMETERS, prepare=_what_is_theirs, enhancer_arguments=["--task-seconds", "0.2"]) as running:
-        _encrypt_their_buckets(running.cloud)
+    """The input bucket has no versioning yet; see `versioned`."""
+    with sandbox(PARAMETERS, prepare=_existing_resources, enhancer_arguments=["--task-seconds", "0.2"]) as running:
+        _encrypt_buckets(running.cloud)
         yield Pipeline(running, tmp_path_factory.mktemp("production"))
 
 
 @pytest.fixture(scope="package")
 def refused(pipeline: Pipeline) -> str:
-    """The key of an upload from before their input bucket kept versions."""
-    target = ("--bucket", INPUT, "--key", "a/photo.jpg")
-    pipeline.aws("s3api", "put-object", *target, "--body", str(pipeline.file(jpeg())))
+    """The key of an upload from before versioning was enabled."""
+    pipeline.cloud.client("s3").put_object(Bucket=INPUT, Key="a/photo.jpg", Body=jpeg())
     pipeline.wait_until(lambda: pipeline.keys("errors/"), "the upload is reported")
     return "a/photo.jpg"
 
 
 @pytest.fixture(scope="package")
 def versioned(pipeline: Pipeline, refused: str) -> Pipeline:
-    """With their input bucket as docs/deploy.md says that it has to be."""
-    pipeline.aws("s3api", "put-bucket-versioning", "--bucket", INPUT, "--versioning-configuration", "Status=Enabled")
+    """The pipeline with versioning of the input bucket enabled, as docs/deploy.md requires."""
+    enabled: Any = {"Status": "Enabled"}
+    pipeline.cloud.client("s3").put_bucket_versioning(Bucket=INPUT, VersioningConfiguration=enabled)
     return pipeline
 
 
-def _what_is_theirs(cloud: Cloud) -> None:
-    """Buckets to use, and a queue that receives the outcome of each upload, with the policy from docs/events.md."""
+def _existing_resources(cloud: Cloud) -> None:
+    """The owner's buckets, and a queue for the outcome of each upload, with the policy of docs/events.md."""
     rule = "arn:aws:events:us-east-1:123456789012:rule/lumendrop-CompletionRule-*"
     statement = {
         "Sid": "AllowLumendrop",
@@ -72,7 +73,7 @@ def _what_is_theirs(cloud: Cloud) -> None:
     s3.put_bucket_notification_configuration(Bucket=INPUT, NotificationConfiguration={"EventBridgeConfiguration": {}})
 
 
-def _encrypt_their_buckets(cloud: Cloud) -> None:
+def _encrypt_buckets(cloud: Cloud) -> None:
     default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": cloud.resources["EncryptionKey"]}
     rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": default}]}
     for bucket in (INPUT, OUTPUT):
@@ -81,4 +82,4 @@ def _encrypt_their_buckets(cloud: Cloud) -> None:
 
 @pytest.fixture(autouse=True)
 def _with_sockets(socket_enabled: None) -> None:
-    """Sockets are off in tests that don't ask for them; these are on before `pipeline` starts."""
+    """Sockets are disabled unless a test requests them. This enables them before `pipeline` starts."""

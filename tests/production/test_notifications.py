@@ -1,4 +1,4 @@
-"""Programs receive the outcome of each upload, through the topic and through the owner's hook."""
+"""Programs receive an event for the outcome of each upload, through the topic and through the owner's own target."""
 
 import json
 from collections.abc import Iterator
@@ -9,49 +9,52 @@ import pytest
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline
 from tests.event_schemas import problems
-from tests.production.conftest import INPUT, TARGET
+from tests.production.conftest import TARGET
 
 Json = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def subscriber(pipeline: Pipeline) -> Iterator[str]:
-    """The URL of a queue that the topic sends its messages to, as they are."""
-    queue = pipeline.aws("sqs", "create-queue", "--queue-name", "subscriber")["QueueUrl"]
-    arn = TARGET.replace("after-photos", "subscriber")
-    topic = ("--topic-arn", pipeline.outputs["PhotoTopicArn"])
-    raw = ("--attributes", "RawMessageDelivery=true")
-    pipeline.aws("sns", "subscribe", *topic, "--protocol", "sqs", "--notification-endpoint", arn, *raw)
+def subscriber(versioned: Pipeline) -> Iterator[str]:
+    """The URL of a queue that receives the topic's messages without an envelope."""
+    cloud = versioned.cloud
+    queue = cloud.client("sqs").create_queue(QueueName="subscriber")["QueueUrl"]
+    cloud.client("sns").subscribe(
+        TopicArn=versioned.outputs["PhotoTopicArn"],
+        Protocol="sqs",
+        Endpoint=TARGET.replace("after-photos", "subscriber"),
+        Attributes={"RawMessageDelivery": "true"},
+    )
     yield queue
 
 
-def test_topic_and_hook_get_the_event_of_every_upload(pipeline: Pipeline, subscriber: str) -> None:
-    versioning = ("--versioning-configuration", "Status=Enabled")
-    pipeline.aws("s3api", "put-bucket-versioning", "--bucket", INPUT, *versioning)
-    photo, text = pipeline.drop("notified/photo.jpg", jpeg()), pipeline.drop("notified/diary.txt", b"Dear diary")
-    pipeline.wait([photo, text])
-    expected = {("notified/photo.jpg", "Photo Enhanced"), ("notified/diary.txt", "Photo Not Enhanced")}
-    for queue in (subscriber, pipeline.aws("sqs", "get-queue-url", "--queue-name", "after-photos")["QueueUrl"]):
-        heard: list[Json] = []
+def test_topic_and_target_receive_the_event_of_every_upload(versioned: Pipeline, subscriber: str) -> None:
+    photo, text = versioned.drop("notified/photo.jpg", jpeg()), versioned.drop("notified/diary.txt", b"Dear diary")
+    versioned.wait([photo, text])
+    expected = {(photo.key, "Photo Enhanced"), (text.key, "Photo Not Enhanced")}
+    target = versioned.cloud.client("sqs").get_queue_url(QueueName="after-photos")["QueueUrl"]
+    for queue in (subscriber, target):
+        events: list[Json] = []
 
-        def all_heard(queue: str = queue, heard: list[Json] = heard) -> bool:
-            heard += _received(pipeline, queue)
-            return expected <= {(one["detail"]["upload"]["key"], one["detail-type"]) for one in heard}
+        def received_both(queue: str = queue, events: list[Json] = events) -> bool:
+            events += _receive(versioned, queue)
+            return expected <= {(one["detail"]["upload"]["key"], one["detail-type"]) for one in events}
 
-        pipeline.wait_until(all_heard, f"{queue} hears of both")
-        assert [problems(event) for event in heard if problems(event)] == []
+        versioned.wait_until(received_both, f"{queue} receives both events")
+        assert [problems(event) for event in events if problems(event)] == []
 
 
-def _received(pipeline: Pipeline, queue: str) -> list[Json]:
+def _receive(pipeline: Pipeline, queue: str) -> list[Json]:
     sqs = pipeline.cloud.client("sqs")
     messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
     return [json.loads(message["Body"]) for message in messages]
 
 
-def test_alarms_tell_the_owner_by_e_mail(pipeline: Pipeline) -> None:
+def test_alarms_notify_the_owner_by_email(pipeline: Pipeline) -> None:
     topic = pipeline.outputs["AlarmTopicArn"]
-    (subscription,) = pipeline.aws("sns", "list-subscriptions-by-topic", "--topic-arn", topic)["Subscriptions"]
+    sns, cloudwatch = pipeline.cloud.client("sns"), pipeline.cloud.client("cloudwatch")
+    (subscription,) = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "owner@example.com")
-    alarms = pipeline.aws("cloudwatch", "describe-alarms")["MetricAlarms"]
+    alarms = cloudwatch.describe_alarms()["MetricAlarms"]
     assert alarms
     assert {(*one["AlarmActions"], *one["OKActions"]) for one in alarms} == {(topic, topic)}

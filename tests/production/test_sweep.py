@@ -1,4 +1,4 @@
-"""The sweep: a schedule that finds photos whose event got lost."""
+"""The sweep: a scheduled backfill that finds photos whose event was lost."""
 
 import time
 
@@ -17,19 +17,19 @@ def test_the_schedule_starts_the_backfill_over_the_whole_bucket(versioned: Pipel
     events.enable_rule(Name=cloud.resources["UploadRule"])
 
     before = _runs(versioned)
-    _strike_the_hour(versioned)
+    _trigger_schedule(versioned)
     (run,) = _runs(versioned) - before
     versioned.wait([upload])
     versioned.enhanced(upload)
     versioned.wait_until(lambda: _status(versioned, run) == "SUCCEEDED", "the sweep ends")
 
 
-def _strike_the_hour(pipeline: Pipeline) -> None:
-    """Nothing in moto does."""
+def _trigger_schedule(pipeline: Pipeline) -> None:
+    """Does what EventBridge does at the scheduled time. Moto doesn't run schedules."""
     rule = events_backends[ACCOUNT]["us-east-1"].event_buses["default"].rules[pipeline.cloud.resources["SweepRule"]]
     assert rule.scheduled_expression == "rate(1 day)"
     event = {"source": "aws.events", "detail-type": "Scheduled Event", "time": time.time(), "detail": {}}
-    rule.send_to_targets(event, transform_input=False)  # type: ignore[arg-type]  # moto's type wants fields that AWS has
+    rule.send_to_targets(event, transform_input=False)  # type: ignore[arg-type]  # moto's type requires the fields that AWS sends
 
 
 def _runs(pipeline: Pipeline) -> set[str]:

@@ -195,3 +195,13 @@ time.sleep(60)
         sandbox.send_signal(signal.SIGKILL)
         sandbox.wait()
         eventually(lambda: not running(function))
+
+
+def test_a_warm_function_runs_in_the_process_that_was_started_before(pool: Pool) -> None:
+    pool.warm()
+    pool.warm()
+    (environment,) = pool._all
+    assert invoke(pool)["pid"] == environment._process.pid
+    pool.close()
+    pool.warm()
+    assert not any(one.running for one in pool._all)

@@ -1,4 +1,4 @@
-"""A fresh world for each test, and the functions as Lambda would load them in it."""
+"""Resources and functions for each test, loaded as Lambda loads them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from moto import mock_aws
+from moto.core.models import MockAWS
 from moto.dynamodb.models import DynamoDBBackend
 from requests.adapters import HTTPAdapter
 
@@ -20,7 +21,7 @@ NOON = 1_769_860_800.0  # 2026-01-31T12:00:00Z
 
 
 class Clock:
-    """Stands still until a test moves it."""
+    """Time that advances only when a test sets it."""
 
     def __init__(self) -> None:
         self.now = NOON
@@ -36,7 +37,7 @@ def clock() -> Clock:
 
 @pytest.fixture(autouse=True)
 def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of this machine's AWS settings gets in."""
+    """Hides the AWS settings of this machine."""
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     monkeypatch.delenv("LUMENDROP_ALLOW_LOOPBACK", raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
@@ -46,26 +47,34 @@ def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def clients() -> Iterator[list[Call]]:
-    """Makes each of the functions' clients once, because that takes longer than most tests; notes what they send."""
+    """Creates each client of the functions once, because that takes longer than most tests. Records their calls."""
     from lumendrop import clients
 
     calls: list[Call] = []
 
-    def note(model: Any, params: dict[str, Any], **_: object) -> None:
+    def record(model: Any, params: dict[str, Any], **_: object) -> None:
         calls.append(Call(model.name, dict(params)))
 
     events = clients._session.events
-    events.register("before-call", note)
+    events.register("before-call", record)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("s3", "dynamodb", "secretsmanager", "sqs", "stepfunctions"):
             patch.setattr(clients, name, cache(getattr(clients, name)))
         yield calls
-    events.unregister("before-call", note)
+    events.unregister("before-call", record)
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[MockAWS]:
+    """Moto, started once for each module, because starting takes as long as many tests."""
+    with mock_aws() as started:
+        yield started
 
 
 @pytest.fixture
-def world(clients: list[Call]) -> Iterator[World]:
-    with mock_aws(), pytest.MonkeyPatch.context() as patch:  # undone first, or moto's own stand-in would stay
+def world(aws: MockAWS, clients: list[Call]) -> Iterator[World]:
+    aws.reset()
+    with pytest.MonkeyPatch.context() as patch:
         made = World()
         clients.clear()
         made.calls = clients
@@ -78,7 +87,7 @@ LoadFunction = Callable[..., ModuleType]
 
 @pytest.fixture
 def function(world: World, monkeypatch: pytest.MonkeyPatch) -> LoadFunction:
-    """Loads a function by name, with environment variables that differ from the template's defaults."""
+    """Loads a function by name. `environment` overrides the template's defaults."""
 
     def start(name: str, **environment: str) -> ModuleType:
         for variable, value in world.environment(name, **environment).items():
@@ -90,7 +99,7 @@ def function(world: World, monkeypatch: pytest.MonkeyPatch) -> LoadFunction:
 
 @pytest.fixture
 def logs(monkeypatch: pytest.MonkeyPatch, function: LoadFunction) -> io.StringIO:
-    """What the functions log from here on."""
+    """Everything that the functions log from now on."""
     function("check_status")
     from lumendrop.telemetry import logger
 
@@ -101,10 +110,10 @@ def logs(monkeypatch: pytest.MonkeyPatch, function: LoadFunction) -> io.StringIO
 
 @pytest.fixture
 def one_write_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in DynamoDB. Moto undoes a failed transaction by putting the whole table back, with others' writes undone."""
+    """Like DynamoDB. Moto undoes a failed transaction by restoring the whole table, which undoes concurrent writes."""
     lock = threading.RLock()
 
-    def in_turn(write: Callable[..., Any]) -> Callable[..., Any]:
+    def serialized(write: Callable[..., Any]) -> Callable[..., Any]:
         def locked(*arguments: Any, **more: Any) -> Any:
             with lock:
                 return write(*arguments, **more)
@@ -112,4 +121,4 @@ def one_write_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
         return locked
 
     for name in ("transact_write_items", "put_item", "update_item", "delete_item"):
-        monkeypatch.setattr(DynamoDBBackend, name, in_turn(getattr(DynamoDBBackend, name)))
+        monkeypatch.setattr(DynamoDBBackend, name, serialized(getattr(DynamoDBBackend, name)))

@@ -1,4 +1,4 @@
-"""check_status through its handler: what it makes of the enhancer's answers, and how long it says to wait."""
+"""check_status, through its handler: how it interprets the answers of the enhancer, and how long it waits."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from lumendrop.polling import Poll
 from tests.unit.conftest import LoadFunction
 from tests.unit.world import API, KEY, RESULT_URL, Answer, Broken, Context, Reply, World, refusal, sample
 
-NO_TIME = 30  # seconds that the function has left: time for one look, not for two
+NO_TIME = 30  # the seconds left: enough for one poll, but not for two
 
 
 class Clock:
-    """A time that only sleep moves on."""
+    """Time that advances only in sleep."""
 
     def __init__(self) -> None:
         self.now = float(int(time.time()))
@@ -48,7 +48,7 @@ def check_status(function: LoadFunction, clock: Clock, monkeypatch: pytest.Monke
 
 
 def request(*, submitted: float = 60, left: float = 3600, estimated: float | None = 45, **poll: Any) -> Any:
-    """The sample event, its task submitted so many seconds ago and due in so many."""
+    """The sample event, with a task that was submitted `submitted` seconds ago and is due in `left` seconds."""
     event = sample("check_status")
     now = int(time.time())
     times = {"submitted_at": now - int(submitted), "deadline": now + int(left), "estimated_seconds": estimated}
@@ -60,10 +60,10 @@ def ask(world: World, check_status: ModuleType, reply: Reply, **poll: Any) -> Po
     return msgspec.convert(check_status.handler(request(**poll), Context(NO_TIME)), Poll)
 
 
-def watch(world: World, check_status: ModuleType, *replies: Reply, seconds: float = 120, **facts: Any) -> Poll:
-    """Has the function watch a task while the enhancer gives these answers, then that it runs."""
+def watch(world: World, check_status: ModuleType, *replies: Reply, seconds: float = 120, **fields: Any) -> Poll:
+    """Polls a task while the enhancer gives these answers, and then that the task is running."""
     world.enhancer.on_status.extend(replies)
-    return msgspec.convert(check_status.handler(request(**facts), Context(seconds)), Poll)
+    return msgspec.convert(check_status.handler(request(**fields), Context(seconds)), Poll)
 
 
 def task(status: str, **more: Any) -> Answer:
@@ -78,7 +78,7 @@ def test_asks_for_the_task_with_the_key(world: World, check_status: ModuleType) 
 
 
 @pytest.mark.parametrize("status", ["pending", "processing", "queued", "PROCESSING", "something new"])
-def test_a_task_that_runs_is_waited_for(world: World, check_status: ModuleType, status: str) -> None:
+def test_a_running_task_is_waited_for(world: World, check_status: ModuleType, status: str) -> None:
     poll = ask(world, check_status, task(status), polls=3, unreachable=2, not_found=1)
 
     assert (poll.state, poll.polls, poll.progress) == ("waiting", 4, 40)
@@ -97,7 +97,7 @@ def test_a_task_that_runs_is_waited_for(world: World, check_status: ModuleType, 
         {"results": [], "output": {"url": RESULT_URL}},
     ],
 )
-def test_results_are_seen_in_every_shape(world: World, check_status: ModuleType, results: Any) -> None:
+def test_results_are_found_in_every_shape(world: World, check_status: ModuleType, results: Any) -> None:
     poll = ask(world, check_status, task("completed", **results))
 
     assert poll.state == "completed"
@@ -136,7 +136,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("status", "error", "code", "words"), FAILURES)
-def test_a_failed_task_says_why(
+def test_a_failed_task_has_the_reason(
     world: World, check_status: ModuleType, status: str, error: Any, code: str, words: str
 ) -> None:
     poll = ask(world, check_status, task(status, error=error))
@@ -152,13 +152,13 @@ def test_a_failed_task_says_why(
 @pytest.mark.parametrize(
     "code", [*sorted(RETRYABLE_CODES), "invalid_parameters", "brand_new_code", "request_cancelled"]
 )
-def test_only_passing_trouble_is_worth_another_task(world: World, check_status: ModuleType, code: str) -> None:
+def test_only_transient_failures_are_retryable(world: World, check_status: ModuleType, code: str) -> None:
     poll = ask(world, check_status, task("failed", error={"code": code, "message": "m"}))
 
     assert poll.retryable is (code in RETRYABLE_CODES)
 
 
-def test_a_task_unknown_five_times_in_a_row_is_lost(world: World, check_status: ModuleType) -> None:
+def test_a_task_that_is_unknown_in_five_consecutive_polls_is_lost(world: World, check_status: ModuleType) -> None:
     poll = Poll()
     for misses in range(1, 6):
         poll = ask(world, check_status, refusal(404, "not_found"), **msgspec.to_builtins(poll))
@@ -201,16 +201,14 @@ UNUSABLE: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("reply", UNUSABLE.values(), ids=UNUSABLE)
-def test_an_enhancer_that_says_nothing_usable_is_no_failed_task(
-    world: World, check_status: ModuleType, reply: Reply
-) -> None:
+def test_an_unusable_answer_does_not_mean_a_failed_task(world: World, check_status: ModuleType, reply: Reply) -> None:
     poll = ask(world, check_status, reply)
 
     assert (poll.state, poll.unreachable) == ("waiting", 1)
     assert 5 <= poll.wait_seconds <= 120
 
 
-def test_the_wait_for_an_enhancer_that_is_away_grows_up_to_two_minutes(world: World, check_status: ModuleType) -> None:
+def test_the_wait_for_an_unavailable_enhancer_grows_to_two_minutes(world: World, check_status: ModuleType) -> None:
     poll = Poll()
     waits = []
     for _ in range(8):
@@ -223,7 +221,7 @@ def test_the_wait_for_an_enhancer_that_is_away_grows_up_to_two_minutes(world: Wo
 
 
 @pytest.mark.parametrize(("header", "wait"), [("1", 5), ("30", 30), ("86400", 120)])
-def test_retry_after_is_honoured_within_limits(world: World, check_status: ModuleType, header: str, wait: int) -> None:
+def test_retry_after_is_honored_within_limits(world: World, check_status: ModuleType, header: str, wait: int) -> None:
     poll = ask(world, check_status, refusal(429, "rate_limit_error", Retry_After=header))
 
     assert poll.wait_seconds == wait
@@ -232,7 +230,7 @@ def test_retry_after_is_honoured_within_limits(world: World, check_status: Modul
 @pytest.mark.parametrize(
     "reply", [task("processing"), refusal(404, "not_found"), refusal(500, "server_error")], ids=["runs", "404", "500"]
 )
-def test_a_wait_never_goes_past_the_deadline(world: World, check_status: ModuleType, reply: Reply) -> None:
+def test_a_wait_never_exceeds_the_deadline(world: World, check_status: ModuleType, reply: Reply) -> None:
     world.enhancer.on_status.append(reply)
     answer = check_status.handler(request(submitted=3000, left=3, unreachable=9), Context(NO_TIME))
 
@@ -244,7 +242,7 @@ def test_past_the_deadline_the_wait_is_short(world: World, check_status: ModuleT
     assert len(world.enhancer.asked) == 1
 
 
-def test_a_completed_task_is_seen_past_the_deadline_too(world: World, check_status: ModuleType) -> None:
+def test_a_completed_task_counts_even_after_the_deadline(world: World, check_status: ModuleType) -> None:
     world.enhancer.on_status.append(task("completed", results=[RESULT_URL]))
 
     assert check_status.handler(request(left=-100), Context())["state"] == "completed"
@@ -260,7 +258,7 @@ def test_a_changed_key_is_read_again_after_a_401(world: World, check_status: Mod
     assert poll.unreachable == 0
 
 
-def test_a_key_that_cannot_be_read_is_waited_for(world: World, check_status: ModuleType) -> None:
+def test_an_unreadable_key_means_waiting(world: World, check_status: ModuleType) -> None:
     world.secrets.delete_secret(SecretId="key", ForceDeleteWithoutRecovery=True)
     poll = msgspec.convert(check_status.handler(request(), Context()), Poll)
 
@@ -271,7 +269,7 @@ def test_a_key_that_cannot_be_read_is_waited_for(world: World, check_status: Mod
 @pytest.mark.parametrize("where", ["message", "code", "type"])
 @pytest.mark.parametrize("status", [200, 404, 500])
 @pytest.mark.parametrize("quoted", [KEY, "https://b.test/k?X-Amz-Signature=abc", "X-Amz-Signature=abc"])
-def test_what_the_vendor_quotes_back_is_taken_out(
+def test_secrets_that_the_vendor_quotes_are_removed(
     world: World, check_status: ModuleType, logs: io.StringIO, where: str, status: int, quoted: str
 ) -> None:
     error = {"message": "no", "code": "c", "type": "t", where: f"no {quoted}"}
@@ -286,7 +284,7 @@ def test_what_the_vendor_quotes_back_is_taken_out(
     assert logs.getvalue()
 
 
-def test_an_id_stays_one_segment_of_the_path(world: World, check_status: ModuleType) -> None:
+def test_a_task_id_is_one_segment_of_the_path(world: World, check_status: ModuleType) -> None:
     event = request()
     event["task"]["id"] = "../account/credits?x=1#y"
     check_status.handler(event, Context(NO_TIME))
@@ -295,15 +293,15 @@ def test_an_id_stays_one_segment_of_the_path(world: World, check_status: ModuleT
 
 
 @pytest.mark.parametrize("event", [{}, {"task": {}, "poll": {}}, {"task": {"id": "t"}}])
-def test_an_event_that_is_none_of_the_workflows_is_refused(check_status: ModuleType, event: Any) -> None:
+def test_an_event_that_is_not_from_the_workflow_is_refused(check_status: ModuleType, event: Any) -> None:
     with pytest.raises(msgspec.ValidationError):
         check_status.handler(event, Context())
 
 
-# Watching: several polls in one invocation.
+# Several polls in one invocation.
 
 
-def test_watches_a_task_until_it_has_ended(world: World, check_status: ModuleType, clock: Clock) -> None:
+def test_polls_a_task_until_it_has_ended(world: World, check_status: ModuleType, clock: Clock) -> None:
     poll = watch(world, check_status, task("processing"), task("processing"), task("completed", results=[RESULT_URL]))
 
     assert (poll.state, poll.polls) == ("completed", 3)
@@ -311,7 +309,7 @@ def test_watches_a_task_until_it_has_ended(world: World, check_status: ModuleTyp
     assert all(1 <= seconds <= 5 for seconds in clock.slept)
 
 
-def test_leaves_in_time_for_a_look_that_takes_long(world: World, check_status: ModuleType, clock: Clock) -> None:
+def test_returns_in_time_for_a_slow_poll(world: World, check_status: ModuleType, clock: Clock) -> None:
     begun = clock.now
     poll = watch(world, check_status, seconds=120)
 
@@ -322,17 +320,26 @@ def test_leaves_in_time_for_a_look_that_takes_long(world: World, check_status: M
 @pytest.mark.parametrize(
     "reply", [refusal(429, "rate_limit_error"), refusal(503, "x"), refusal(404, "not_found")], ids=["429", "503", "404"]
 )
-def test_leaves_at_once_when_the_enhancer_has_trouble(world: World, check_status: ModuleType, reply: Reply) -> None:
+def test_returns_immediately_after_an_unusable_answer(world: World, check_status: ModuleType, reply: Reply) -> None:
     poll = watch(world, check_status, task("processing"), reply)
 
     assert (poll.state, poll.polls) == ("waiting", 2)
 
 
-def test_looks_once_where_lambda_had_no_room(world: World, check_status: ModuleType, clock: Clock) -> None:
+def test_polls_once_after_lambda_throttled_it(world: World, check_status: ModuleType, clock: Clock) -> None:
     poll = watch(world, check_status, lambda_throttled=True)
 
     assert (poll.polls, poll.lambda_throttled, clock.slept) == (1, True, [])
     assert poll.wait_seconds >= 10
+
+
+def test_a_state_of_another_version_is_accepted(world: World, check_status: ModuleType) -> None:
+    """An execution keeps its definition during an update, so its state can lack fields or have unknown ones."""
+    event = request(field_of_another_version=True)
+    del event["poll"]["lambda_throttled"]
+    world.enhancer.on_status.append(task("completed", results=[{"url": RESULT_URL}]))
+
+    assert check_status.handler(event, Context(NO_TIME))["state"] == "completed"
 
 
 def test_leaves_long_waits_to_the_workflow(world: World, check_status: ModuleType, clock: Clock) -> None:
@@ -342,7 +349,7 @@ def test_leaves_long_waits_to_the_workflow(world: World, check_status: ModuleTyp
     assert 45 <= poll.wait_seconds <= 300
 
 
-def test_leaves_at_the_deadline(world: World, check_status: ModuleType, clock: Clock) -> None:
+def test_returns_at_the_deadline(world: World, check_status: ModuleType, clock: Clock) -> None:
     begun = clock.now
     poll = watch(world, check_status, left=7)
 
@@ -350,7 +357,7 @@ def test_leaves_at_the_deadline(world: World, check_status: ModuleType, clock: C
     assert 7 <= clock.now - begun < 9
 
 
-def test_a_vendor_who_says_too_fast_is_asked_less_often_for_that_task(world: World, check_status: ModuleType) -> None:
+def test_after_a_429_the_task_is_polled_less_often(world: World, check_status: ModuleType) -> None:
     waits = [ask(world, check_status, task("processing"), throttled=times).wait_seconds for times in (0, 1, 2, 3, 100)]
 
     assert waits == sorted(waits)
@@ -358,7 +365,7 @@ def test_a_vendor_who_says_too_fast_is_asked_less_often_for_that_task(world: Wor
     assert waits[4] <= 300
 
 
-def test_429s_are_counted_for_good(world: World, check_status: ModuleType) -> None:
+def test_429s_are_counted_permanently(world: World, check_status: ModuleType) -> None:
     poll = ask(world, check_status, refusal(429, "rate_limit_error"))
     poll = ask(world, check_status, task("processing"), **msgspec.to_builtins(poll))
 
@@ -366,7 +373,7 @@ def test_429s_are_counted_for_good(world: World, check_status: ModuleType) -> No
 
 
 def long_task(world: World, check_status: ModuleType, progress: Callable[[float], float]) -> Poll:
-    """What is known of a task a while after its submit, when its progress so far was a function of the seconds."""
+    """The last poll of a long task whose progress is a function of its seconds."""
     poll = Poll()
     for seconds in (20, 40, 60):
         now = task("processing", progress=progress(seconds))
@@ -374,7 +381,7 @@ def long_task(world: World, check_status: ModuleType, progress: Callable[[float]
     return poll
 
 
-def test_progress_that_proved_true_is_counted_on(world: World, check_status: ModuleType) -> None:
+def test_reliable_progress_is_used(world: World, check_status: ModuleType) -> None:
     poll = long_task(world, check_status, lambda seconds: seconds / 10)
 
     assert poll.total_seconds == pytest.approx(1000)
@@ -386,7 +393,7 @@ def test_progress_that_proved_true_is_counted_on(world: World, check_status: Mod
     [lambda _: 0, lambda _: 90, lambda _: 100, lambda seconds: seconds**2 / 100, lambda seconds: 99 - seconds],
     ids=["none", "stuck", "done", "late", "backwards"],
 )
-def test_progress_that_proved_false_counts_for_nothing(
+def test_unreliable_progress_is_ignored(
     world: World, check_status: ModuleType, progress: Callable[[float], float]
 ) -> None:
     poll = long_task(world, check_status, progress)

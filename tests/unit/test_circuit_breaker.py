@@ -14,37 +14,39 @@ def breaker(clock: Clock) -> CircuitBreaker:
 
 
 def seconds_open(breaker: CircuitBreaker, clock: Clock) -> int:
-    """How long it stays open from now on, to the second above."""
+    """The seconds that it stays open from now on, rounded up."""
     begun = clock.now
     while breaker.open_reason():
         clock.now += 1
     return int(clock.now - begun)
 
 
-def test_it_begins_closed(breaker: CircuitBreaker) -> None:
+def test_it_starts_closed(breaker: CircuitBreaker) -> None:
     assert breaker.open_reason() is None
 
 
-def test_it_says_what_the_trouble_is(breaker: CircuitBreaker) -> None:
+def test_it_has_the_reason(breaker: CircuitBreaker) -> None:
     breaker.open("insufficient_quota", "The balance is too low.")
 
     assert breaker.open_reason() == ("insufficient_quota", "The balance is too low.")
 
 
 @pytest.mark.parametrize(("seconds", "waited"), [(30, 30), (900, 900), (0, 1)])
-def test_it_keeps_to_the_vendors_word(breaker: CircuitBreaker, clock: Clock, seconds: float, waited: int) -> None:
+def test_it_stays_open_as_long_as_the_vendor_asks(
+    breaker: CircuitBreaker, clock: Clock, seconds: float, waited: int
+) -> None:
     breaker.open("rate_limit_error", "slow down", seconds)
 
     assert seconds_open(breaker, clock) == waited
 
 
-def test_it_stays_open_longer_with_each_probe_that_fails(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_it_stays_open_longer_after_each_failed_probe(breaker: CircuitBreaker, clock: Clock) -> None:
     for most in (2, 4, 8, 16, 32, 60, 60):
         breaker.open("unreachable", "no connection")
         assert most // 2 <= seconds_open(breaker, clock) <= most
 
 
-def test_success_closes_it_and_begins_anew(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_success_closes_and_resets_it(breaker: CircuitBreaker, clock: Clock) -> None:
     for _ in range(6):
         breaker.open("unreachable", "no connection")
     breaker.close()

@@ -1,4 +1,4 @@
-"""deliver through its handler: what it accepts as a result, and what it writes where."""
+"""deliver, through its handler: which results it accepts, and what it writes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def request(key: str = "a/photo.jpg", *, options: Any = None, task: str = "task-
     return event | ({"options": options} if options else {})
 
 
-def bring(world: World, deliver: ModuleType, event: Any = None, result: Reply | bytes = JPEG) -> Any:
+def run_delivery(world: World, deliver: ModuleType, event: Any = None, result: Reply | bytes = JPEG) -> Any:
     """One delivery of a completed task whose link leads to `result`."""
     world.enhancer.on_status.append(completed())
     world.enhancer.on_result.append(Answer(200, result) if isinstance(result, bytes) else result)
@@ -71,7 +71,7 @@ def puts(world: World) -> list[dict[str, Any]]:
 
 
 def writes(world: World) -> int:
-    """How often something was really written."""
+    """The number of successful writes."""
     return len(world.s3.list_object_versions(Bucket=OUTPUT).get("Versions", []))
 
 
@@ -79,7 +79,7 @@ def writes(world: World) -> int:
 
 
 def test_the_sample_event_is_delivered(world: World, deliver: ModuleType) -> None:
-    answer = bring(world, deliver, sample("deliver"))
+    answer = run_delivery(world, deliver, sample("deliver"))
 
     assert answer["state"] == "enhanced"
     assert answer["output"]["key"] == "incoming/my photo+1%41.jpg"
@@ -87,7 +87,7 @@ def test_the_sample_event_is_delivered(world: World, deliver: ModuleType) -> Non
 
 def test_the_photo_is_written_with_type_metadata_and_checksum(world: World, deliver: ModuleType) -> None:
     options = {"resolution": "1K", "creativity": 0.3, "profile_ids": ["p-1", "p-2"]}
-    answer = bring(world, deliver, request("a/my photo+ü.jpg", options=options, version_id="v1", sequencer="01"))
+    answer = run_delivery(world, deliver, request("a/my photo+ü.jpg", options=options, version_id="v1", sequencer="01"))
 
     written = stored(world)["a/my photo+ü.jpg"]
     assert written["Body"].read() == JPEG
@@ -127,7 +127,7 @@ def test_the_signature_covers_the_photo(world: World, deliver: ModuleType) -> No
 
     deliver.S3.meta.events.register_first("before-send.s3.PutObject", note)
     try:
-        bring(world, deliver)
+        run_delivery(world, deliver)
     finally:
         deliver.S3.meta.events.unregister("before-send.s3.PutObject", note)
 
@@ -152,23 +152,23 @@ def test_the_signature_covers_the_photo(world: World, deliver: ModuleType) -> No
 def test_the_output_key_fits_the_results_format(
     world: World, deliver: ModuleType, key: str, result: bytes, output: str
 ) -> None:
-    assert bring(world, deliver, request(key), result)["output"]["key"] == output
+    assert run_delivery(world, deliver, request(key), result)["output"]["key"] == output
     assert keys(world) == [output]
 
 
 @pytest.mark.parametrize("key", ["x" * 1024, "ü" * 512, "📷" * 256, "x" + "ü" * 511 + "x"])
 def test_the_longest_keys_get_an_output_key_too(world: World, deliver: ModuleType, key: str) -> None:
-    output = bring(world, deliver, request(key))["output"]["key"]
+    output = run_delivery(world, deliver, request(key))["output"]["key"]
 
     assert len(output.encode()) <= 1024
     assert output.endswith(".jpg")
-    other = bring(world, deliver, request(key[:-1] + "y"))["output"]["key"]
+    other = run_delivery(world, deliver, request(key[:-1] + "y"))["output"]["key"]
     assert other != output
 
 
 def test_all_metadata_stays_within_what_s3_allows(world: World, deliver: ModuleType) -> None:
     options = {"resolution": "4K", "creativity": 0.123456789, "profile_ids": [f"{n:0128}" for n in range(20)]}
-    bring(world, deliver, request("ü" * 512, options=options, task="t" * 256))
+    run_delivery(world, deliver, request("ü" * 512, options=options, task="t" * 256))
 
     (written,) = stored(world).values()
     assert sum(len(name) + len(value) for name, value in written["Metadata"].items()) <= 2048
@@ -176,8 +176,8 @@ def test_all_metadata_stays_within_what_s3_allows(world: World, deliver: ModuleT
     assert base64.b64decode(written["Metadata"]["source-key-base64"]).decode() == "ü" * 512
 
 
-def test_no_link_leaves_the_function(world: World, deliver: ModuleType, logs: io.StringIO) -> None:
-    answer = bring(world, deliver)
+def test_the_link_does_not_leave_the_function(world: World, deliver: ModuleType, logs: io.StringIO) -> None:
+    answer = run_delivery(world, deliver)
 
     for said in (str(answer), logs.getvalue(), *(str(call.request) for call in world.calls)):
         assert "result-token" not in said
@@ -185,8 +185,8 @@ def test_no_link_leaves_the_function(world: World, deliver: ModuleType, logs: io
     assert logs.getvalue()
 
 
-def test_the_key_is_not_sent_to_where_the_result_is(world: World, deliver: ModuleType) -> None:
-    bring(world, deliver)
+def test_the_key_is_not_sent_with_the_download(world: World, deliver: ModuleType) -> None:
+    run_delivery(world, deliver)
 
     (download,) = world.enhancer.downloads
     assert "Authorization" not in download.headers
@@ -197,8 +197,8 @@ def test_the_key_is_not_sent_to_where_the_result_is(world: World, deliver: Modul
 
 
 def test_a_newer_upload_overwrites_an_older_one(world: World, deliver: ModuleType) -> None:
-    bring(world, deliver, request(version_id="old", sequencer=OLDER), JPEG + b"old")
-    answer = bring(world, deliver, request(version_id="new", sequencer=NEWER), JPEG + b"new")
+    run_delivery(world, deliver, request(version_id="old", sequencer=OLDER), JPEG + b"old")
+    answer = run_delivery(world, deliver, request(version_id="new", sequencer=NEWER), JPEG + b"new")
 
     assert answer["state"] == "enhanced"
     assert stored(world)["a/photo.jpg"]["Body"].read() == JPEG + b"new"
@@ -207,8 +207,8 @@ def test_a_newer_upload_overwrites_an_older_one(world: World, deliver: ModuleTyp
 
 
 def test_an_older_upload_never_overwrites_a_newer_one(world: World, deliver: ModuleType) -> None:
-    bring(world, deliver, request(version_id="new", sequencer=NEWER), JPEG + b"new")
-    answer = bring(world, deliver, request(version_id="old", sequencer=OLDER), JPEG + b"old")
+    run_delivery(world, deliver, request(version_id="new", sequencer=NEWER), JPEG + b"new")
+    answer = run_delivery(world, deliver, request(version_id="old", sequencer=OLDER), JPEG + b"old")
 
     assert answer["state"] == "superseded"
     assert answer["outcome"]["status"] == "superseded"
@@ -216,31 +216,31 @@ def test_an_older_upload_never_overwrites_a_newer_one(world: World, deliver: Mod
     assert writes(world) == 1
 
 
-def test_a_photo_in_another_format_stays_beside_it(world: World, deliver: ModuleType) -> None:
-    bring(world, deliver, request("logo.png", version_id="old", sequencer=OLDER), JPEG)
-    bring(world, deliver, request("logo.png", version_id="new", sequencer=NEWER), PNG)
+def test_a_photo_in_another_format_is_kept(world: World, deliver: ModuleType) -> None:
+    run_delivery(world, deliver, request("logo.png", version_id="old", sequencer=OLDER), JPEG)
+    run_delivery(world, deliver, request("logo.png", version_id="new", sequencer=NEWER), PNG)
 
     found = {key: one["Metadata"]["sequencer"] for key, one in stored(world).items()}
     assert found == {"logo.png": NEWER, "logo.png.jpg": OLDER}
 
 
 def test_the_same_delivery_twice_writes_once(world: World, deliver: ModuleType) -> None:
-    first = bring(world, deliver)
-    second = bring(world, deliver)
+    first = run_delivery(world, deliver)
+    second = run_delivery(world, deliver)
 
     assert second == first
     assert writes(world) == 1
 
 
-def test_a_photo_that_came_from_elsewhere_is_overwritten(world: World, deliver: ModuleType) -> None:
+def test_an_object_from_elsewhere_is_overwritten(world: World, deliver: ModuleType) -> None:
     world.s3.put_object(Bucket=OUTPUT, Key="a/photo.jpg", Body=b"from elsewhere")
-    bring(world, deliver)
+    run_delivery(world, deliver)
 
     assert stored(world)["a/photo.jpg"]["Body"].read() == JPEG
 
 
 def just_before_the_put(deliver: ModuleType, monkeypatch: pytest.MonkeyPatch, *acts: Callable[[], object]) -> None:
-    """Lets others act between the look at the output key and the write, once for each write."""
+    """Runs one of `acts` before each write, after the output key was read."""
     waiting = list(acts)
     put_object = deliver.S3.put_object
 
@@ -261,7 +261,7 @@ def test_the_older_of_two_that_race_is_superseded(
     world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     just_before_the_put(deliver, monkeypatch, other_delivery(world, "new", NEWER))
-    answer = bring(world, deliver)
+    answer = run_delivery(world, deliver)
 
     assert answer["state"] == "superseded"
     assert stored(world)["a/photo.jpg"]["Body"].read() == b"new"
@@ -271,7 +271,7 @@ def test_the_newer_of_two_that_race_is_written(
     world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     just_before_the_put(deliver, monkeypatch, other_delivery(world, "old", OLDER))
-    answer = bring(world, deliver)
+    answer = run_delivery(world, deliver)
 
     assert answer["state"] == "enhanced"
     assert stored(world)["a/photo.jpg"]["Body"].read() == JPEG
@@ -280,25 +280,27 @@ def test_the_newer_of_two_that_race_is_written(
 def test_a_photo_that_is_deleted_in_the_race_is_written(
     world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bring(world, deliver, request(version_id="old", sequencer=OLDER))
+    run_delivery(world, deliver, request(version_id="old", sequencer=OLDER))
     just_before_the_put(deliver, monkeypatch, lambda: world.s3.delete_object(Bucket=OUTPUT, Key="a/photo.jpg"))
-    answer = bring(world, deliver)
+    answer = run_delivery(world, deliver)
 
     assert answer["state"] == "enhanced"
     assert stored(world)["a/photo.jpg"]["Body"].read() == JPEG
 
 
-def test_who_keeps_losing_gives_up_for_now(world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_delivery_that_keeps_losing_fails_for_now(
+    world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     others = [other_delivery(world, f"v{n}", OLDER) for n in range(20)]
     just_before_the_put(deliver, monkeypatch, *others)
     with pytest.raises(LostRace):
-        bring(world, deliver)
+        run_delivery(world, deliver)
 
 
-def test_two_photos_with_one_output_key_both_come_out(world: World, deliver: ModuleType) -> None:
-    first = bring(world, deliver, request("a.heic", version_id="v1"), JPEG + b"from heic")
-    second = bring(world, deliver, request("a.heic.jpg", version_id="v2"), JPEG + b"from jpg")
-    again = bring(world, deliver, request("a.heic.jpg", version_id="v2"), JPEG + b"from jpg")
+def test_two_photos_with_one_output_key_are_both_delivered(world: World, deliver: ModuleType) -> None:
+    first = run_delivery(world, deliver, request("a.heic", version_id="v1"), JPEG + b"from heic")
+    second = run_delivery(world, deliver, request("a.heic.jpg", version_id="v2"), JPEG + b"from jpg")
+    again = run_delivery(world, deliver, request("a.heic.jpg", version_id="v2"), JPEG + b"from jpg")
 
     assert first["output"]["key"] == "a.heic.jpg"
     assert second["output"]["key"] != "a.heic.jpg"
@@ -308,15 +310,15 @@ def test_two_photos_with_one_output_key_both_come_out(world: World, deliver: Mod
     assert bodies == {"a.heic.jpg": JPEG + b"from heic", second["output"]["key"]: JPEG + b"from jpg"}
 
 
-def test_the_newest_wins_among_photos_disambiguate_too(world: World, deliver: ModuleType) -> None:
-    bring(world, deliver, request("a.heic"))
-    new = bring(world, deliver, request("a.heic.jpg", version_id="new", sequencer=NEWER))
-    old = bring(world, deliver, request("a.heic.jpg", version_id="old", sequencer=OLDER))
+def test_the_newest_upload_wins_among_disambiguated_keys(world: World, deliver: ModuleType) -> None:
+    run_delivery(world, deliver, request("a.heic"))
+    new = run_delivery(world, deliver, request("a.heic.jpg", version_id="new", sequencer=NEWER))
+    old = run_delivery(world, deliver, request("a.heic.jpg", version_id="old", sequencer=OLDER))
 
     assert (new["state"], old["state"]) == ("enhanced", "superseded")
 
 
-# ---------------------------------------------------------------- results that are none
+# ---------------------------------------------------------------- unusable results
 
 
 NOT_YET: dict[str, Reply] = {
@@ -337,8 +339,8 @@ NOT_YET: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("reply", NOT_YET.values(), ids=NOT_YET)
-def test_a_result_that_cannot_be_fetched_is_tried_again(world: World, deliver: ModuleType, reply: Reply) -> None:
-    answer = bring(world, deliver, result=reply)
+def test_a_result_that_cannot_be_fetched_is_retried(world: World, deliver: ModuleType, reply: Reply) -> None:
+    answer = run_delivery(world, deliver, result=reply)
 
     assert answer["state"] == "waiting"
     assert 0 < answer["wait_seconds"] <= 120
@@ -354,8 +356,8 @@ NO_IMAGE = {
 
 
 @pytest.mark.parametrize("body", NO_IMAGE.values(), ids=NO_IMAGE)
-def test_what_is_no_image_is_refused(world: World, deliver: ModuleType, body: bytes) -> None:
-    answer = bring(world, deliver, result=body)
+def test_a_result_that_is_not_an_image_is_refused(world: World, deliver: ModuleType, body: bytes) -> None:
+    answer = run_delivery(world, deliver, result=body)
 
     assert answer["state"] == "failed"
     assert answer["outcome"]["code"] == "result_not_an_image"
@@ -363,18 +365,20 @@ def test_what_is_no_image_is_refused(world: World, deliver: ModuleType, body: by
     assert keys(world) == []
 
 
-def test_too_big_is_refused(world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_that_is_too_big_is_refused(
+    world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(deliver, "MOST_RESULT_BYTES", len(JPEG) - 1)
-    answer = bring(world, deliver)
+    answer = run_delivery(world, deliver)
 
     assert answer["outcome"]["code"] == "result_refused"
     assert keys(world) == []
 
 
-def test_too_slow_is_tried_again(world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_download_is_retried(world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliver, "DOWNLOAD_SECONDS", -1)
 
-    assert bring(world, deliver)["state"] == "waiting"
+    assert run_delivery(world, deliver)["state"] == "waiting"
 
 
 STATUS_ANSWERS: dict[str, Reply] = {
@@ -389,7 +393,7 @@ STATUS_ANSWERS: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("reply", STATUS_ANSWERS.values(), ids=STATUS_ANSWERS)
-def test_without_a_fresh_link_it_waits(world: World, deliver: ModuleType, reply: Reply) -> None:
+def test_without_a_fresh_link_the_state_is_waiting(world: World, deliver: ModuleType, reply: Reply) -> None:
     world.enhancer.on_status.append(reply)
 
     assert deliver.handler(request(), Context())["state"] == "waiting"
@@ -400,7 +404,7 @@ def test_without_a_fresh_link_it_waits(world: World, deliver: ModuleType, reply:
     "url",
     ["http://results.test/a.jpg", "ftp://results.test/a", "file:///etc/passwd", "https://u:p@results.test/", "no URL"],
 )
-def test_a_hostile_link_is_refused_and_not_repeated(
+def test_a_hostile_link_is_refused_and_not_logged(
     world: World, deliver: ModuleType, logs: io.StringIO, url: str
 ) -> None:
     world.enhancer.on_status.append(completed(url + "?result-token"))
@@ -416,25 +420,25 @@ def test_a_hostile_link_is_refused_and_not_repeated(
     "reply", [Answer(200, b"<html>Expired</html>"), Answer(302, b"", {"Location": "http://inside"}), Answer(410, b"")]
 )
 @pytest.mark.parametrize(("key", "body"), [("a.jpg", JPEG), ("a.jpg", PNG), ("a.heic", JPEG)])
-def test_what_a_run_before_delivered_is_delivered_whatever_the_link_says_now(
+def test_a_photo_delivered_by_an_earlier_run_counts_as_delivered(
     world: World, deliver: ModuleType, key: str, body: bytes, reply: Reply
 ) -> None:
-    first = bring(world, deliver, request(key), body)
+    first = run_delivery(world, deliver, request(key), body)
 
-    assert bring(world, deliver, request(key), reply) == first
-
-
-def test_what_a_run_before_delivered_under_a_key_of_its_own_is_delivered(world: World, deliver: ModuleType) -> None:
-    bring(world, deliver, request("a.heic", version_id="other"))
-    first = bring(world, deliver, request("a.heic.jpg"))
-
-    assert bring(world, deliver, request("a.heic.jpg"), b"<html>Expired</html>") == first
+    assert run_delivery(world, deliver, request(key), reply) == first
 
 
-def test_anothers_photo_does_not_count_as_delivered(world: World, deliver: ModuleType) -> None:
-    bring(world, deliver, request("a.jpg", version_id="other"))
+def test_a_photo_delivered_earlier_under_a_disambiguated_key_counts(world: World, deliver: ModuleType) -> None:
+    run_delivery(world, deliver, request("a.heic", version_id="other"))
+    first = run_delivery(world, deliver, request("a.heic.jpg"))
 
-    assert bring(world, deliver, request("a.jpg"), b"<html>Expired</html>")["state"] == "failed"
+    assert run_delivery(world, deliver, request("a.heic.jpg"), b"<html>Expired</html>") == first
+
+
+def test_the_photo_of_another_upload_does_not_count_as_delivered(world: World, deliver: ModuleType) -> None:
+    run_delivery(world, deliver, request("a.jpg", version_id="other"))
+
+    assert run_delivery(world, deliver, request("a.jpg"), b"<html>Expired</html>")["state"] == "failed"
 
 
 def report(world: World, version_id: str, key: str = "a.jpg") -> None:
@@ -443,21 +447,21 @@ def report(world: World, version_id: str, key: str = "a.jpg") -> None:
     world.s3.put_object(Bucket=OUTPUT, Key=f"errors/{key}.json", Body=body)
 
 
-def test_a_photo_takes_the_place_of_its_report(world: World, deliver: ModuleType) -> None:
+def test_a_photo_replaces_its_report(world: World, deliver: ModuleType) -> None:
     report(world, "v1")
-    bring(world, deliver, request("a.jpg", version_id="v1"))
+    run_delivery(world, deliver, request("a.jpg", version_id="v1"))
 
     assert keys(world) == ["a.jpg", "errors/a.jpg"]
 
 
-def test_the_report_about_another_version_stays(world: World, deliver: ModuleType) -> None:
+def test_the_report_about_another_version_is_kept(world: World, deliver: ModuleType) -> None:
     report(world, "v2")
-    bring(world, deliver, request("a.jpg", version_id="v1"))
+    run_delivery(world, deliver, request("a.jpg", version_id="v1"))
 
     assert "errors/a.jpg.json" in keys(world)
 
 
-def test_a_report_that_is_replaced_meanwhile_stays(
+def test_a_report_that_is_replaced_meanwhile_is_kept(
     world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report(world, "v1")
@@ -468,16 +472,16 @@ def test_a_report_that_is_replaced_meanwhile_stays(
         return delete(**arguments)
 
     monkeypatch.setattr(deliver.S3, "delete_object", late)
-    bring(world, deliver, request("a.jpg", version_id="v1"))
+    run_delivery(world, deliver, request("a.jpg", version_id="v1"))
 
     assert "errors/a.jpg.json" in keys(world)
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b'{"upload": "v1"}', b" " * 200_000])
-def test_what_is_no_report_stays(world: World, deliver: ModuleType, body: bytes) -> None:
+def test_an_object_that_is_not_a_report_is_kept(world: World, deliver: ModuleType, body: bytes) -> None:
     world.s3.put_object(Bucket=OUTPUT, Key="errors/a.jpg.json", Body=body)
 
-    assert bring(world, deliver, request("a.jpg", version_id="v1"))["state"] == "enhanced"
+    assert run_delivery(world, deliver, request("a.jpg", version_id="v1"))["state"] == "enhanced"
     assert "errors/a.jpg.json" in keys(world)
 
 
@@ -490,7 +494,7 @@ def test_redirects_are_followed_without_the_key(world: World, deliver: ModuleTyp
     assert [str(one.url) for one in world.enhancer.downloads] == [RESULT_URL, "https://results.test/b.jpg?result-token"]
 
 
-def test_redirects_without_end_are_refused(world: World, deliver: ModuleType) -> None:
+def test_endless_redirects_are_refused(world: World, deliver: ModuleType) -> None:
     world.enhancer.on_status.append(completed())
     world.enhancer.on_result.extend([Answer(302, b"", {"Location": RESULT_URL})] * 20)
     answer = deliver.handler(request(), Context())
@@ -502,10 +506,10 @@ def test_redirects_without_end_are_refused(world: World, deliver: ModuleType) ->
 def test_nothing_is_left_on_disk(
     world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    """A warm function's disk is small and lives on."""
+    """A warm function keeps its disk, which is small."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    bring(world, deliver)
-    bring(world, deliver, result=b"<html>")
-    bring(world, deliver, result=Answer(200, JPEG, {"Content-Length": "9999"}))
+    run_delivery(world, deliver)
+    run_delivery(world, deliver, result=b"<html>")
+    run_delivery(world, deliver, result=Answer(200, JPEG, {"Content-Length": "9999"}))
 
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""A result's link is the vendor's choice: hostile ones are refused before any connection is made."""
+"""The vendor chooses the link of a result: hostile links are refused before a connection is made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PUBLIC = "93.184.215.14"
 
 
 class Network:
-    """A resolver with fixed answers, and a network on which nothing answers."""
+    """A resolver with fixed answers, and a network without servers."""
 
     def __init__(self) -> None:
         self.names: dict[str, deque[str]] = {}
@@ -30,7 +30,7 @@ class Network:
         self.connections: list[tuple[str, int]] = []
 
     def getaddrinfo(self, host: str, port: Any, *_: object, **__: object) -> list[Any]:
-        host.encode("idna")  # as the real one does, which fails for labels that are no labels
+        host.encode("idna")  # like the real one, which fails for invalid labels
         self.resolved.append(host)
         if host in self.names:
             addresses = self.names[host]
@@ -47,7 +47,7 @@ class Network:
 
 
 def _as_address(host: str) -> str:
-    """Addresses in all forms that the C library takes: 127.1, 0x7f.1, 2130706433."""
+    """Addresses in all forms that the C library accepts: 127.1, 0x7f.1, 2130706433."""
     try:
         return str(ipaddress.ip_address(host.partition("%")[0]))
     except ValueError:
@@ -157,7 +157,7 @@ def test_a_hostile_link_is_refused_before_a_connection_is_made(network: Network,
 
 
 @pytest.mark.parametrize("url", HOSTILE)
-def test_a_redirect_to_it_is_refused_too(
+def test_a_redirect_to_a_hostile_link_is_refused(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     hostile_names(network)
@@ -169,7 +169,7 @@ def test_a_redirect_to_it_is_refused_too(
     assert {host for host, _ in network.connections} <= {PUBLIC}
 
 
-def test_a_redirect_in_no_encoding_is_refused(
+def test_a_redirect_with_an_invalid_encoding_is_refused(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer_with(monkeypatch, "https://results.test/first", 302, Location="https://results.test/\xff")
@@ -178,7 +178,7 @@ def test_a_redirect_in_no_encoding_is_refused(
 
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, url: str, status: int, body: bytes = b"", **headers: str) -> None:
-    """Answers this URL without the network; all others go there."""
+    """Answers this URL without the network. All other URLs use it."""
     send = HTTPAdapter.send
 
     def answered(self: HTTPAdapter, request: PreparedRequest, **more: Any) -> Response:
@@ -190,7 +190,7 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, url: str, status: int, body: by
 
 
 def test_a_public_address_is_connected_to(network: Network, tmp_path: Path) -> None:
-    """Or the tests above would show nothing."""
+    """Otherwise, the tests above would prove nothing."""
     network.names["photos.test"] = deque([PUBLIC])
     with pytest.raises(DownloadFailed):
         fetch("https://photos.test/a.jpg", tmp_path)
@@ -198,8 +198,8 @@ def test_a_public_address_is_connected_to(network: Network, tmp_path: Path) -> N
     assert network.connections == [(PUBLIC, 443)]
 
 
-def test_the_address_that_was_checked_is_the_one_connected_to(network: Network, tmp_path: Path) -> None:
-    """A name that resolves to a public address first and to a private one a moment later."""
+def test_the_connection_uses_the_checked_address(network: Network, tmp_path: Path) -> None:
+    """The name resolves to a public address first and to a private one a moment later."""
     network.names["rebinding.test"] = deque([PUBLIC, "127.0.0.1"])
     with pytest.raises(DownloadFailed):
         fetch("https://rebinding.test/a.jpg", tmp_path)
@@ -222,7 +222,7 @@ def test_a_proxy_of_the_environment_is_not_used(
 @pytest.mark.parametrize(
     "url", ["https://nowhere.test/", f"https://{'x' * 64}.test/", "https://a..b/", "https://.test/"]
 )
-def test_a_name_that_does_not_resolve_is_no_crash(network: Network, tmp_path: Path, url: str) -> None:
+def test_a_name_that_does_not_resolve_is_a_failed_download(network: Network, tmp_path: Path, url: str) -> None:
     with pytest.raises((DownloadRefused, DownloadFailed)):
         fetch(url, tmp_path)
 
@@ -239,14 +239,14 @@ def test_the_sandbox_may_use_loopback(network: Network, tmp_path: Path, url: str
 @pytest.mark.parametrize(
     "url", ["http://10.0.0.1/a", "http://169.254.169.254/", "http://u:p@127.0.0.1/", "ftp://127.0.0.1/"]
 )
-def test_loopback_is_all_that_the_sandbox_may_use_more(network: Network, tmp_path: Path, url: str) -> None:
+def test_the_sandbox_may_use_only_loopback_in_addition(network: Network, tmp_path: Path, url: str) -> None:
     with pytest.raises(DownloadRefused):
         fetch(url, tmp_path, allow_loopback=True)
 
     assert network.connections == []
 
 
-def test_errors_do_not_repeat_the_link(network: Network, tmp_path: Path) -> None:
+def test_errors_do_not_contain_the_link(network: Network, tmp_path: Path) -> None:
     network.names["photos.test"] = deque([PUBLIC])
     for url in [*HOSTILE, "https://photos.test/a.jpg", "https://nowhere.test/"]:
         with pytest.raises((DownloadRefused, DownloadFailed)) as caught:

@@ -1,4 +1,4 @@
-"""The schemas of the events: sound, held by the documented samples, and strict."""
+"""The schemas of the events are valid and strict, and the documented samples match them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_each_kind_of_event_has_a_schema_and_a_documented_sample() -> None:
 
 
 @pytest.mark.parametrize("event", DOCUMENTED, ids=KINDS)
-def test_documented_samples_hold(event: dict[str, Any]) -> None:
+def test_documented_samples_match(event: dict[str, Any]) -> None:
     assert problems(event) == []
 
 
@@ -75,10 +75,10 @@ def properties(kind: str, *path: str) -> dict[str, Any]:
         ("Photo Not Enhanced", "outcome", Outcome),
     ],
 )
-def test_schemas_know_the_fields_of_the_code(kind: str, name: str, struct: Any) -> None:
+def test_schemas_have_the_fields_of_the_code(kind: str, name: str, struct: Any) -> None:
     assert list(properties(kind, name)) == [field.encode_name for field in msgspec.structs.fields(struct)]
 
 
-def test_schemas_know_the_values_of_the_code() -> None:
+def test_schemas_have_the_values_of_the_code() -> None:
     assert properties("Photo Enhanced", "output")["format"]["enum"] == [one.name for one in images.FORMATS]
     assert properties("Photo Not Enhanced", "outcome")["status"]["enum"] == list(get_args(outcomes.Status))

@@ -1,4 +1,4 @@
-"""The ledger: of several runs that race exactly one takes each step, and the day's count stays right."""
+"""The ledger: exactly one of several concurrent runs makes a transition, and the daily counter stays correct."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ def record(ledger: Ledger, claim: Row, task_id: str = "task-1") -> Row:
 
 
 def claimed(ledger: Ledger, one: Upload = UPLOAD, previous: Row | None = None) -> Row:
-    row, ours = ledger.claim(one, "{}", 60, previous)
-    assert ours
+    row, acquired = ledger.claim(one, "{}", 60, previous)
+    assert acquired
     return row
 
 
 def paid(world: World, ledger: Ledger) -> Row:
-    """A row whose first task failed for a passing reason, as the workflow leaves it."""
+    """A row whose first task failed for a transient reason, as recorded by the workflow."""
     row = record(ledger, claimed(ledger))
     world.set_status("retrying")
     return msgspec.structs.replace(row, status="retrying")
 
 
 def found(ledger: Ledger) -> Row:
-    """The row as it is, seen by a claim that is too late."""
-    row, ours = ledger.claim(UPLOAD, "{}", 1)
-    assert not ours
+    """The current row, returned by a claim that is too late."""
+    row, acquired = ledger.claim(UPLOAD, "{}", 1)
+    assert not acquired
     return row
 
 
-def test_a_claim_outlives_its_claimant_and_ends(ledger: Ledger, clock: Clock) -> None:
+def test_a_claim_expires_after_its_function_has_ended(ledger: Ledger, clock: Clock) -> None:
     claim = claimed(ledger)
     clock.now += 60
     assert not ledger.has_expired(claim)
@@ -64,7 +64,7 @@ def test_a_claim_outlives_its_claimant_and_ends(ledger: Ledger, clock: Clock) ->
     assert ledger.has_expired(claim)
 
 
-def test_rows_come_back_as_they_were_written(ledger: Ledger) -> None:
+def test_rows_are_read_as_they_were_written(ledger: Ledger) -> None:
     claim = claimed(ledger)
     assert found(ledger) == claim
     row = record(ledger, claim)
@@ -72,7 +72,7 @@ def test_rows_come_back_as_they_were_written(ledger: Ledger) -> None:
     assert (row.estimated_seconds, row.credits) == (45.5, 0.12)
 
 
-def test_the_next_attempt_remembers_those_that_may_have_cost(world: World, ledger: Ledger) -> None:
+def test_the_next_attempt_lists_those_that_may_have_cost(world: World, ledger: Ledger) -> None:
     second = claimed(ledger, previous=paid(world, ledger))
     unknown = ledger.finish_claim(second, UNKNOWN)
     third = claimed(ledger, previous=unknown)
@@ -82,27 +82,27 @@ def test_the_next_attempt_remembers_those_that_may_have_cost(world: World, ledge
     assert found(ledger) == third
 
 
-def test_an_attempt_that_cost_nothing_is_not_remembered_as_paid(ledger: Ledger) -> None:
+def test_an_attempt_that_cost_nothing_is_not_listed(ledger: Ledger) -> None:
     rejected = ledger.finish_claim(claimed(ledger), REJECTED)
 
     assert claimed(ledger, previous=rejected).earlier == ()
 
 
-def test_only_one_takes_a_rows_place(world: World, ledger: Ledger) -> None:
+def test_only_one_claim_replaces_a_row(world: World, ledger: Ledger) -> None:
     row = paid(world, ledger)
     second = claimed(ledger, previous=row)
-    late, ours = ledger.claim(UPLOAD, "{}", 60, row)
+    late, acquired = ledger.claim(UPLOAD, "{}", 60, row)
 
-    assert not ours
+    assert not acquired
     assert late == second
 
 
-def test_a_claim_over_a_row_that_is_gone_is_refused(ledger: Ledger) -> None:
+def test_a_claim_cannot_replace_a_deleted_row(ledger: Ledger) -> None:
     with pytest.raises(LedgerBusy):
         ledger.claim(UPLOAD, "{}", 60, Row(upload=UPLOAD, status="retrying"))
 
 
-def test_the_days_count(world: World, ledger: Ledger, clock: Clock) -> None:
+def test_the_daily_counter(world: World, ledger: Ledger, clock: Clock) -> None:
     claims = [claimed(ledger, upload(n)) for n in range(3)]
     with pytest.raises(DailyLimitReached):
         ledger.claim(upload(3), "{}", 60)
@@ -120,7 +120,7 @@ def test_the_days_count(world: World, ledger: Ledger, clock: Clock) -> None:
     assert world.tasks_today() == 4
 
 
-def test_a_task_is_given_back_to_the_day_it_was_taken_from(world: World, ledger: Ledger, clock: Clock) -> None:
+def test_a_release_decrements_the_counter_of_the_claims_day(world: World, ledger: Ledger, clock: Clock) -> None:
     """A claim just before midnight (UTC), released just after."""
     claim = claimed(ledger)
     clock.now += 24 * 3600
@@ -137,7 +137,7 @@ def test_a_claim_is_released_once_only(world: World, ledger: Ledger) -> None:
     assert (world.rows(), world.tasks_today()) == ([], 0)
 
 
-def test_a_row_that_went_on_is_not_released(world: World, ledger: Ledger) -> None:
+def test_a_row_that_has_changed_is_not_released(world: World, ledger: Ledger) -> None:
     claim = claimed(ledger)
     row = record(ledger, claim)
     ledger.release(claim)
@@ -156,7 +156,7 @@ ENDINGS: dict[str, Ending] = {
 
 
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
-def test_a_claimant_taken_for_dead_changes_nothing_any_more(world: World, ledger: Ledger, ending: Ending) -> None:
+def test_an_expired_claim_changes_nothing(world: World, ledger: Ledger, ending: Ending) -> None:
     claim = claimed(ledger)
     word = ledger.finish_claim(claim, UNKNOWN)
     ending(ledger, claim)
@@ -166,9 +166,7 @@ def test_a_claimant_taken_for_dead_changes_nothing_any_more(world: World, ledger
 
 
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
-def test_an_old_claimant_does_not_touch_the_claim_that_came_after_it(
-    world: World, ledger: Ledger, clock: Clock, ending: Ending
-) -> None:
+def test_an_old_claim_does_not_change_a_newer_one(world: World, ledger: Ledger, clock: Clock, ending: Ending) -> None:
     old = claimed(ledger)
     ledger.release(old)
     clock.now += 1
@@ -179,7 +177,7 @@ def test_an_old_claimant_does_not_touch_the_claim_that_came_after_it(
     assert world.tasks_today() == 1
 
 
-def test_a_release_brings_back_what_the_claim_took_the_place_of(world: World, ledger: Ledger) -> None:
+def test_a_release_restores_the_previous_row(world: World, ledger: Ledger) -> None:
     row = paid(world, ledger)
     ledger.release(claimed(ledger, previous=row), row)
 
@@ -187,14 +185,14 @@ def test_a_release_brings_back_what_the_claim_took_the_place_of(world: World, le
     assert world.tasks_today() == 1
 
 
-def test_a_rejection_never_replaces_what_is_there(ledger: Ledger) -> None:
+def test_a_rejection_never_replaces_a_row(ledger: Ledger) -> None:
     row = record(ledger, claimed(ledger))
 
     assert ledger.reject(UPLOAD, REJECTED) == row
     assert found(ledger) == row
 
 
-def test_of_many_that_claim_at_the_same_time_one_wins(world: World, ledger: Ledger, one_write_at_a_time: None) -> None:
+def test_one_of_many_concurrent_claims_succeeds(world: World, ledger: Ledger, one_write_at_a_time: None) -> None:
     together = threading.Barrier(8)
     results: list[tuple[Row, bool]] = []
 
@@ -209,13 +207,13 @@ def test_of_many_that_claim_at_the_same_time_one_wins(world: World, ledger: Ledg
         thread.join(30)
 
     assert len(results) == 8
-    (winner,) = [row for row, ours in results if ours]
-    assert {row for row, ours in results if not ours} == {winner}
+    (winner,) = [row for row, acquired in results if acquired]
+    assert {row for row, acquired in results if not acquired} == {winner}
     assert world.tasks_today() == 1
 
 
 class Conflicts:
-    """A client whose first transactions meet others, as DynamoDB cancels them then."""
+    """A client whose first transactions conflict with others, so that DynamoDB cancels them."""
 
     def __init__(self, client: Any, conflicts: int) -> None:
         self._client = client
@@ -233,19 +231,17 @@ class Conflicts:
         return self._client.transact_write_items(**arguments)
 
 
-def test_a_transaction_that_met_another_is_repeated(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conflicting_transaction_is_retried(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CONFLICT_SECONDS", 0)
-    ledger = Ledger(Conflicts(world.dynamodb, 7), "ledger", 3)  # type: ignore[arg-type]  # as much of a client as is needed
+    ledger = Ledger(Conflicts(world.dynamodb, 7), "ledger", 3)  # type: ignore[arg-type]  # only the calls that are needed
     claimed(ledger)
 
     assert world.tasks_today() == 1
 
 
-def test_a_ledger_that_stays_busy_says_so_and_has_changed_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_ledger_that_stays_busy_raises_and_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CONFLICT_SECONDS", 0)
-    ledger = Ledger(Conflicts(world.dynamodb, 1000), "ledger", 3)  # type: ignore[arg-type]  # as much of a client as is needed
+    ledger = Ledger(Conflicts(world.dynamodb, 1000), "ledger", 3)  # type: ignore[arg-type]  # only the calls that are needed
     with pytest.raises(LedgerBusy):
         ledger.claim(UPLOAD, "{}", 60)
 

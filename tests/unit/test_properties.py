@@ -72,7 +72,7 @@ rows = st.builds(
 
 
 def edits(value: Any) -> st.SearchStrategy[Any]:
-    """A JSON value in which something was replaced by anything else, or left out."""
+    """A JSON value with one part replaced or removed."""
     if isinstance(value, dict) and value:
         return st.one_of(
             any_json,
@@ -135,7 +135,7 @@ def test_is_newer_is_a_strict_weak_order(a: str, b: str, c: str) -> None:
 
 
 @given(st.integers(0, 16**20 - 1), st.integers(0, 16**20 - 1))
-def test_of_two_sequencers_of_one_length_the_larger_is_newer(a: int, b: int) -> None:
+def test_the_larger_of_two_sequencers_of_equal_length_is_newer(a: int, b: int) -> None:
     assert is_newer(f"{a:020X}", f"{b:020x}") is (a > b)
 
 
@@ -158,7 +158,7 @@ def test_any_bytes_have_a_format_or_none(data: bytes) -> None:
 
 
 @given(st.lists(st.sampled_from([b"heic", b"mif1", b"avif", b"avis", b"msf1", b"miaf"]), min_size=1, max_size=8))
-def test_avif_is_not_taken_for_heic(brands: list[bytes]) -> None:
+def test_avif_is_not_detected_as_heic(brands: list[bytes]) -> None:
     box = (16 + 4 * len(brands)).to_bytes(4, "big") + b"ftyp" + brands[0] + b"\x00" * 4 + b"".join(brands)
     format_ = images.detect((box + b"\x00" * 100)[: images.HEAD_BYTES])
     assert (format_ == images.HEIC) == (not {b"avif", b"avis"} & set(brands) and brands[0] != b"miaf")
@@ -202,7 +202,7 @@ class FixedKey(ApiKey):
 
 
 def answered(status: int, body: Any, headers: dict[str, str]) -> Enhancer:
-    """A client whose every call ends in this answer."""
+    """A client that gets this answer to every call."""
     client: Any = Enhancer("https://enhancer.test", FixedKey())
     client._with_key = lambda _: enhancer._Answer(status, body, headers)
     made: Enhancer = client
@@ -262,13 +262,13 @@ def test_any_answer_to_a_status_is_a_status_or_one_of_the_errors(
 
 
 @given(any_json.filter(lambda body: not isinstance(body, dict)) | any_json.map(lambda value: {"state": value}))
-def test_what_is_no_task_is_unintelligible(body: Any) -> None:
+def test_a_body_that_is_not_a_task_is_unintelligible(body: Any) -> None:
     with pytest.raises(Unavailable):
         enhancer.parse_status(body)
 
 
 @given(text, text, st.sampled_from([" ", '"', "'", "<", ">", "\n", ""]))
-def test_the_query_of_a_url_is_taken_out_wherever_it_stands(before: str, after: str, end: str) -> None:
+def test_the_query_of_a_url_is_removed_anywhere_in_a_text(before: str, after: str, end: str) -> None:
     url = "https://bucket.s3.amazonaws.com/a/photo.jpg?X-Amz-Credential=AKIA&X-Amz-Signature=0123456789abcdef"
     said = enhancer.redact(before + url + end + after)
     assert "0123456789abcdef" not in said.replace(before, "").replace(after, "") or "0123456789abcdef" in before + after
@@ -298,7 +298,7 @@ polls = st.builds(
 
 
 @given(tasks, polls, moments, st.integers(1, 10_000), st.none() | st.floats(0, 900))
-def test_no_wait_goes_past_the_deadline_or_is_too_long(
+def test_no_wait_exceeds_the_deadline_or_the_limit(
     task: Task, poll: Poll, now: float, failures: int, retry_after: float | None
 ) -> None:
     for wait in (polling.next_wait(task, poll, now), polling.wait_for_enhancer(task, failures, retry_after, now)):
@@ -307,17 +307,17 @@ def test_no_wait_goes_past_the_deadline_or_is_too_long(
 
 
 @given(tasks, st.floats(0, 120), st.lists(st.none() | st.floats(0, 100), min_size=1))
-def test_a_whole_day_of_looks_stays_within_the_workflows_history(
+def test_a_day_of_polling_fits_into_the_workflows_history(
     task: Task, seconds_left: float, progress: list[float | None]
 ) -> None:
-    """25,000 events an execution at the most; a round takes about fifteen. Whatever the vendor says of its progress."""
+    """An execution can have 25,000 events, and an iteration has about fifteen. The progress can be anything."""
     clock, rounds = [float(task.submitted_at)], 0
     poll = Poll(wait_seconds=polling.first_wait(task.estimated_seconds))
 
     def sleep(seconds: float) -> None:
         clock[0] += seconds
 
-    def look(poll: Poll) -> Poll:
+    def poll_once(poll: Poll) -> Poll:
         sleep(0.2)
         poll = polling.update_estimate(task, poll, progress[poll.polls % len(progress)], clock[0])
         wait = polling.next_wait(task, poll, clock[0])
@@ -326,7 +326,7 @@ def test_a_whole_day_of_looks_stays_within_the_workflows_history(
     while clock[0] < task.deadline:
         sleep(poll.wait_seconds)
         until = clock[0] + seconds_left
-        poll = polling.watch(task, poll, look, until, lambda: clock[0], sleep)
+        poll = polling.watch(task, poll, poll_once, until, lambda: clock[0], sleep)
         assert clock[0] <= until + 0.2
         rounds += 1
     assert rounds < 1000
@@ -334,7 +334,7 @@ def test_a_whole_day_of_looks_stays_within_the_workflows_history(
 
 
 @given(st.none() | st.floats(1e-6, 1e9))
-def test_the_first_look_is_soon(estimated: float | None) -> None:
+def test_the_first_poll_is_early(estimated: float | None) -> None:
     assert 2 <= polling.first_wait(estimated) <= 5
     assert polling.first_wait(None) == 5
 
@@ -346,7 +346,7 @@ formats = st.sampled_from([images.JPEG, images.PNG, images.WEBP, images.HEIC])
 
 
 @given(keys, formats)
-def test_output_keys_fit_and_say_their_format(key: str, format_: Format) -> None:
+def test_output_keys_fit_and_have_the_extension_of_the_format(key: str, format_: Format) -> None:
     output = storage.output_key(key, format_)
     assert len(output.encode()) <= 1024
     assert output.lower().endswith(format_.extensions)
@@ -373,8 +373,8 @@ def test_reports_fit(key: str) -> None:
 
 
 @given(all_uploads, st.dictionaries(st.text("abc-", min_size=1), st.text("abc,0."), max_size=9))
-def test_metadata_is_ascii_fits_and_leads_back_to_the_source(upload: Upload, facts: dict[str, str]) -> None:
-    metadata = storage._metadata(upload, facts)
+def test_metadata_is_ascii_fits_and_identifies_the_source(upload: Upload, provenance: dict[str, str]) -> None:
+    metadata = storage._metadata(upload, provenance)
     assert storage._source_key(metadata) == upload.key
     assert all((name + value).isascii() for name, value in metadata.items())
     assert sum(len(name) + len(value) for name, value in metadata.items()) <= 2048
@@ -389,13 +389,13 @@ def test_rows_survive_the_table(row: Row) -> None:
 
 
 @given(rows)
-def test_the_workflows_own_fields_do_not_disturb(row: Row) -> None:
+def test_the_workflows_own_fields_are_ignored(row: Row) -> None:
     item = ledger._to_item(row) | {"finished_at": {"S": "2026-01-31"}, "output": {"M": {"bytes": {"N": "7"}}}}
     assert ledger._from_item(item) == row
 
 
 @given(rows, rows)
-def test_executions_are_named_safely_and_apart(row: Row, other: Row) -> None:
+def test_execution_names_are_valid_and_distinct(row: Row, other: Row) -> None:
     name = workflow.execution_name(row)
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name)
     same = (row.upload.key, row.upload.version_id, row.attempt) == (
@@ -419,7 +419,7 @@ def test_the_workflows_input_is_small_and_readable(row: Row) -> None:
 
 
 @given(text | text.map(lambda rest: f"https://{rest}") | text.map(lambda rest: f"http://127.0.0.1{rest}"))
-def test_any_link_is_checked_without_a_crash(url: str) -> None:
+def test_any_link_is_checked_without_an_unexpected_error(url: str) -> None:
     try:
         downloads._check(url, allow_loopback=False)
     except DownloadRefused:

@@ -1,4 +1,4 @@
-"""The pace that the warm functions share: as fast as the vendor takes it, and none while nothing is refused."""
+"""The rate limiter that the warm functions share: it follows the limit of the vendor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def limiter(row: DynamoDBRateStore, clock: Clock) -> RateLimiter:
 
 @dataclass
 class Memory:
-    """A row without DynamoDB, for what takes thousands of sends."""
+    """A store without DynamoDB, for tests with hundreds of sends."""
 
     state: State | None = None
 
@@ -47,7 +47,7 @@ def known(row: RateStore) -> State:
 
 
 def send(sender: RateLimiter, clock: Clock) -> None:
-    """A send that was taken, in its turn."""
+    """A send in its slot that is accepted."""
     wait = sender.acquire(60)
     assert wait is not None
     clock.now += wait
@@ -57,7 +57,7 @@ def send(sender: RateLimiter, clock: Clock) -> None:
 
 
 def refuse(sender: RateLimiter, clock: Clock, seconds: float = 0, *, too_fast: bool = True) -> None:
-    """A send that was refused, in its turn."""
+    """A send in its slot that is refused."""
     wait = sender.acquire(60)
     assert wait is not None
     clock.now += wait
@@ -65,7 +65,7 @@ def refuse(sender: RateLimiter, clock: Clock, seconds: float = 0, *, too_fast: b
     sender.on_throttled(seconds, too_fast=too_fast)
 
 
-def test_writes_nothing_as_long_as_nothing_was_refused(row: DynamoDBRateStore, clock: Clock) -> None:
+def test_writes_nothing_before_the_first_refusal(row: DynamoDBRateStore, clock: Clock) -> None:
     sender = limiter(row, clock)
     for _ in range(3):
         assert sender.acquire(20) == 0
@@ -75,19 +75,19 @@ def test_writes_nothing_as_long_as_nothing_was_refused(row: DynamoDBRateStore, c
     assert row.read() is None
 
 
-def test_after_a_refusal_everybody_keeps_a_gap(row: DynamoDBRateStore, clock: Clock) -> None:
+def test_after_a_refusal_all_functions_keep_an_interval(row: DynamoDBRateStore, clock: Clock) -> None:
     one, other = limiter(row, clock), limiter(row, clock)
     for sender in (one, other, one, other):
         send(sender, clock)
     refuse(one, clock, 1)
-    turns = [other.acquire(20), one.acquire(20), other.acquire(20)]
+    slots = [other.acquire(20), one.acquire(20), other.acquire(20)]
 
-    assert turns[0] == pytest.approx(1, abs=0.1)
-    assert turns == sorted(turns)
-    assert len(set(turns)) == 3
+    assert slots[0] == pytest.approx(1, abs=0.1)
+    assert slots == sorted(slots)
+    assert len(set(slots)) == 3
 
 
-def test_refusals_of_what_was_under_way_count_once(row: DynamoDBRateStore, clock: Clock) -> None:
+def test_refusals_of_concurrent_sends_count_once(row: DynamoDBRateStore, clock: Clock) -> None:
     one, other = limiter(row, clock), limiter(row, clock)
     assert one.acquire(20) == other.acquire(20) == 0
     one.on_throttled(1, too_fast=True)
@@ -97,7 +97,7 @@ def test_refusals_of_what_was_under_way_count_once(row: DynamoDBRateStore, clock
     assert known(row) == before
 
 
-def test_a_turn_no_longer_holds_when_somebody_was_refused_meanwhile(row: DynamoDBRateStore, clock: Clock) -> None:
+def test_a_slot_is_invalid_after_another_functions_refusal(row: DynamoDBRateStore, clock: Clock) -> None:
     one, other = limiter(row, clock), limiter(row, clock)
     refuse(one, clock)
     assert one.acquire(20) is not None
@@ -107,7 +107,7 @@ def test_a_turn_no_longer_holds_when_somebody_was_refused_meanwhile(row: DynamoD
     assert not one.is_still_valid()
 
 
-def test_a_turn_too_far_off_is_none(row: DynamoDBRateStore, clock: Clock) -> None:
+def test_a_slot_that_is_too_late_is_none(row: DynamoDBRateStore, clock: Clock) -> None:
     sender = limiter(row, clock)
     refuse(sender, clock, 30)
 
@@ -115,20 +115,21 @@ def test_a_turn_too_far_off_is_none(row: DynamoDBRateStore, clock: Clock) -> Non
     assert sender.acquire(40) is not None
 
 
-def test_the_first_send_after_a_refusal_goes_alone(row: DynamoDBRateStore, clock: Clock) -> None:
+def test_the_first_send_after_a_refusal_is_a_probe(row: DynamoDBRateStore, clock: Clock) -> None:
     senders = [limiter(row, clock) for _ in range(FUNCTIONS)]
     for sender in senders * 3:
         send(sender, clock)
     refuse(senders[0], clock, 1)
-    turns = [sender.acquire(20) or 0 for sender in senders]
-    intervals = [after - before for before, after in itertools.pairwise(turns)]
+    slots = [sender.acquire(20) or 0 for sender in senders]
+    intervals = [after - before for before, after in itertools.pairwise(slots)]
 
     assert intervals[0] == pytest.approx(1)
     assert max(intervals[1:]) < 0.5
 
 
-def test_the_pace_comes_back_by_and_by(row: DynamoDBRateStore, clock: Clock) -> None:
-    sender = limiter(row, clock)
+def test_the_rate_recovers_gradually(clock: Clock) -> None:
+    row = Memory()
+    sender = RateLimiter(row, FUNCTIONS, clock)
     refuse(sender, clock)
     intervals = []
     for _ in range(500):
@@ -139,7 +140,7 @@ def test_the_pace_comes_back_by_and_by(row: DynamoDBRateStore, clock: Clock) -> 
     assert intervals[-1] < 0.9 * intervals[0]
 
 
-def test_refusals_for_being_too_fast_slow_down_step_by_step(row: DynamoDBRateStore, clock: Clock) -> None:
+def test_each_429_slows_down_by_one_step(row: DynamoDBRateStore, clock: Clock) -> None:
     sender = limiter(row, clock)
     intervals = []
     for _ in range(10):
@@ -152,7 +153,7 @@ def test_refusals_for_being_too_fast_slow_down_step_by_step(row: DynamoDBRateSto
     assert max(after / before for before, after in itertools.pairwise(intervals)) < 1.2
 
 
-def test_some_refusals_do_not_slow_down_far_below_what_was_taken(clock: Clock) -> None:
+def test_some_refusals_do_not_slow_down_far_below_the_accepted_rate(clock: Clock) -> None:
     row = Memory()
     sender = RateLimiter(row, FUNCTIONS, clock)
     refuse(sender, clock)
@@ -166,7 +167,7 @@ def test_some_refusals_do_not_slow_down_far_below_what_was_taken(clock: Clock) -
     assert before < known(row).interval < 1.5 * before
 
 
-def test_a_vendor_that_has_become_slow_is_asked_more_seldom_in_the_end(clock: Clock) -> None:
+def test_the_rate_adapts_to_a_vendor_that_has_become_slower(clock: Clock) -> None:
     row = Memory()
     sender = RateLimiter(row, FUNCTIONS, clock)
     for n in range(2000):
@@ -179,7 +180,7 @@ def test_a_vendor_that_has_become_slow_is_asked_more_seldom_in_the_end(clock: Cl
     assert known(row).interval > 5 * before
 
 
-def test_an_outage_makes_all_pause_longer_each_time_and_slows_nobody_down(row: DynamoDBRateStore, clock: Clock) -> None:
+def test_pauses_grow_during_an_outage_and_the_rate_stays(row: DynamoDBRateStore, clock: Clock) -> None:
     sender = limiter(row, clock)
     pauses = []
     for _ in range(10):
@@ -204,7 +205,7 @@ def test_an_outage_may_last_for_days(row: DynamoDBRateStore, clock: Clock) -> No
     assert known(row).next_at - clock.now == pytest.approx(60)
 
 
-def test_what_was_taken_before_an_outage_is_no_end_of_it(row: DynamoDBRateStore, clock: Clock) -> None:
+def test_a_task_accepted_before_an_outage_does_not_end_it(row: DynamoDBRateStore, clock: Clock) -> None:
     one, other = limiter(row, clock), limiter(row, clock)
     for sender in (one, other):
         send(sender, clock)
@@ -215,8 +216,9 @@ def test_what_was_taken_before_an_outage_is_no_end_of_it(row: DynamoDBRateStore,
     assert known(row).next_at - clock.now == pytest.approx(30)
 
 
-def test_a_pace_is_forgotten_when_nothing_is_refused_for_long(row: DynamoDBRateStore, clock: Clock) -> None:
-    sender = limiter(row, clock)
+def test_the_limit_expires_when_nothing_was_refused_for_long(clock: Clock) -> None:
+    row = Memory()
+    sender = RateLimiter(row, FUNCTIONS, clock)
     for _ in range(50):
         refuse(sender, clock)
         send(sender, clock)
@@ -228,7 +230,7 @@ def test_a_pace_is_forgotten_when_nothing_is_refused_for_long(row: DynamoDBRateS
     assert known(row).interval < 1
 
 
-def test_where_the_row_cannot_be_had_nothing_waits(clock: Clock, world: World) -> None:
+def test_without_the_row_nothing_waits(clock: Clock, world: World) -> None:
     sender = limiter(DynamoDBRateStore(world.dynamodb, "no-such-table"), clock)
     refuse(sender, clock, 1)
 
@@ -236,7 +238,7 @@ def test_where_the_row_cannot_be_had_nothing_waits(clock: Clock, world: World) -
     assert sender.is_still_valid()
 
 
-def test_a_turn_that_cannot_be_booked_is_kept_all_the_same(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_that_cannot_be_reserved_is_used_anyway(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     row = Memory()
     sender = RateLimiter(row, FUNCTIONS, clock)
     refuse(sender, clock, 7)
@@ -245,10 +247,10 @@ def test_a_turn_that_cannot_be_booked_is_kept_all_the_same(clock: Clock, monkeyp
     assert sender.acquire(20) == pytest.approx(7)
 
 
-def test_functions_of_another_version_keep_a_row_of_their_own(
+def test_functions_of_another_version_have_a_separate_row(
     world: World, row: DynamoDBRateStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """During an update both are at work, and neither may crash of what the other wrote."""
+    """During an update both run, and neither may fail because of the other's row."""
     refuse(limiter(row, clock), clock, 10)
     after = msgspec.defstruct("State", [("learned", float, 0.5)], bases=(State,), frozen=True)
     monkeypatch.setattr("lumendrop.rate_limiter.State", after)
@@ -259,21 +261,21 @@ def test_functions_of_another_version_keep_a_row_of_their_own(
     assert updated.acquire(20) == pytest.approx(10)
 
 
-def test_two_who_book_at_once_get_different_turns(
+def test_concurrent_reservations_get_different_slots(
     row: DynamoDBRateStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = limiter(row, clock), limiter(row, clock)
     refuse(one, clock, 1)
-    turns: list[float | None] = []
+    slots: list[float | None] = []
     put: Any = row._client.put_item
 
-    def beaten(**arguments: Any) -> Any:
+    def reserved_by_the_other_first(**arguments: Any) -> Any:
         monkeypatch.undo()
-        turns.append(other.acquire(20))
+        slots.append(other.acquire(20))
         return put(**arguments)
 
-    monkeypatch.setattr(row._client, "put_item", beaten)
-    turns.append(one.acquire(20))
+    monkeypatch.setattr(row._client, "put_item", reserved_by_the_other_first)
+    slots.append(one.acquire(20))
 
-    assert None not in turns
-    assert len(set(turns)) == 2
+    assert None not in slots
+    assert len(set(slots)) == 2

@@ -1,4 +1,4 @@
-"""The sample events are what the code makes and takes."""
+"""The sample events match what the code sends and accepts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_message_of_submit_is_an_eventbridge_event_with_a_raw_key() -> None:
     assert (message.requeue_count, message.resend_after) == (0, 0)
 
 
-def test_the_workflows_samples_are_what_submit_starts_it_with() -> None:
+def test_the_workflows_samples_match_the_input_that_submit_passes() -> None:
     submitted = sample("workflow-submitted")
     row = Row(
         upload=sample_upload(),
@@ -64,7 +64,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_the_functions_samples_are_parts_of_the_workflows(name: str) -> None:
+def test_the_functions_samples_match_the_workflows_samples(name: str) -> None:
     submitted = sample("workflow-submitted")
     assert sample(name) == {field: submitted[field] for field in PARTS[name]}
 
@@ -79,6 +79,6 @@ def test_the_functions_samples_are_parts_of_the_workflows(name: str) -> None:
     ],
     ids=["task", "poll", "upload", "outcome"],
 )
-def test_samples_have_every_field_and_no_other(kind: Any, value: Any) -> None:
+def test_samples_have_exactly_the_fields_of_the_code(kind: Any, value: Any) -> None:
     assert set(value) == {field.encode_name for field in msgspec.structs.fields(kind)}
     assert msgspec.to_builtins(msgspec.convert(value, kind)) == value

@@ -1,4 +1,4 @@
-"""submit through its handler: what it looks at, what it pays for, what it leaves behind."""
+"""submit, through its handler: what it reads, what it pays for, and what it records."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.unit.world import (
     Reply,
     World,
     created,
-    edited,
+    for_object,
     redelivered,
     refusal,
     sample,
@@ -48,7 +48,7 @@ NO_ANSWER = Broken(requests.ReadTimeout("no answer"), sent=True)
 
 @dataclass
 class Clock:
-    """Time that passes when somebody sleeps, and at no other time, however slow the machine is."""
+    """Time that advances only in sleep, however slow the machine is."""
 
     begun: float = field(default_factory=time.time)
     slept: list[float] = field(default_factory=list)
@@ -75,21 +75,21 @@ def submit(function: LoadFunction, clock: Clock, monkeypatch: pytest.MonkeyPatch
 
 
 def throttle(dynamodb: Any, clock: Clock) -> Throttle:
-    """That of a function that has made no call yet."""
+    """The throttle of a function that has made no calls."""
     return Throttle(
         CircuitBreaker(clock.time), RateLimiter(DynamoDBRateStore(dynamodb, "ledger"), 5, clock.time, clock.sleep)
     )
 
 
 def earlier_claim(world: World, event: Any, *, seconds: float) -> None:
-    """The claim of another run, which has `seconds` to live."""
+    """The claim of another run that has `seconds` left."""
     upload = parse_event(event["Records"][0]["body"])
     assert isinstance(upload, Upload)
     Ledger(world.dynamodb, "ledger", 1000, lambda: time.time() - 60).claim(upload, "{}", 60 + seconds - 5)
 
 
-def in_trouble(world: World, submit: Any, event: Any, reply: Reply) -> Any:
-    """Has a message handled while the enhancer answers nothing else; returns it as it comes back later."""
+def deferred_by(world: World, submit: Any, event: Any, reply: Reply) -> Any:
+    """Handles a message while the enhancer gives only this answer. Returns the requeued message."""
     world.enhancer.on_submit.extend([reply] * 20)
     submit.handler(event, Context())
     world.enhancer.on_submit.clear()
@@ -125,7 +125,7 @@ def test_pays_one_task_records_it_and_starts_the_workflow(world: World, submit: 
 
 
 def test_the_sample_event_is_accepted(world: World, submit: ModuleType) -> None:
-    """Its object is not there in this world: so it ends as a rejection, which shows that the event was read."""
+    """Its object does not exist here, so it is rejected, which shows that the event was read."""
     submit.handler(sample("submit"), Context())
 
     assert world.row()["key"] == "incoming/my photo+1%41.jpg"
@@ -146,7 +146,7 @@ def test_the_sample_event_is_accepted(world: World, submit: ModuleType) -> None:
         "ä" * 500,
     ],
 )
-def test_the_key_is_taken_raw(world: World, submit: ModuleType, key: str) -> None:
+def test_the_key_is_not_decoded(world: World, submit: ModuleType, key: str) -> None:
     submit.handler(world.upload(key), Context())
 
     assert world.row()["key"] == key
@@ -157,8 +157,8 @@ def test_the_key_is_taken_raw(world: World, submit: ModuleType, key: str) -> Non
     assert [call.operation for call in world.calls].count("GetObject") == 1
 
 
-def test_the_decoded_key_is_tried_once_when_the_raw_one_has_no_object(world: World, submit: ModuleType) -> None:
-    event = edited(world.upload("my photo+1.jpg"), key="my+photo%2B1.jpg")
+def test_the_decoded_key_is_tried_once_if_the_raw_key_has_no_object(world: World, submit: ModuleType) -> None:
+    event = for_object(world.upload("my photo+1.jpg"), key="my+photo%2B1.jpg")
     submit.handler(event, Context())
 
     assert world.row()["key"] == "my photo+1.jpg"
@@ -166,7 +166,7 @@ def test_the_decoded_key_is_tried_once_when_the_raw_one_has_no_object(world: Wor
 
 
 @pytest.mark.parametrize("body", [JPEG, PNG, WEBP, HEIC], ids=["jpeg", "png", "webp", "heic"])
-def test_the_bytes_decide_not_the_name(world: World, submit: ModuleType, body: bytes) -> None:
+def test_the_bytes_decide_and_not_the_name(world: World, submit: ModuleType, body: bytes) -> None:
     submit.handler(world.upload("no-extension", body), Context())
 
     assert world.row()["status"] == "submitted"
@@ -189,8 +189,8 @@ def test_only_the_first_bytes_are_read(world: World, submit: ModuleType) -> None
 
 
 @pytest.mark.parametrize("body", ["{}", "no JSON", '{"detail": 7}', json.dumps({"Event": "s3:TestEvent"})])
-def test_a_message_that_is_no_upload_event_goes_the_way_of_crashes(world: World, submit: ModuleType, body: str) -> None:
-    """To the dead-letter queue, where somebody sees it."""
+def test_a_message_that_is_not_an_upload_event_raises(world: World, submit: ModuleType, body: str) -> None:
+    """SQS then moves it to the dead-letter queue."""
     event = sample("submit")
     event["Records"][0]["body"] = body
     with pytest.raises(NotAnUploadEvent):
@@ -220,7 +220,9 @@ def test_a_photos_metadata_overrides_the_stack_and_empty_means_not_sent(world: W
     assert sent == {"resolution": "1K", "creativity": 0.9}
 
 
-def test_optional_fields_are_dropped_when_the_enhancer_cannot_take_them(world: World, function: LoadFunction) -> None:
+def test_optional_fields_are_omitted_if_the_enhancer_does_not_support_them(
+    world: World, function: LoadFunction
+) -> None:
     submit = function("submit", CREATIVITY="0.2")
     world.enhancer.on_submit.append(refusal(422, "invalid_request_error", code="unsupported_advanced_options"))
     submit.handler(world.upload(), Context())
@@ -230,7 +232,7 @@ def test_optional_fields_are_dropped_when_the_enhancer_cannot_take_them(world: W
     assert world.tasks_today() == 1
 
 
-def test_the_enhancers_no_to_options_that_were_not_sent_is_a_rejection(world: World, submit: ModuleType) -> None:
+def test_a_refusal_of_options_that_were_not_sent_is_a_rejection(world: World, submit: ModuleType) -> None:
     world.enhancer.on_submit.append(refusal(422, "invalid_request_error", code="unsupported_advanced_options"))
     submit.handler(world.upload(), Context())
 
@@ -256,7 +258,7 @@ BAD_OPTIONS = [
 
 
 @pytest.mark.parametrize(("name", "value"), BAD_OPTIONS, ids=lambda text: text[:12])
-def test_a_bad_option_is_rejected_and_named(world: World, submit: ModuleType, name: str, value: str) -> None:
+def test_an_invalid_option_is_rejected_and_named(world: World, submit: ModuleType, name: str, value: str) -> None:
     submit.handler(world.upload(metadata={name: value}), Context())
 
     outcome = rejection(world)
@@ -266,13 +268,13 @@ def test_a_bad_option_is_rejected_and_named(world: World, submit: ModuleType, na
 
 
 @pytest.mark.parametrize("body", [b"hello, this is text\n", b"GIF89a" + b"\x00" * 99, b"\xff\xd8", b"%PDF-1.7"])
-def test_what_is_no_photo_is_rejected_whatever_its_name(world: World, submit: ModuleType, body: bytes) -> None:
+def test_a_file_that_is_not_a_photo_is_rejected_despite_its_name(world: World, submit: ModuleType, body: bytes) -> None:
     submit.handler(world.upload("photo.jpg", body), Context())
 
     assert rejection(world)["code"] == "not_an_image"
 
 
-def test_too_big_is_rejected(world: World, function: LoadFunction) -> None:
+def test_an_upload_that_is_too_big_is_rejected(world: World, function: LoadFunction) -> None:
     function("submit", MAX_UPLOAD_BYTES=str(len(JPEG) - 1)).handler(world.upload(body=JPEG), Context())
 
     outcome = rejection(world)
@@ -281,13 +283,13 @@ def test_too_big_is_rejected(world: World, function: LoadFunction) -> None:
     assert "MaxUploadBytes" in outcome["advice"]
 
 
-def test_the_largest_allowed_upload_is_taken(world: World, function: LoadFunction) -> None:
+def test_the_largest_allowed_upload_is_accepted(world: World, function: LoadFunction) -> None:
     function("submit", MAX_UPLOAD_BYTES=str(len(JPEG))).handler(world.upload(body=JPEG), Context())
 
     assert world.row()["status"] == "submitted"
 
 
-def test_an_object_that_is_gone_is_rejected(world: World, submit: ModuleType) -> None:
+def test_a_deleted_object_is_rejected(world: World, submit: ModuleType) -> None:
     event = world.upload("a.jpg")
     version = json.loads(event["Records"][0]["body"])["detail"]["object"]["version-id"]
     world.s3.delete_object(Bucket=INPUT, Key="a.jpg", VersionId=version)
@@ -297,7 +299,7 @@ def test_an_object_that_is_gone_is_rejected(world: World, submit: ModuleType) ->
 
 
 def test_an_upload_of_a_bucket_without_versions_is_rejected_unread(world: World, submit: ModuleType) -> None:
-    """Each of them: they have no versions, but sequencers."""
+    """Each upload is a separate row, distinguished by its sequencer."""
     for sequencer in ("0065F1", "0065F2"):
         event = world.upload("a.jpg")
         message = json.loads(event["Records"][0]["body"])
@@ -316,7 +318,7 @@ def test_an_upload_of_a_bucket_without_versions_is_rejected_unread(world: World,
 
 
 def rejection(world: World) -> dict[str, Any]:
-    """The outcome, having checked that it was reported and cost nothing."""
+    """The outcome, after a check that it was reported and cost nothing."""
     row = world.row()
     assert row["status"] == "rejected"
     assert row["outcome"]["may_have_cost"] is False
@@ -329,7 +331,7 @@ def rejection(world: World) -> dict[str, Any]:
     return dict(row["outcome"])
 
 
-def test_a_rejection_seen_twice_is_reported_once(world: World, submit: ModuleType) -> None:
+def test_a_rejection_that_is_delivered_twice_is_reported_once(world: World, submit: ModuleType) -> None:
     event = world.upload(body=b"text")
     submit.handler(event, Context())
     submit.handler(event, Context())
@@ -350,7 +352,7 @@ def test_the_same_event_twice_pays_once_and_runs_one_workflow(world: World, subm
     assert world.tasks_today() == 1
 
 
-def test_a_run_that_crashed_before_it_started_the_workflow_is_made_good(
+def test_a_run_that_crashed_before_it_started_the_workflow_is_completed(
     world: World, submit: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event = world.upload()
@@ -369,7 +371,7 @@ def fail(*_: object) -> None:
 
 
 @pytest.mark.parametrize("status", ["enhanced", "failed", "superseded"])
-def test_an_upload_that_ended_is_left_alone(world: World, submit: ModuleType, status: str) -> None:
+def test_an_upload_that_ended_is_not_changed(world: World, submit: ModuleType, status: str) -> None:
     event = world.upload()
     submit.handler(event, Context())
     world.set_status(status)
@@ -380,7 +382,7 @@ def test_an_upload_that_ended_is_left_alone(world: World, submit: ModuleType, st
     assert "StartExecution" not in {call.operation for call in world.calls}
 
 
-def test_each_version_of_a_key_is_an_upload_of_its_own(world: World, submit: ModuleType) -> None:
+def test_each_version_of_a_key_is_a_separate_upload(world: World, submit: ModuleType) -> None:
     submit.handler(world.upload("a.jpg", JPEG), Context())
     submit.handler(world.upload("a.jpg", JPEG + b"2"), Context())
 
@@ -388,7 +390,7 @@ def test_each_version_of_a_key_is_an_upload_of_its_own(world: World, submit: Mod
     assert len({execution["name"] for execution in world.executions()}) == 2
 
 
-def test_a_claimant_that_may_be_alive_is_waited_for(world: World, submit: ModuleType) -> None:
+def test_a_claim_that_may_be_in_use_is_waited_for(world: World, submit: ModuleType) -> None:
     event = world.upload()
     earlier_claim(world, event, seconds=40)
     submit.handler(event, Context())
@@ -411,7 +413,7 @@ def test_the_claim_outlives_the_function(world: World, submit: ModuleType) -> No
     assert row["claim_expires"] >= before + 60
 
 
-def test_a_dead_claimants_upload_is_unknown_and_never_sent_again(world: World, submit: ModuleType) -> None:
+def test_an_upload_with_an_expired_claim_is_unknown_and_never_resubmitted(world: World, submit: ModuleType) -> None:
     event = world.upload()
     earlier_claim(world, event, seconds=-1)
     submit.handler(event, Context())
@@ -425,7 +427,7 @@ def test_a_dead_claimants_upload_is_unknown_and_never_sent_again(world: World, s
     assert world.tasks_today() == 1
 
 
-def test_a_dead_claimants_upload_is_sent_again_when_the_owner_wants_that(world: World, function: LoadFunction) -> None:
+def test_an_upload_with_an_expired_claim_is_resubmitted_with_retry(world: World, function: LoadFunction) -> None:
     submit = function("submit", AMBIGUOUS_SUBMIT="retry")
     event = world.upload()
     earlier_claim(world, event, seconds=-1)
@@ -438,7 +440,7 @@ def test_a_dead_claimants_upload_is_sent_again_when_the_owner_wants_that(world: 
     assert world.row()["attempt"] == 2
 
 
-def test_two_runs_at_the_same_time_pay_once(world: World, submit: ModuleType, one_write_at_a_time: None) -> None:
+def test_concurrent_runs_pay_once(world: World, submit: ModuleType, one_write_at_a_time: None) -> None:
     (message,) = messages(world.upload())
     upload = parse_event(message.body)
     assert isinstance(upload, Upload)
@@ -468,7 +470,7 @@ def test_two_runs_at_the_same_time_pay_once(world: World, submit: ModuleType, on
 
 
 def error(status: int, kind: str, code: str | None = None, **headers: str) -> Answer:
-    return refusal(status, kind, "the vendor's words", code, **headers)
+    return refusal(status, kind, "the vendor's message", code, **headers)
 
 
 REFUSED = {
@@ -509,7 +511,7 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("reply", REFUSED.values(), ids=REFUSED)
-def test_a_no_to_this_photo_is_a_rejection_and_gives_the_task_back(
+def test_a_refused_photo_is_rejected_and_the_counter_decremented(
     world: World, submit: ModuleType, reply: Reply
 ) -> None:
     event = world.upload()
@@ -527,11 +529,9 @@ def test_a_no_to_this_photo_is_a_rejection_and_gives_the_task_back(
 
 
 @pytest.mark.parametrize("reply", DEFERRED.values(), ids=DEFERRED)
-def test_trouble_with_account_or_vendor_waits_and_leaves_no_claim(
-    world: World, submit: ModuleType, reply: Reply
-) -> None:
+def test_errors_of_account_or_vendor_requeue_and_leave_no_claim(world: World, submit: ModuleType, reply: Reply) -> None:
     event = world.upload()
-    later = in_trouble(world, submit, event, reply)
+    later = deferred_by(world, submit, event, reply)
 
     assert world.rows() == []
     assert world.tasks_today() == 0
@@ -544,9 +544,7 @@ def test_trouble_with_account_or_vendor_waits_and_leaves_no_claim(
 
 
 @pytest.mark.parametrize("reply", AMBIGUOUS.values(), ids=AMBIGUOUS)
-def test_what_may_have_created_a_task_is_unknown_and_never_sent_again(
-    world: World, submit: ModuleType, reply: Reply
-) -> None:
+def test_an_ambiguous_answer_is_unknown_and_never_resubmitted(world: World, submit: ModuleType, reply: Reply) -> None:
     event = world.upload()
     world.enhancer.on_submit.append(reply)
     submit.handler(event, Context())
@@ -563,7 +561,7 @@ def test_what_may_have_created_a_task_is_unknown_and_never_sent_again(
     assert execution["outcome"]["status"] == "unknown"
 
 
-def test_ambiguous_with_retry_is_sent_exactly_once_more(world: World, function: LoadFunction) -> None:
+def test_an_ambiguous_submit_is_retried_once_with_retry(world: World, function: LoadFunction) -> None:
     submit = function("submit", AMBIGUOUS_SUBMIT="retry")
     world.enhancer.on_submit.extend([NO_ANSWER, NO_ANSWER, NO_ANSWER])
     submit.handler(world.upload(), Context())
@@ -581,7 +579,7 @@ def test_ambiguous_with_retry_is_sent_exactly_once_more(world: World, function: 
     assert world.tasks_today() == 2
 
 
-def test_a_second_try_that_certainly_created_nothing_stays_owed(world: World, function: LoadFunction) -> None:
+def test_a_retry_that_certainly_created_no_task_is_still_due(world: World, function: LoadFunction) -> None:
     submit = function("submit", AMBIGUOUS_SUBMIT="retry")
     world.enhancer.on_submit.extend([NO_ANSWER, error(402, "insufficient_quota")])
     submit.handler(world.upload(), Context())
@@ -595,7 +593,7 @@ def test_a_second_try_that_certainly_created_nothing_stays_owed(world: World, fu
     assert len(world.enhancer.submits) == 3
 
 
-def test_the_submit_may_answer_with_an_ended_task(world: World, submit: ModuleType) -> None:
+def test_the_answer_to_a_submit_may_be_an_ended_task(world: World, submit: ModuleType) -> None:
     world.enhancer.on_submit.append(created("task-9", status="failed", progress=100))
     submit.handler(world.upload(), Context())
 
@@ -610,7 +608,7 @@ def test_reserved_credits_are_recorded(world: World, submit: ModuleType) -> None
 
 
 @pytest.mark.parametrize("strange", [1e-200, 1e200, -1, "soon", None, True, [], {"a": 1}, 5e-324])
-def test_strange_hints_never_lose_a_paid_task(world: World, submit: ModuleType, strange: Any) -> None:
+def test_invalid_hints_never_lose_a_paid_task(world: World, submit: ModuleType, strange: Any) -> None:
     hints = {"task_info": {"estimated_time": strange}, "usage": {"credits_reserved": strange}}
     world.enhancer.on_submit.append(created("task-9", **hints))
     submit.handler(world.upload(), Context())
@@ -619,23 +617,23 @@ def test_strange_hints_never_lose_a_paid_task(world: World, submit: ModuleType, 
     assert len(world.executions()) == 1
 
 
-# ---------------------------------------------------------------- waiting at the back of the queue
+# ---------------------------------------------------------------- waiting in the queue
 
 
 @pytest.mark.parametrize(
     ("header", "lowest", "highest"),
     [("30", 30, 30), ("86400", 900, 900), ("Fri, 01 Jan 2100 00:00:00 GMT", 900, 900), ("soon", 7, 15)],
 )
-def test_retry_after_is_honoured_within_limits(
+def test_retry_after_is_honored_within_limits(
     world: World, submit: ModuleType, header: str, lowest: int, highest: int
 ) -> None:
-    in_trouble(world, submit, world.upload(), error(429, "rate_limit_error", Retry_After=header))
+    deferred_by(world, submit, world.upload(), error(429, "rate_limit_error", Retry_After=header))
 
     assert lowest <= world.messages()[0]["DelaySeconds"] <= highest
 
 
 @pytest.mark.parametrize(("header", "lowest", "highest"), [("0", 1, 2), ("7", 7, 8), ("soon", 1, 2)])
-def test_a_short_retry_after_is_waited_for_in_place(
+def test_submit_waits_for_a_short_retry_after(
     world: World, submit: ModuleType, clock: Clock, header: str, lowest: float, highest: float
 ) -> None:
     world.enhancer.on_submit.append(error(429, "rate_limit_error", Retry_After=header))
@@ -647,28 +645,28 @@ def test_a_short_retry_after_is_waited_for_in_place(
     assert world.tasks_today() == 1
 
 
-def test_waits_are_counted_and_grow_up_to_what_the_queue_allows(world: World, submit: ModuleType) -> None:
+def test_requeues_are_counted_and_their_delay_grows_to_the_limit_of_sqs(world: World, submit: ModuleType) -> None:
     event = world.upload()
     for _ in range(12):
-        event = in_trouble(world, submit, event, error(429, "rate_limit_error"))
+        event = deferred_by(world, submit, event, error(429, "rate_limit_error"))
 
-    waits = [int(message["MessageAttributes"]["waits"]["StringValue"]) for message in world.messages()]
-    assert waits == list(range(1, 13))
-    for message, wait in zip(world.messages(), waits, strict=True):
-        longest = min(15 * 2 ** (wait - 1), 900)
+    counts = [int(message["MessageAttributes"]["waits"]["StringValue"]) for message in world.messages()]
+    assert counts == list(range(1, 13))
+    for message, count in zip(world.messages(), counts, strict=True):
+        longest = min(15 * 2 ** (count - 1), 900)
         assert min(longest / 2, 900) - 1 <= message["DelaySeconds"] <= longest
     assert world.messages()[-1]["DelaySeconds"] == 900
     reasons = {message["MessageAttributes"]["reason"]["StringValue"] for message in world.messages()}
     assert reasons <= {"rate_limit_error", "pace"}
 
 
-def test_a_code_that_no_queue_would_take_is_made_one(world: World, submit: ModuleType) -> None:
-    in_trouble(world, submit, world.upload(), error(402, "no\x00money\n"))
+def test_a_code_that_sqs_would_refuse_is_sanitized(world: World, submit: ModuleType) -> None:
+    deferred_by(world, submit, world.upload(), error(402, "no\x00money\n"))
 
     assert world.messages()[0]["MessageAttributes"]["reason"]["StringValue"] == "no money "
 
 
-def test_over_the_daily_limit_uploads_wait(world: World, function: LoadFunction) -> None:
+def test_uploads_over_the_daily_limit_wait(world: World, function: LoadFunction) -> None:
     submit = function("submit", DAILY_TASK_LIMIT="2")
     events = [world.upload(f"{n}.jpg") for n in range(3)]
     for event in events:
@@ -682,7 +680,7 @@ def test_over_the_daily_limit_uploads_wait(world: World, function: LoadFunction)
     assert len(world.rows()) == 2
 
 
-def test_released_claims_make_room_under_the_daily_limit(world: World, function: LoadFunction) -> None:
+def test_released_claims_do_not_count_against_the_daily_limit(world: World, function: LoadFunction) -> None:
     submit = function("submit", DAILY_TASK_LIMIT="1")
     world.enhancer.on_submit.extend([error(400, "invalid_request_error"), NEVER_SENT])
     for key in ("refused.jpg", "never-sent-at-first.jpg"):
@@ -692,7 +690,7 @@ def test_released_claims_make_room_under_the_daily_limit(world: World, function:
     assert world.tasks_today() == 1
 
 
-def test_at_the_limit_a_claimed_upload_is_still_recognised(world: World, function: LoadFunction) -> None:
+def test_a_claimed_upload_is_recognized_at_the_daily_limit(world: World, function: LoadFunction) -> None:
     submit = function("submit", DAILY_TASK_LIMIT="1")
     event = world.upload()
     submit.handler(event, Context())
@@ -701,15 +699,15 @@ def test_at_the_limit_a_claimed_upload_is_still_recognised(world: World, functio
     assert world.messages() == []
 
 
-# ---------------------------------------------------------------- the vendor is busy or away
+# ---------------------------------------------------------------- 429s and outages
 
 
 AWAY = error(503, "service_unavailable_error")
 
 
-def test_an_outage_of_minutes_costs_few_calls(world: World, submit: ModuleType, clock: Clock) -> None:
+def test_an_outage_of_minutes_causes_few_calls(world: World, submit: ModuleType, clock: Clock) -> None:
     for n in range(30):
-        in_trouble(world, submit, world.upload(f"{n}.jpg"), AWAY)
+        deferred_by(world, submit, world.upload(f"{n}.jpg"), AWAY)
 
     assert clock.time() > time.time() + 600
     assert len(world.enhancer.submits) <= 30
@@ -717,8 +715,8 @@ def test_an_outage_of_minutes_costs_few_calls(world: World, submit: ModuleType, 
     assert world.tasks_today() == 0
 
 
-def test_after_an_outage_the_uploads_go_through(world: World, submit: ModuleType, clock: Clock) -> None:
-    events = [in_trouble(world, submit, world.upload(f"{n}.jpg"), AWAY) for n in range(5)]
+def test_after_an_outage_the_uploads_are_submitted(world: World, submit: ModuleType, clock: Clock) -> None:
+    events = [deferred_by(world, submit, world.upload(f"{n}.jpg"), AWAY) for n in range(5)]
     before = len(world.enhancer.submits)
     clock.later += 60
     for event in events:
@@ -728,8 +726,8 @@ def test_after_an_outage_the_uploads_go_through(world: World, submit: ModuleType
     assert {row["status"] for row in world.rows()} == {"submitted"}
 
 
-def test_all_functions_learn_from_one_that_an_outage_is_on(world: World, submit: Any, clock: Clock) -> None:
-    in_trouble(world, submit, world.upload("1.jpg"), AWAY)
+def test_one_function_informs_all_others_of_an_outage(world: World, submit: Any, clock: Clock) -> None:
+    deferred_by(world, submit, world.upload("1.jpg"), AWAY)
     clock.later = 0
     before = len(world.enhancer.submits)
     submit.THROTTLE = throttle(world.dynamodb, clock)
@@ -738,14 +736,14 @@ def test_all_functions_learn_from_one_that_an_outage_is_on(world: World, submit:
     assert len(world.enhancer.submits) <= before + 1
 
 
-def test_rejections_are_told_in_an_outage_too(world: World, submit: ModuleType) -> None:
-    in_trouble(world, submit, world.upload("photo.jpg"), NEVER_SENT)
+def test_rejections_are_reported_during_an_outage(world: World, submit: ModuleType) -> None:
+    deferred_by(world, submit, world.upload("photo.jpg"), NEVER_SENT)
     submit.handler(world.upload("text.jpg", b"text"), Context())
 
     assert world.row()["status"] == "rejected"
 
 
-def test_a_moment_of_trouble_is_waited_for_in_place(world: World, submit: ModuleType, clock: Clock) -> None:
+def test_submit_waits_for_a_short_outage(world: World, submit: ModuleType, clock: Clock) -> None:
     world.enhancer.on_submit.extend([NEVER_SENT, AWAY])
     submit.handler(world.upload(), Context())
 
@@ -755,7 +753,7 @@ def test_a_moment_of_trouble_is_waited_for_in_place(world: World, submit: Module
     assert world.tasks_today() == 1
 
 
-def test_what_lasts_longer_is_waited_for_in_the_queue(world: World, submit: ModuleType, clock: Clock) -> None:
+def test_uploads_wait_in_the_queue_for_a_longer_outage(world: World, submit: ModuleType, clock: Clock) -> None:
     world.enhancer.on_submit.append(error(503, "service_unavailable_error", Retry_After="300"))
     submit.handler(world.upload("1.jpg"), Context())
     assert sum(clock.slept) == 0
@@ -769,7 +767,7 @@ def test_what_lasts_longer_is_waited_for_in_the_queue(world: World, submit: Modu
     assert world.tasks_today() == 0
 
 
-def test_after_a_429_the_uploads_that_follow_keep_a_gap(world: World, submit: Any, clock: Clock) -> None:
+def test_after_a_429_the_next_uploads_keep_an_interval(world: World, submit: Any, clock: Clock) -> None:
     world.enhancer.on_submit.append(error(429, "rate_limit_error"))
     for n in range(6):
         submit.handler(world.upload(f"{n}.jpg"), Context())
@@ -779,10 +777,10 @@ def test_after_a_429_the_uploads_that_follow_keep_a_gap(world: World, submit: An
     assert len(world.enhancer.submits) == 7
 
 
-# ---------------------------------------------------------------- the account is in trouble
+# ---------------------------------------------------------------- account errors
 
 
-def test_trouble_with_the_account_is_not_waited_for(world: World, submit: ModuleType, clock: Clock) -> None:
+def test_submit_does_not_wait_after_an_account_error(world: World, submit: ModuleType, clock: Clock) -> None:
     world.enhancer.on_submit.append(error(402, "insufficient_quota"))
     for n in range(5):
         submit.handler(world.upload(f"{n}.jpg"), Context())
@@ -793,7 +791,7 @@ def test_trouble_with_the_account_is_not_waited_for(world: World, submit: Module
     assert world.tasks_today() == 0
 
 
-def test_after_a_time_one_upload_probes(world: World, submit: Any, clock: Clock) -> None:
+def test_after_some_time_one_upload_is_a_probe(world: World, submit: Any, clock: Clock) -> None:
     world.enhancer.on_submit.extend([error(402, "insufficient_quota", Retry_After="30"), created("task-9")])
     submit.handler(world.upload("1.jpg"), Context())
     clock.later = 20
@@ -809,14 +807,14 @@ def test_after_a_time_one_upload_probes(world: World, submit: Any, clock: Clock)
 # ---------------------------------------------------------------- sending an upload again
 
 
-def owners_word(event: Any, attempt: int) -> Any:
-    """The event, as a message with which the owner wants the upload sent again after this attempt."""
+def sent_again(event: Any, attempt: int) -> Any:
+    """The event as a message with which the owner sends the upload again after this attempt."""
     record = copy.deepcopy(event["Records"][0])
     record["messageAttributes"]["send-again"] = {"stringValue": str(attempt), "dataType": "Number"}
     return {"Records": [record]}
 
 
-def test_a_failed_task_that_is_to_be_retried_is_one_more_attempt(world: World, submit: ModuleType) -> None:
+def test_a_retry_of_a_failed_task_is_another_attempt(world: World, submit: ModuleType) -> None:
     world.enhancer.on_submit.append(created("task-1", usage={"credits_reserved": 12.5}))
     event = world.upload()
     submit.handler(event, Context())
@@ -832,63 +830,63 @@ def test_a_failed_task_that_is_to_be_retried_is_one_more_attempt(world: World, s
     assert world.tasks_today() == 2
 
 
-def test_a_retry_that_was_certainly_not_sent_stays_to_be_done(world: World, submit: ModuleType) -> None:
+def test_a_retry_that_was_certainly_not_sent_is_still_due(world: World, submit: ModuleType) -> None:
     event = world.upload()
     submit.handler(event, Context())
     world.set_status("retrying")
     before = world.row()
-    in_trouble(world, submit, event, NEVER_SENT)
+    deferred_by(world, submit, event, NEVER_SENT)
 
     assert world.row() == before
     assert world.tasks_today() == 1
 
 
 @pytest.mark.parametrize("status", ["failed", "superseded"])
-def test_the_owners_word_sends_an_upload_again_once(world: World, submit: ModuleType, status: str) -> None:
+def test_the_owner_can_send_an_upload_again_once(world: World, submit: ModuleType, status: str) -> None:
     event = world.upload()
     submit.handler(event, Context())
     world.set_status(status)
-    submit.handler(owners_word(event, 1), Context())
-    submit.handler(owners_word(event, 1), Context())
+    submit.handler(sent_again(event, 1), Context())
+    submit.handler(sent_again(event, 1), Context())
     assert len(world.enhancer.submits) == 2
     world.set_status(status)
-    submit.handler(owners_word(event, 1), Context())
+    submit.handler(sent_again(event, 1), Context())
 
     assert len(world.enhancer.submits) == 2
     assert world.row()["attempt"] == 2
 
 
 @pytest.mark.parametrize("mode", ["park", "retry"])
-def test_the_owners_word_sends_an_unknown_upload_again(world: World, function: LoadFunction, mode: str) -> None:
+def test_the_owner_can_send_an_unknown_upload_again(world: World, function: LoadFunction, mode: str) -> None:
     submit = function("submit", AMBIGUOUS_SUBMIT=mode)
     event = world.upload()
     world.enhancer.on_submit.extend([NO_ANSWER, NO_ANSWER])
     submit.handler(event, Context())
     submit.handler(event, Context())
     attempt = int(world.row()["attempt"])
-    submit.handler(owners_word(event, attempt), Context())
-    if mode == "park":  # the next answer is the second without one
+    submit.handler(sent_again(event, attempt), Context())
+    if mode == "park":  # the next answer is the second ambiguous one
         assert world.row()["status"] == "unknown"
-        submit.handler(owners_word(event, attempt + 1), Context())
+        submit.handler(sent_again(event, attempt + 1), Context())
 
     assert world.row()["status"] == "submitted"
     assert len(world.enhancer.submits) == 3
 
 
-def test_the_owners_word_survives_waiting(world: World, submit: ModuleType) -> None:
+def test_a_requeued_message_still_sends_the_upload_again(world: World, submit: ModuleType) -> None:
     event = world.upload()
     submit.handler(event, Context())
     world.set_status("failed")
-    submit.handler(in_trouble(world, submit, owners_word(event, 1), NEVER_SENT), Context())
+    submit.handler(deferred_by(world, submit, sent_again(event, 1), NEVER_SENT), Context())
 
     assert world.row()["status"] == "submitted"
 
 
-def test_the_owners_word_does_not_repeat_what_was_enhanced(world: World, submit: ModuleType) -> None:
+def test_an_enhanced_upload_is_not_sent_again(world: World, submit: ModuleType) -> None:
     event = world.upload()
     submit.handler(event, Context())
     world.set_status("enhanced")
-    submit.handler(owners_word(event, 1), Context())
+    submit.handler(sent_again(event, 1), Context())
 
     assert len(world.enhancer.submits) == 1
 
@@ -896,7 +894,7 @@ def test_the_owners_word_does_not_repeat_what_was_enhanced(world: World, submit:
 # ---------------------------------------------------------------- the key
 
 
-def test_a_changed_key_is_read_again_once_after_a_401(world: World, submit: ModuleType) -> None:
+def test_a_changed_key_is_read_once_after_a_401(world: World, submit: ModuleType) -> None:
     submit.handler(world.upload("first.jpg"), Context())
     world.secrets.put_secret_value(SecretId="key", SecretString="sk-new")
     world.enhancer.on_submit.append(error(401, "authentication_error"))
@@ -913,7 +911,7 @@ def test_the_same_key_is_not_tried_twice(world: World, submit: ModuleType) -> No
     assert len(world.enhancer.submits) == 1
 
 
-def test_a_new_key_that_is_wrong_too_is_not_tried_again(world: World, submit: ModuleType) -> None:
+def test_a_new_key_that_is_wrong_too_is_not_retried(world: World, submit: ModuleType) -> None:
     submit.handler(world.upload("first.jpg"), Context())
     world.secrets.put_secret_value(SecretId="key", SecretString="sk-new")
     world.enhancer.on_submit.extend([error(401, "authentication_error")] * 3)
@@ -942,7 +940,7 @@ def test_without_a_usable_key_nothing_is_sent(world: World, submit: ModuleType, 
 # ---------------------------------------------------------------- the presigned URL
 
 
-def test_the_presigned_url_opens_this_version_only_for_an_hour(world: World, submit: ModuleType) -> None:
+def test_the_presigned_url_is_for_one_version_and_one_hour(world: World, submit: ModuleType) -> None:
     event = world.upload("a/my photo+1%.png", PNG)
     submit.handler(event, Context())
 
@@ -958,7 +956,7 @@ def test_the_presigned_url_opens_this_version_only_for_an_hour(world: World, sub
     assert query["response-content-type"] == "image/png"
 
 
-def test_dot_segments_survive_clients_that_resolve_them(world: World, submit: ModuleType) -> None:
+def test_dot_segments_are_encoded(world: World, submit: ModuleType) -> None:
     submit.handler(world.upload("a/./b/../c.jpg"), Context())
 
     path = urlsplit(world.enhancer.submits[0]["image_url"]).path
@@ -969,7 +967,7 @@ EVERY_END = {"submitted": created("task-1")} | REFUSED | DEFERRED | AMBIGUOUS
 
 
 @pytest.mark.parametrize("reply", EVERY_END.values(), ids=EVERY_END)
-def test_neither_url_nor_key_leave_the_function(
+def test_url_and_key_do_not_leave_the_function(
     world: World, submit: ModuleType, logs: io.StringIO, capsys: pytest.CaptureFixture[str], reply: Reply
 ) -> None:
     world.enhancer.on_submit.append(reply)
@@ -992,21 +990,21 @@ QUOTES = {
 
 @pytest.mark.parametrize("status", [400, 429, 500])
 @pytest.mark.parametrize("where", ["message", "code", "type"])
-@pytest.mark.parametrize("words", QUOTES.values(), ids=QUOTES)
-def test_what_the_vendor_quotes_back_is_taken_out(
+@pytest.mark.parametrize("quoted", QUOTES.values(), ids=QUOTES)
+def test_secrets_that_the_vendor_quotes_are_removed(
     world: World,
     submit: ModuleType,
     logs: io.StringIO,
     capsys: pytest.CaptureFixture[str],
     status: int,
     where: str,
-    words: str,
+    quoted: str,
 ) -> None:
     answer = submit.ENHANCER.submit
 
     def quoting(url: str, options: Any) -> Any:
         encoded, query = quote(url, safe=""), urlsplit(url).query
-        text = words.format(
+        text = quoted.format(
             url=url, encoded=encoded, query=query, signature=query[query.index("X-Amz-Signature") :], key=KEY
         )
         error = {"message": "no", "type": "invalid_request_error"} | {where: text}
@@ -1029,10 +1027,10 @@ def assert_no_secrets(world: World, logs: io.StringIO, capsys: pytest.CaptureFix
     assert logs.getvalue()
 
 
-# ---------------------------------------------------------------- telling and settings
+# ---------------------------------------------------------------- messages and settings
 
 
-def test_a_rejection_by_the_enhancer_says_its_words(world: World, submit: ModuleType) -> None:
+def test_a_rejection_by_the_enhancer_contains_its_message(world: World, submit: ModuleType) -> None:
     world.enhancer.on_submit.append(refusal(422, "invalid_request_error", "this is a drawing", "invalid_file_type"))
     submit.handler(world.upload(), Context())
 
@@ -1041,7 +1039,7 @@ def test_a_rejection_by_the_enhancer_says_its_words(world: World, submit: Module
     assert "this is a drawing" in outcome["message"]
 
 
-def test_metrics_count_what_happened(world: World, submit: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_are_counted(world: World, submit: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     submit.handler(world.upload(), Context())
 
     metrics = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -1054,7 +1052,7 @@ def test_metrics_count_what_happened(world: World, submit: ModuleType, capsys: p
     ("name", "value"),
     [("DAILY_TASK_LIMIT", "0"), ("MAX_UPLOAD_BYTES", "many"), ("AMBIGUOUS_SUBMIT", "maybe"), ("MAX_WAIT_MINUTES", "")],
 )
-def test_bad_settings_are_found_at_cold_start(function: LoadFunction, name: str, value: str) -> None:
+def test_invalid_settings_are_found_at_cold_start(function: LoadFunction, name: str, value: str) -> None:
     with pytest.raises(RuntimeError, match=name.lower()):
         function("submit", **{name: value})
 

@@ -1,4 +1,4 @@
-"""What the functions log and count: each line names its upload, each metric comes as the alarms expect it."""
+"""Logs and metrics of the functions: each line has its upload, and each metric has the name that the alarms use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Lines = list[dict[str, Any]]
 
 @pytest.fixture
 def lines(logs: io.StringIO, capsys: pytest.CaptureFixture[str]) -> Any:
-    """All that was logged since the last look, metrics too."""
+    """Everything that was logged since the last call, including metrics."""
 
     def since() -> Lines:
         text = logs.getvalue() + capsys.readouterr().out
@@ -46,7 +46,7 @@ def id_of(event: Any) -> str:
 
 
 @pytest.mark.parametrize("name", ["submit", "check_status", "deliver"])
-def test_every_line_names_the_upload_it_is_about(world: World, function: LoadFunction, lines: Any, name: str) -> None:
+def test_every_line_has_the_upload(world: World, function: LoadFunction, lines: Any, name: str) -> None:
     loaded, event = function(name), event_of(name, world)
     world.enhancer.on_status.append(completed())
     lines()
@@ -61,7 +61,7 @@ def test_every_line_names_the_upload_it_is_about(world: World, function: LoadFun
     ("reply", "level"),
     [(refusal(503, "service_unavailable"), "WARNING"), (Answer(500, {}), "INFO"), (refusal(400, "bad"), "INFO")],
 )
-def test_trouble_names_its_upload_too(
+def test_lines_about_errors_have_the_upload(
     world: World, function: LoadFunction, lines: Any, reply: Answer, level: str
 ) -> None:
     submit, event = function("submit"), world.upload()
@@ -75,7 +75,7 @@ def test_trouble_names_its_upload_too(
 
 
 @pytest.mark.parametrize("name", ["submit", "check_status", "deliver"])
-def test_a_crash_names_its_upload_and_the_next_run_does_not(
+def test_an_unhandled_exception_has_the_upload_and_the_next_run_does_not(
     world: World, function: LoadFunction, lines: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     loaded, event = function(name), event_of(name, world)
@@ -91,14 +91,14 @@ def test_a_crash_names_its_upload_and_the_next_run_does_not(
     (crashed,) = (line for line in lines() if line.get("message") == "unhandled exception")
     assert (crashed["level"], crashed["correlation_id"]) == ("ERROR", id_of(event))
 
-    with pytest.raises(ValueError):  # msgspec's and ours: what is no event of this function's
+    with pytest.raises(ValueError):  # an event of another function
         loaded.handler({"Records": [{"messageId": "1", "body": "{}"}]}, Context())
     from lumendrop.telemetry import logger
 
     assert logger.get_correlation_id() is None
 
 
-def test_an_execution_is_named_for_the_correlation_id() -> None:
+def test_the_name_of_an_execution_contains_the_correlation_id() -> None:
     upload = uploads.parse_event(sample("submit")["Records"][0]["body"])
     row = Row(upload=upload, status="rejected")
     assert upload.correlation_id in workflow.execution_name(row)
@@ -113,7 +113,7 @@ def deliver(function: LoadFunction) -> ModuleType:
 @pytest.mark.parametrize(
     ("time", "seconds"), [("2026-01-31T12:00:00Z", [90.0]), ("2026-01-31T13:00:00Z", [0.0]), ("", []), ("soon", [])]
 )
-def test_the_seconds_of_a_photo_count_from_its_announcement(
+def test_the_seconds_of_a_photo_count_from_its_event(
     world: World,
     deliver: ModuleType,
     lines: Any,
@@ -133,7 +133,7 @@ def test_the_seconds_of_a_photo_count_from_its_announcement(
     assert metric(found, "PhotosEnhanced") == [1.0]
 
 
-def test_credits_are_counted_where_the_vendor_names_them(world: World, function: LoadFunction, lines: Any) -> None:
+def test_credits_are_counted_if_the_vendor_reports_them(world: World, function: LoadFunction, lines: Any) -> None:
     submit = function("submit")
     world.enhancer.on_submit.append(created("task-1", usage={"credits_reserved": 12.5}))
     submit.handler(world.upload("a.jpg"), Context())
@@ -142,7 +142,7 @@ def test_credits_are_counted_where_the_vendor_names_them(world: World, function:
     assert metric(lines(), "CreditsReserved") == [12.5]
 
 
-def test_a_copy_that_waited_is_no_other_upload(world: World, function: LoadFunction, lines: Any) -> None:
+def test_a_requeued_copy_is_not_counted_as_another_upload(world: World, function: LoadFunction, lines: Any) -> None:
     submit, event = function("submit"), world.upload()
     event["Records"][0]["messageAttributes"] = {"waits": {"stringValue": "2", "dataType": "Number"}}
     submit.handler(event, Context())

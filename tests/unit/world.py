@@ -1,4 +1,4 @@
-"""What the functions meet in these tests: moto's AWS, and an enhancer faked at its HTTP interface."""
+"""The environment of the functions in these tests: moto's AWS, and a fake enhancer at the HTTP interface."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,12 +39,12 @@ RESULT_URL = "https://results.test/a/result.jpg?token=result-token"
 
 
 def sample(name: str) -> Any:
-    """A sample event of events/, anew each time."""
+    """A new copy of a sample event in events/."""
     return json.loads((ROOT / "events" / f"{name}.json").read_text())
 
 
 class Context:
-    """Lambda's context, as far as the functions and Powertools look at it."""
+    """The part of Lambda's context that the functions and Powertools use."""
 
     function_name = "function"
     memory_limit_in_mb = 512
@@ -60,7 +60,7 @@ class Context:
 
 @dataclass
 class Answer:
-    """What the enhancer answers; `body` is sent as JSON unless it is bytes."""
+    """An answer of the enhancer. `body` is sent as JSON unless it is bytes."""
 
     status: int = 200
     body: Any = None
@@ -69,7 +69,7 @@ class Answer:
 
 @dataclass
 class Broken:
-    """A request that ends in `error`, before (`sent` False) or after the enhancer got its body."""
+    """A request that ends in `error`, before (`sent` is False) or after its body was sent."""
 
     error: Exception
     sent: bool
@@ -104,7 +104,7 @@ def completed(url: str = RESULT_URL) -> Answer:
 
 
 class FakeEnhancer:
-    """Answers `on_submit`, `on_status` and `on_result` in turn; then with a new task, that it waits, with a JPEG."""
+    """Answers from `on_submit`, `on_status`, and `on_result`; then with a new task, a running task, and a JPEG."""
 
     def __init__(self) -> None:
         self.on_submit: deque[Reply] = deque()
@@ -116,7 +116,7 @@ class FakeEnhancer:
         self.downloads: list[PreparedRequest] = []
 
     def send(self, adapter: HTTPAdapter, request: PreparedRequest, **_: object) -> requests.Response:
-        """Stands in for HTTPAdapter.send."""
+        """Replaces HTTPAdapter.send."""
         reply = self._reply(request)
         if isinstance(reply, Broken):
             raise reply.error
@@ -145,8 +145,15 @@ class FakeEnhancer:
 
 @cache
 def _client(service: str) -> Any:
-    """Made once: a client takes longer than most tests."""
+    """Created once, because a client takes longer than most tests."""
     return boto3.client(service)  # type: ignore[call-overload]  # any of the services above
+
+
+def _with_bucket(name: str) -> Any:
+    client = _client("s3")
+    client.create_bucket(Bucket=name)
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    return client
 
 
 @dataclass(frozen=True)
@@ -158,74 +165,115 @@ class Call:
 
 
 class World:
-    """The stack's resources in moto, under the names that the template's references stand for here."""
+    """The stack's resources in moto. Each is created when it is used first, because creating all takes 50 ms a test."""
 
     def __init__(self) -> None:
         self.enhancer = FakeEnhancer()
         self.calls: list[Call] = []
-        self.s3 = _client("s3")
-        self.sqs = _client("sqs")
-        self.dynamodb = _client("dynamodb")
         self.secrets = _client("secretsmanager")
         self.stepfunctions = _client("stepfunctions")
-        for bucket in (INPUT, OUTPUT):
-            self.s3.create_bucket(Bucket=bucket)
-            self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-        table = TEMPLATE["Resources"]["LedgerTable"]["Properties"]
-        self.dynamodb.create_table(
+
+    @cached_property
+    def s3(self) -> Any:
+        """A client; the input bucket exists."""
+        return _with_bucket(INPUT)
+
+    @cached_property
+    def output_bucket(self) -> str:
+        assert _with_bucket(OUTPUT)
+        return OUTPUT
+
+    @cached_property
+    def dynamodb(self) -> Any:
+        """A client; the table `ledger` exists."""
+        client, table = _client("dynamodb"), TEMPLATE["Resources"]["LedgerTable"]["Properties"]
+        client.create_table(
             TableName="ledger",
             **{name: table[name] for name in ("BillingMode", "AttributeDefinitions", "KeySchema")},
         )
-        self.secret_arn = self.secrets.create_secret(Name="key", SecretString=KEY)["ARN"]
-        self.queue_url = self.sqs.create_queue(QueueName="uploads")["QueueUrl"]
-        self.workflow_arn = self.stepfunctions.create_state_machine(
+        return client
+
+    @cached_property
+    def secret_arn(self) -> str:
+        return str(self.secrets.create_secret(Name="key", SecretString=KEY)["ARN"])
+
+    @cached_property
+    def queue_url(self) -> str:
+        return str(_client("sqs").create_queue(QueueName="uploads")["QueueUrl"])
+
+    @cached_property
+    def workflow_arn(self) -> str:
+        machine = self.stepfunctions.create_state_machine(
             name="workflow",
             definition=json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}),
             roleArn="arn:aws:iam::123456789012:role/workflow",
-        )["stateMachineArn"]
+        )
+        return str(machine["stateMachineArn"])
+
+    def create(self, logical_id: str) -> str:
+        """Creates the resource, unless it exists. Returns what a reference to it resolves to."""
+        match logical_id:
+            case "KeySecret":
+                return self.secret_arn
+            case "LedgerTable":
+                assert self.dynamodb
+                return "ledger"
+            case "UploadQueue":
+                assert self.s3  # its messages are about objects
+                return self.queue_url
+            case "Workflow":
+                return self.workflow_arn
+            case "OutputBucket":
+                assert self.s3
+                return self.output_bucket
+        raise KeyError(logical_id)
 
     def environment(self, function: str, **overrides: str) -> dict[str, str]:
-        """The environment that the template gives a function, its parameters at their defaults."""
+        """The environment that the template gives a function, with the parameters' defaults."""
         values = {name: str(one.get("Default", "")) for name, one in TEMPLATE["Parameters"].items()}
-        values |= {
-            "ApiBaseUrl": API,
-            "KeySecret": self.secret_arn,
-            "LedgerTable": "ledger",
-            "UploadQueue": self.queue_url,
-            "Workflow": self.workflow_arn,
-            "OutputBucket": OUTPUT,
-            "AWS::StackName": "lumendrop",
-        }
+        values |= {"ApiBaseUrl": API, "AWS::StackName": "lumendrop"}
         resource = next(
             one["Properties"]
             for one in TEMPLATE["Resources"].values()
             if one["Type"] == "AWS::Serverless::Function" and one["Properties"]["CodeUri"] == f"functions/{function}/"
         )
         variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"] | resource["Environment"]["Variables"]
-        return {name: _resolved(one, values) for name, one in variables.items()} | overrides
+        return {name: self._resolved(one, values) for name, one in variables.items()} | overrides
+
+    def _resolved(self, value: Any, values: Mapping[str, str]) -> str:
+        """A variable's value with its Ref, If or Sub resolved."""
+        if isinstance(value, dict) and "Ref" in value:
+            name = value["Ref"]
+            return values[name] if name in values else self.create(name)
+        if isinstance(value, dict) and "Fn::If" in value:
+            # Both buckets are new, so the first branch of each condition applies.
+            return self._resolved(value["Fn::If"][1], values)
+        if isinstance(value, dict):
+            return re.sub(r"\$\{([^}]+)\}", lambda match: values[match[1]], value["Fn::Sub"])
+        return str(value)
 
     def put(self, key: str, body: bytes = JPEG, metadata: Mapping[str, str] | None = None) -> str:
-        """Uploads an object and returns its version id."""
+        """Uploads an object and returns its version ID."""
         version: str = self.s3.put_object(Bucket=INPUT, Key=key, Body=body, Metadata=metadata or {})["VersionId"]
         return version
 
     def upload(self, key: str = "a/photo.jpg", body: bytes = JPEG, metadata: Mapping[str, str] | None = None) -> Any:
-        """Uploads an object and returns the event that brings it to submit: the sample event, for this object."""
+        """Uploads an object and returns the event that submit gets for it, made from the sample event."""
         event = sample("submit")
         found = {"key": key, "version-id": self.put(key, body, metadata), "size": len(body)}
-        return edited(event, **found)
+        return for_object(event, **found)
 
     def rows(self) -> list[dict[str, Any]]:
         """The ledger's rows of uploads."""
         return [row for row in self._scan() if row["pk"].startswith("upload#")]
 
     def row(self) -> dict[str, Any]:
-        """The one row there is."""
+        """The only row."""
         (row,) = self.rows()
         return row
 
     def set_status(self, status: str) -> None:
-        """The workflow's word on the one upload there is."""
+        """Sets the status of the only upload, like the workflow."""
         row = self.row()
         self.dynamodb.update_item(
             TableName="ledger",
@@ -236,7 +284,7 @@ class World:
         )
 
     def tasks_today(self) -> int:
-        """What the day's counter says."""
+        """The daily counter."""
         return sum(int(row["tasks"]) for row in self._scan() if row["pk"].startswith("day#"))
 
     def _scan(self) -> list[dict[str, Any]]:
@@ -245,7 +293,7 @@ class World:
         return [{name: read(value) for name, value in item.items()} for item in items]
 
     def messages(self) -> list[dict[str, Any]]:
-        """What the functions sent to the queue: the parameters of SendMessage."""
+        """The messages that the functions sent: the parameters of SendMessage."""
         return [json.loads(call.request["body"]) for call in self.calls if call.operation == "SendMessage"]
 
     def executions(self) -> list[dict[str, Any]]:
@@ -258,19 +306,7 @@ class World:
         ]
 
 
-def _resolved(value: Any, values: Mapping[str, str]) -> str:
-    """A variable's value with its Ref, If or Sub resolved."""
-    if isinstance(value, dict) and "Ref" in value:
-        return values[value["Ref"]]
-    if isinstance(value, dict) and "Fn::If" in value:
-        # The buckets are new ones here, which every condition's first branch stands for.
-        return _resolved(value["Fn::If"][1], values)
-    if isinstance(value, dict):
-        return re.sub(r"\$\{([^}]+)\}", lambda match: values[match[1]], value["Fn::Sub"])
-    return str(value)
-
-
-def edited(event: Any, **object_fields: Any) -> Any:
+def for_object(event: Any, **object_fields: Any) -> Any:
     """An SQS event whose message is about another object."""
     body = json.loads(event["Records"][0]["body"])
     body["detail"]["bucket"]["name"] = INPUT
@@ -280,7 +316,7 @@ def edited(event: Any, **object_fields: Any) -> Any:
 
 
 def load(function: str) -> ModuleType:
-    """Runs functions/<function>/app.py as a cold start does, in the environment there is now."""
+    """Runs functions/<function>/app.py in the current environment, like a cold start."""
     name = f"lumendrop_function_{function}"
     spec = importlib.util.spec_from_file_location(name, ROOT / "functions" / function / "app.py")
     assert spec and spec.loader
@@ -290,7 +326,7 @@ def load(function: str) -> ModuleType:
 
 
 def redelivered(message: Mapping[str, Any]) -> Any:
-    """The event that brings back what a function sent to the queue."""
+    """The event in which submit receives a message that a function sent."""
     event = sample("submit")
     event["Records"][0]["body"] = message["MessageBody"]
     event["Records"][0]["messageAttributes"] = {

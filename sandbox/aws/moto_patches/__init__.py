@@ -9,9 +9,11 @@ from typing import Any
 
 from sandbox.aws.moto_patches import (
     cloudformation,
+    core,
     dynamodb,
     events,
     iam,
+    kms,
     lambda_,
     logs,
     s3,
@@ -25,6 +27,7 @@ from sandbox.aws.moto_patches.patching import Context, Replace, replacing
 __all__ = ["Replace", "apply", "replacing"]
 
 _SERVICES = (
+    core,
     cloudformation,
     stepfunctions,
     stepfunctions_jsonata,
@@ -34,6 +37,7 @@ _SERVICES = (
     sqs,
     dynamodb,
     iam,
+    kms,
     lambda_,
     logs,
 )
