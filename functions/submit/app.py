@@ -40,11 +40,12 @@ class Settings(msgspec.Struct, frozen=True):
     ledger_table: str
     upload_queue_url: str
     workflow_arn: str
+    bucket_owner: str
 
 
 SETTINGS = settings.read(Settings)
 DEFAULTS = options.defaults(SETTINGS.resolution, SETTINGS.creativity, SETTINGS.resemblance, SETTINGS.profile_ids)
-S3 = clients.s3()
+S3 = clients.s3(SETTINGS.bucket_owner)
 SQS = clients.sqs()
 STEPFUNCTIONS = clients.stepfunctions()
 DYNAMODB = clients.dynamodb()
@@ -96,6 +97,9 @@ def process_upload(upload: Upload, message: Message, context: LambdaContext) -> 
         return
     try:
         row = submit_with_backoff(upload, message, context)
+    except storage.OwnResult:
+        skip("enhanced photo")
+        return
     except Deferred as error:
         count("UploadsWaiting")
         seconds = upload_queue.requeue(SQS, SETTINGS.upload_queue_url, message, error)

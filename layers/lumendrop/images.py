@@ -68,7 +68,7 @@ def _is_heif(head: bytes) -> bool:
 
 
 def _brands(head: bytes) -> set[bytes]:
-    """The major and the compatible brands. The minor version counts too: a file of brand mif3 states its codec there."""
+    """The major and the compatible brands, and the minor version: a file of brand mif3 states its codec there."""
     if head[4:8] != b"ftyp":
         return set()
     box = head[: int.from_bytes(head[:4], "big")]

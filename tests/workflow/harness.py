@@ -32,9 +32,10 @@ from moto.sqs.models import sqs_backends
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
 
+from lumendrop import reports
 from lumendrop.ledger import Ledger, Row
 from lumendrop.outcomes import Outcome
-from lumendrop.storage import report_key
+from lumendrop.reports import report_key
 from lumendrop.uploads import Upload
 from lumendrop.workflow import execution_input
 from sandbox.aws import moto_patches, resources
@@ -211,6 +212,7 @@ class _Clients:
     def __init__(self) -> None:
         self._made: dict[tuple[str, str], Any] = {}
         self.scripted = _Scripted()
+        self.output_bucket = ""
 
     def of(self, service: str, role: str = "") -> Any:
         if (service, role) not in self._made:
@@ -225,9 +227,17 @@ class _Clients:
         self.scripted.calls.append(model.name)
         if model.name != "Invoke":
             return self.scripted.call(model.name)
-        name = unquote(params["url_path"]).split("/")[-2]
+        name, payload = unquote(params["url_path"]).split("/")[-2], json.loads(params["body"])
+        if "report" in payload:
+            self.scripted.calls[-1] = "WriteReport"
+            return self.scripted.call("WriteReport") or self._report(payload["report"])
         function = next(one for one in _FUNCTIONS if f"{one}Function" in name)
-        return self.scripted.invoke(function, json.loads(params["body"]))
+        return self.scripted.invoke(function, payload)
+
+    def _report(self, report: dict[str, Any]) -> tuple[AWSResponse, dict[str, Any]]:
+        """Write a report as deliver does."""
+        key = reports.write(self.of("s3"), self.output_bucket, msgspec.convert(report["upload"], Upload), report)
+        return _http(200), {"StatusCode": 200, "Payload": _body({"report_key": key})}
 
 
 class Workflow:
@@ -241,6 +251,7 @@ class Workflow:
         deployment = resources.deploy(template, "lumendrop", self.client, DEFAULT_ACCOUNT_ID, REGION)
         assert not [one for one in deployment.skipped if "resource of type" in one], deployment.skipped
         self.resources = deployment.resources()
+        clients.output_bucket = self.resources["OutputBucket"]
         self.definition = json.loads(
             self.client("stepfunctions").describe_state_machine(stateMachineArn=self.resources["Workflow"])[
                 "definition"

@@ -9,6 +9,7 @@ import msgspec
 
 from lumendrop.containers.image import Broken, Image, malformed, truncated
 from lumendrop.containers.readers import Reader, Unseen, exactly
+from lumendrop.images import HEIC
 
 _MOST_BOXES = 10_000
 _MOST_META_BYTES = 4 << 20
@@ -61,12 +62,12 @@ def examine(reader: Reader) -> Image:
     if meta is None or sequence:
         if cut or not (meta or has_image):
             raise cut or malformed("it has no image")
-        return Image(pictures=pictures)
+        return Image(HEIC, pictures=pictures)
     dimensions = _primary_dimensions(reader, meta)
     if cut and not dimensions:
         raise cut
     # Without a doubt about the data of any item, what ends too early is something else that follows the image.
-    return Image(*(dimensions or (None, None)), pictures)
+    return Image(HEIC, *(dimensions or (None, None)), pictures)
 
 
 def _primary_dimensions(reader: Reader, meta: Box) -> tuple[int | None, int | None] | None:
