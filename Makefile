@@ -64,7 +64,7 @@ sandbox: $(VENV)/.sandbox ## Run the stack until Ctrl-C, for the AWS CLI and lum
 	@$(BIN)/python -m sandbox up --port $(PORT) $(if $(VERBOSE),--verbose)
 
 .PHONY: test
-test: $(VENV)/.tests ## Run all tests, one process for each core (at most four); `pytest PATH` runs some of them.
+test: $(VENV)/.tests ## Run all tests, in one process per core (at most four). `.venv/bin/pytest PATH` runs some of them.
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 .PHONY: cli
@@ -78,11 +78,11 @@ UPLOADS ?= 500
 KEYS ?= 400
 
 .PHONY: chaos
-chaos: $(VENV)/.tests ## Hold the promises while everything goes wrong, a quarter of an hour a seed: make chaos [SEED=1] [SEEDS=20] [JOBS=4] [UPLOADS=500] [KEYS=400].
+chaos: $(VENV)/.tests ## Check the promises under injected faults, about 15 minutes per seed: make chaos [SEED=1] [SEEDS=20] [JOBS=4] [UPLOADS=500] [KEYS=400].
 	@$(BIN)/python -m tests.chaos --seed $(SEED) --seeds $(SEEDS) --jobs $(JOBS) --uploads $(UPLOADS) --keys $(KEYS)
 
 .PHONY: chaos-mutations
-chaos-mutations: $(VENV)/.tests ## Break each promise by one line, in a copy, and see the chaos suite fail.
+chaos-mutations: $(VENV)/.tests ## Check that the chaos suite catches one-line changes that break a promise.
 	@$(BIN)/python -m tests.chaos.mutations
 
 BENCHMARKS := backfill cold-start delivery enhancer polling cost burst

@@ -1,1 +1,1 @@
-"""Measurements that anyone can repeat: `make bench`."""
+"""Benchmarks, which `make bench` runs."""

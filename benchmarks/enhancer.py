@@ -1,7 +1,7 @@
 """The sandbox's enhancer compared with OpenCV's and Pillow's Lanczos: quality, speed, memory.
 
 Quality on scikit-image's photographs, shrunk and enlarged again. Speed from JPEG bytes to JPEG bytes, each in a process
-of its own after a small photo that warms it up; the contenders take turns.
+of its own after a small photo to warm up; the contenders alternate.
 """
 
 from __future__ import annotations

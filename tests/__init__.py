@@ -1,1 +1,1 @@
-"""The tests. Packages, so that what the tests of a directory share ends with them."""
+"""The tests. Packages, so that the shared fixtures of a directory end with its last test."""

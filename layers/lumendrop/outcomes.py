@@ -55,9 +55,9 @@ class WorkflowError(msgspec.Struct, frozen=True):
 _EXECUTION_ENDED = Entry(
     "failed",
     "The workflow of this photo ended before it had recorded a delivery ({status}).",
-    "The task was paid for, and its result lives 24 hours; if it was being delivered then, the photo is in the output "
-    "bucket. To fetch it without paying again: lumendrop fetch KEY, or start the workflow once more with the input of "
-    "the execution {execution}.",
+    "The task was paid for, and the enhancer keeps its result for 24 hours. If it was just being delivered, the photo "
+    "is in the output bucket. To fetch it without paying again: lumendrop fetch KEY, or start the workflow once more "
+    "with the input of the execution {execution}.",
     may_have_cost=True,
 )
 _RESULT_ADVICE = (
@@ -152,9 +152,9 @@ CATALOGUE = {
     "deadline_passed": Entry(
         "failed",
         "The task had not ended, or its result could not be fetched, by the deadline ({deadline}).",
-        "The task was paid for and may still end; its result lives 24 hours. To fetch it without paying again: "
-        "lumendrop fetch KEY, or start the workflow once more with the input of this execution. If photos often take "
-        "longer, raise MaxWaitMinutes.",
+        "The task was paid for and may still end; the enhancer keeps its result for 24 hours. To fetch it without "
+        "paying again: lumendrop fetch KEY, or start the workflow once more with the input of this execution. If "
+        "photos often take longer, raise MaxWaitMinutes.",
         may_have_cost=True,
     ),
     "execution_aborted": _EXECUTION_ENDED,

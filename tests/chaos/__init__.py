@@ -1,1 +1,1 @@
-"""The chaos suite: much goes wrong at once; then the promises are held against what can be seen from outside."""
+"""The chaos suite: injects faults, then checks the promises against what a run leaves behind."""

@@ -292,14 +292,14 @@ def _execute(app: App, environ: Environ) -> _Response:
     return _Response(started[0][0], started[0][1], content)
 
 
-def _error_response(call: Any, trouble: _Error) -> _Response:
+def _error_response(call: Any, error: _Error) -> _Response:
     """An error in the format of the service."""
-    body = json.dumps({"__type": trouble.code, "message": "By the fault plan."})
+    body = json.dumps({"__type": error.code, "message": "By the fault plan."})
     if call.service == "s3":
-        body = f"<Error><Code>{trouble.code}</Code><Message>By the fault plan.</Message></Error>"
+        body = f"<Error><Code>{error.code}</Code><Message>By the fault plan.</Message></Error>"
     headers = [
         ("Content-Length", str(len(body))),
-        ("x-amzn-ErrorType", trouble.code),
+        ("x-amzn-ErrorType", error.code),
         ("x-amz-request-id" if call.service == "s3" else "x-amzn-RequestId", str(uuid.uuid4())),
     ]
-    return _Response(trouble.status, headers, [body.encode()])
+    return _Response(error.status, headers, [body.encode()])

@@ -1,1 +1,1 @@
-"""The pipeline from the outside. A package, so that its sandbox closes before others open."""
+"""End-to-end tests of the running stack. A package, so that its sandbox closes before another one opens."""

@@ -104,6 +104,10 @@ EXPLAINED = [
     ),
     Explained(r"Resources\.\w+Alarm\.Properties\.Metrics\.\d+\.Label", "Wording of a label in CloudWatch."),
     Explained(
+        r"Resources\.\w+Dashboard\.Properties\.DashboardName\.Fn::Sub",
+        "A dashboard that moves to another stack needs a new name. Otherwise, the update would delete it at its end.",
+    ),
+    Explained(
         r"Resources\.\w+Dashboard\.Properties\.DashboardBody\.widgets\.\d+\.properties\.(title|.+\.label)",
         "Wording of a dashboard's title or label.",
     ),

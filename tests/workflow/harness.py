@@ -38,7 +38,8 @@ from lumendrop.outcomes import Outcome
 from lumendrop.reports import report_key
 from lumendrop.uploads import Upload
 from lumendrop.workflow import execution_input
-from sandbox.aws import moto_patches, resources
+from sandbox.aws import moto_patches
+from sandbox.aws.stacks import deploy
 from sandbox.aws.template import load
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
@@ -248,7 +249,7 @@ class Workflow:
         self.client = clients.of
         self._numbers = itertools.count(1)
         template = load(TEMPLATE, {"Deployment": "all-at-once"}, REGION)  # moto knows no CodeDeploy
-        deployment = resources.deploy(template, "lumendrop", self.client, DEFAULT_ACCOUNT_ID, REGION)
+        deployment = deploy(template, "lumendrop", self.client, DEFAULT_ACCOUNT_ID, REGION)
         assert not [one for one in deployment.skipped if "resource of type" in one], deployment.skipped
         self.resources = deployment.resources()
         clients.output_bucket = self.resources["OutputBucket"]

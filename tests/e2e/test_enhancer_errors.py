@@ -9,13 +9,13 @@ from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import EventRecorder, Json, Pipeline, Upload
 from tests.event_schemas import problems
 
-POLICY = "trouble/failed.jpg"
-RETRIED = "trouble/second task.jpg"
-AMBIGUOUS = "trouble/no answer.jpg"
-REFUSED = "trouble/refused.jpg"
-BUSY = "trouble/busy.jpg"
-RACE = "trouble/race.jpg"
-BALANCE = "trouble/no money.jpg"
+POLICY = "enhancer errors/failed.jpg"
+RETRIED = "enhancer errors/second task.jpg"
+AMBIGUOUS = "enhancer errors/no response.jpg"
+REFUSED = "enhancer errors/refused.jpg"
+BUSY = "enhancer errors/busy.jpg"
+RACE = "enhancer errors/race.jpg"
+BALANCE = "enhancer errors/no balance.jpg"
 Ended = Callable[[str], Upload]
 REQUEUED = "upload requeued"
 
@@ -208,7 +208,7 @@ def test_an_event_reports_an_enhanced_photo(pipeline: Pipeline, ended: Ended, ev
 def test_only_unsuccessful_uploads_have_reports(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
     pipeline.wait(uploads.values())
     reported = {f"errors/{key}.json" for key in (POLICY, AMBIGUOUS, REFUSED)}
-    assert set(pipeline.keys("errors/trouble/")) == reported
+    assert set(pipeline.keys("errors/enhancer errors/")) == reported
 
 
 def _event_upload(row: Json) -> Json:
