@@ -7,9 +7,21 @@ import pytest
 from lumendrop import options
 from lumendrop.outcomes import Rejected
 
-READ = {"0": 0, "1": 1, "0.5": 0.5, ".5": 0.5, "1.": 1, "1.000": 1, " 0.25 ": 0.25, "0" * 50: 0}
+READ = {
+    "0": 0,
+    "1": 1,
+    "0.5": 0.5,
+    ".5": 0.5,
+    "1.": 1,
+    "1.000": 1,
+    " 0.25 ": 0.25,
+    "0" * 20: 0,
+    "+0.5": 0.5,
+    "1e-1": 0.1,
+    "1E0": 1,
+}
 NOT_READ = [
-    *["0_1", "0_.1", "+0.5", "-0", "-0.0", "1e-1", "1E0", "nan", "NaN", "inf", "-inf", "infinity", "0x1", "1,0", "1/2"],
+    *["0_1", "0_.1", "-0", "-0.0", "1e1", "1e", "++1", "nan", "NaN", "inf", "-inf", "infinity", "0x1", "1,0", "1/2"],
     *["1.0000001", "2", "0.5.1", ".", "0 .5", "much", "true", "null", "9" * 400, "1" + "0" * 400],
     *["\u0660", "\uff11", "\uff10.5", "0\u066b5", "\u00bd", "\u2460", "0.5\u200b", "0.\u00b25"],
 ]
@@ -17,7 +29,7 @@ NOT_READ = [
 
 @pytest.mark.parametrize("name", ["creativity", "resemblance"])
 @pytest.mark.parametrize("text", READ)
-def test_a_decimal_fraction_is_read(name: str, text: str) -> None:
+def test_a_number_is_read(name: str, text: str) -> None:
     assert options.read({"resolution": "1K", name: text}).as_json()[name] == READ[text]
 
 
