@@ -60,6 +60,7 @@ def run(folder: Path | None, out: Path, resolution: str | None, console: Console
     photos = discover(folder, leave_out=out) if folder else samples()
     console.print("Starting AWS and the enhancer on this machine ...")
     with sandbox({"Resolution": resolution or ("4K" if folder else "1K")}) as running:
+        running.cloud.warm()
         console.print(f"Dropping {_count(photos)} into s3://{running.cloud.outputs['InputBucketName']}")
         with Board(console, [photo.key for photo in photos]) as board:
             outcomes = Run(running, out, board).process(photos)

@@ -27,6 +27,7 @@ def run(port: int, verbose: bool, console: Console) -> None:
     console.print("Starting AWS and the enhancer on this machine ...")
     with sandbox({}, port) as running:
         console.print(introduction(running, verbose), markup=False, soft_wrap=True)
+        running.cloud.warm()
         for line in changes(running):
             console.print(clean(line), markup=False, emoji=False, soft_wrap=True)
 
