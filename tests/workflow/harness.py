@@ -32,7 +32,7 @@ from moto.sqs.models import sqs_backends
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
 
-from lumendrop.ledger import Ledger, Row
+from lumendrop.ledger import Ledger, PaidTask, Row
 from lumendrop.outcomes import Outcome
 from lumendrop.storage import report_key
 from lumendrop.uploads import Upload
@@ -271,7 +271,8 @@ class Workflow:
                 self.change_row(row, status={"S": "retrying"})
                 row = msgspec.structs.replace(row, status="retrying")
             claim, _ = ledger.claim(upload, "{}", 60, row)
-            row = ledger.record(claim, **(facts | {"task_id": f"task-unified-{number}"} | changes))
+            named = {"attempt": number, "task_id": f"task-unified-{number}"}
+            row = ledger.record(claim, PaidTask(**(facts | named | changes)), clock.now)
         assert row is not None
         return row
 
