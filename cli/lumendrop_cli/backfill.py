@@ -11,7 +11,6 @@ from itertools import islice
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from lumendrop_cli import ledger
 from lumendrop_cli.errors import FAILURE, CliError
@@ -74,7 +73,7 @@ def backfill(
     )
     data["execution"] = started["executionArn"]
     if no_wait:
-        out.result(data, [f"Started: {escape(data['execution'])}"])
+        out.result(data, [f"Started: {data['execution']}"])
         return
     with out.progress("Sending …") as progress:
         data["sent"] = _wait_for_end(stack, data["execution"], progress)
@@ -150,7 +149,7 @@ def _summary(stack: Stack, survey: Survey) -> dict[str, Any]:
 
 
 def _lines(stack: Stack, data: dict[str, Any]) -> list[str]:
-    place = escape(_uri(stack, data["prefix"]))
+    place = _uri(stack, data["prefix"])
     if not data["photos"]:
         return [f"There are no photos in {place}."]
     ended = ", ".join(f"{number:,} {status}" for status, number in sorted(data["ended"].items()))

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 from botocore.exceptions import ClientError
-from rich.markup import escape
 
 from lumendrop_cli.errors import CliError, error_code
 from lumendrop_cli.polling import poll_until
@@ -49,9 +48,9 @@ def destroy(
     out.result(
         {"stack": stack.name, "photos": buckets, "photos_deleted": delete_photos, "kept": [*kept, *retained.values()]},
         [
-            f"The stack {escape(stack.name)} is deleted.",
+            f"The stack {stack.name} is deleted.",
             *(f"Kept: the bucket {one}. With --delete-photos, it would have been deleted." for one in kept),
-            *(f"Kept: {name}. `{escape(_RETAINED[name].format(one))}` deletes it." for name, one in retained.items()),
+            *(f"Kept: {name}. `{_RETAINED[name].format(one)}` deletes it." for name, one in retained.items()),
         ],
     )
 

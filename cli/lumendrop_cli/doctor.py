@@ -11,11 +11,10 @@ from typing import Any, Literal
 
 import typer
 from botocore.exceptions import ClientError
-from rich.markup import escape
 
 from lumendrop_cli import enhancer, event_source, ledger, statuses, upload_queue
 from lumendrop_cli.errors import FAILURE, CliError, from_aws_error, is_denied
-from lumendrop_cli.printer import Progress, printer
+from lumendrop_cli.printer import Line, Progress, printer
 from lumendrop_cli.stack import Stack, load_stack
 
 Level = Literal["ok", "warning", "problem"]
@@ -73,11 +72,10 @@ def _run(check: Callable[[Stack], Iterator[Finding]], stack: Stack, progress: Pr
     return findings
 
 
-def _lines(one: Finding) -> Iterator[str]:
-    color = _COLORS[one.level]
-    yield f"[{color}]{one.level:<8}[/{color}] [bold]{escape(one.check)}[/bold]: {escape(one.finding)}"
+def _lines(one: Finding) -> Iterator[Line]:
+    yield (f"{one.level:<8}", _COLORS[one.level]), (" ", ""), (one.check, "bold"), (f": {one.finding}", "")
     if one.to_do:
-        yield f"         To do: {escape(one.to_do)}"
+        yield f"         To do: {one.to_do}"
 
 
 def _stack(stack: Stack) -> Iterator[Finding]:

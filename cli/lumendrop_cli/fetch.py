@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from lumendrop_cli import ledger, statuses
 from lumendrop_cli.errors import CliError
@@ -43,7 +42,7 @@ def fetch(
     if now["status"] != statuses.ENHANCED:
         raise CliError(f"The upload ended as {now['status']}: {now.get('outcome', {}).get('message', ended['status'])}")
     photo = f"s3://{now['output']['bucket']}/{now['output']['key']}"
-    out.result({"photo": photo, "execution": execution, "row": now}, [f"Fetched without paying again: {escape(photo)}"])
+    out.result({"photo": photo, "execution": execution, "row": now}, [f"Fetched without paying again: {photo}"])
 
 
 def _paid_row(stack: Stack, key: str, version_id: str | None) -> Row:

@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from lumendrop_cli import ledger, statuses
 from lumendrop_cli.errors import FAILURE, CliError
@@ -40,7 +39,7 @@ def retry(
         rows = _select(stack, key, version_id, code, progress)
     uploads = [{name: row[name] for name in ("key", "version_id", "status", "attempt")} for row in rows]
     cost = f"{len(rows)} new {'task' if len(rows) == 1 else 'tasks'}"
-    listed = [f"  {escape(one['key'])}  {one['status']}, version {escape(one['version_id'])}" for one in uploads]
+    listed = [f"  {one['key']}  {one['status']}, version {one['version_id']}" for one in uploads]
     if dry_run or not rows:
         summary = f"This would pay for {cost}." if rows else "No matching upload ended without an enhanced photo."
         out.result({"sent": 0, "uploads": uploads}, [*listed, summary])

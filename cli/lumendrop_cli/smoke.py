@@ -12,7 +12,6 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
-from rich.markup import escape
 
 from lumendrop_cli import ledger, statuses
 from lumendrop_cli.errors import CliError
@@ -41,7 +40,7 @@ def smoke(
     """Upload a photo, wait until it is enhanced, and check the result. Pays for one task."""
     stack, out = load_stack(context), printer(context)
     body = photo.read_bytes() if photo else built_in_photo()
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}{photo.suffix if photo else '.png'}"
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}{_extension(photo)}"
     key = f"{stack.parameter('InputPrefix')}lumendrop-smoke/{name}"
     if not yes:
         out.confirm("This pays for one task. Continue?")
@@ -70,9 +69,13 @@ def smoke(
         "cleaned": clean,
     }
     deleted = " Both photos are deleted." if clean else ""
-    out.result(
-        data, [f"Enhanced in {seconds} seconds. The result and its metadata are correct: {escape(uri)}{deleted}"]
-    )
+    out.result(data, [f"Enhanced in {seconds} seconds. The result and its metadata are correct: {uri}{deleted}"])
+
+
+def _extension(photo: Path | None) -> str:
+    """The key's extension. An unusual one is left out, because the key is printed and typed again."""
+    extension = photo.suffix if photo else ".png"
+    return extension if extension[1:].isascii() and extension[1:].isalnum() else ""
 
 
 def built_in_photo() -> bytes:

@@ -15,7 +15,7 @@ import typer
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from lumendrop_cli.errors import AWS_ERROR, CliError, error_code
+from lumendrop_cli.errors import AWS_ERROR, USAGE_ERROR, CliError, bad_credentials, error_code, not_aws
 
 # Three attempts in all, so that no call takes longer than two minutes.
 _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
@@ -105,8 +105,7 @@ class Stack:
     def client(self, service: str) -> Any:
         """A boto3 client with timeouts."""
         if service not in self._clients:
-            create: Any = self._session.client
-            self._clients[service] = create(service, endpoint_url=self._endpoint_url, config=_CONFIG)
+            self._clients[service] = _create_client(self._session, service, self._endpoint_url)
         return self._clients[service]
 
 
@@ -114,14 +113,15 @@ def load_stack(context: typer.Context) -> Stack:
     """The stack that the options name. Raises CliError if it doesn't exist or isn't a Lumendrop stack."""
     options: Options = context.obj
     session = _session(options)
-    create: Any = session.client
-    cloudformation = create("cloudformation", endpoint_url=options.endpoint_url, config=_CONFIG)
+    cloudformation = _create_client(session, "cloudformation", options.endpoint_url)
     try:
         described = cloudformation.describe_stacks(StackName=options.stack)["Stacks"][0]
     except ClientError as error:
         if error_code(error) == "ValidationError":
             raise CliError(_no_such_stack(options, cloudformation.meta), AWS_ERROR) from None
         raise
+    except (KeyError, IndexError):  # XML or HTML of something else
+        raise not_aws() from None
     stack = Stack(
         name=options.stack,
         status=described["StackStatus"],
@@ -138,10 +138,42 @@ def load_stack(context: typer.Context) -> Stack:
 
 def _session(options: Options) -> boto3.Session:
     endpoint = options.endpoint_url or os.environ.get("AWS_ENDPOINT_URL", "")
+    if endpoint:
+        _check_url(endpoint)
     has_credentials = options.profile or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_ACCESS_KEY_ID")
     if _is_local(endpoint) and not has_credentials:
         return boto3.Session(_SANDBOX_CREDENTIALS, _SANDBOX_CREDENTIALS, region_name=options.region or _SANDBOX_REGION)
-    return boto3.Session(profile_name=options.profile, region_name=options.region)
+    session = boto3.Session(profile_name=options.profile, region_name=options.region)
+    try:
+        session.get_credentials()
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+    ) as error:  # botocore runs `credential_process` and trusts its output
+        raise bad_credentials(error) from None
+    return session
+
+
+def _create_client(session: boto3.Session, service: str, endpoint_url: str | None) -> Any:
+    create: Any = session.client
+    try:
+        return create(service, endpoint_url=endpoint_url, config=_CONFIG)
+    except ValueError as error:  # a malformed URL from AWS_ENDPOINT_URL_… or from the configuration file
+        raise CliError(f"{error}. Check --endpoint-url, AWS_ENDPOINT_URL, and the profile.", USAGE_ERROR) from None
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        # `port` raises ValueError too.
+        valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        valid = False
+    if not valid or not url.isascii() or " " in url:
+        raise CliError(f"{url} is not a URL such as http://127.0.0.1:4566. Check --endpoint-url.", USAGE_ERROR)
 
 
 def _is_local(url: str) -> bool:

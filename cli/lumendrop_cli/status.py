@@ -8,12 +8,11 @@ from typing import Annotated, Any
 
 import typer
 from botocore.exceptions import ClientError
-from rich.markup import escape
 
 from lumendrop_cli import event_source, ledger, statuses, upload_queue
 from lumendrop_cli.errors import FAILURE, error_code
 from lumendrop_cli.ledger import Row
-from lumendrop_cli.printer import printer
+from lumendrop_cli.printer import Line, printer
 from lumendrop_cli.stack import Stack, load_stack
 from lumendrop_cli.workflow import correlation_id, execution_arn
 
@@ -34,13 +33,13 @@ def status(
         out.result({"key": key, "rows": rows}, (line for row in rows for line in _lines(row)))
         return
     reason = _why_no_row(stack, key)
-    out.result({"key": key, "rows": [], "why": reason}, [escape(reason)])
+    out.result({"key": key, "rows": [], "why": reason}, [reason])
     raise typer.Exit(FAILURE)
 
 
-def _lines(row: Row) -> Iterator[str]:
+def _lines(row: Row) -> Iterator[Line]:
     state = str(row["status"])
-    yield f"[bold]{state}[/bold]: {statuses.DESCRIPTIONS.get(state, state)}"
+    yield (state, "bold"), (f": {statuses.DESCRIPTIONS.get(state, state)}", "")
     outcome, photo = row.get("outcome", {}), row.get("output")
     details = {
         "version": f"{row['version_id']}, {row['size']} bytes",
@@ -59,7 +58,7 @@ def _lines(row: Row) -> Iterator[str]:
         "execution": row["execution"],
         "in logs": row["correlation_id"],
     }
-    yield from (f"  {name:<10} {escape(str(value))}" for name, value in details.items() if value is not None)
+    yield from (f"  {name:<10} {value}" for name, value in details.items() if value is not None)
 
 
 def _time(seconds: Any) -> str | None:

@@ -18,6 +18,6 @@ DESCRIPTIONS = {
 }
 
 # submit creates another task only for these statuses. It checks the row again when the message arrives.
-RETRYABLE = frozenset({"failed", "rejected", "superseded", UNKNOWN})
+RETRYABLE = frozenset({"failed", "rejected", UNKNOWN})
 # An upload stays submitted if its execution ended before it could record the outcome.
 FETCHABLE = frozenset({"failed", SUBMITTED})

@@ -12,13 +12,13 @@ from lumendrop_cli.ledger import Row
 from lumendrop_cli.stack import Stack
 
 # The end of the names that submit chooses; see execution_arn.
-_NAMED_BY_SUBMIT = re.compile(r"-([0-9a-f]{32})-[0-9]+$")
+_NAMED_BY_SUBMIT = re.compile(r"-([0-9a-f]{32})-[0-9]+(?:-ended|-recovered)?$")
 
 
 def execution_arn(stack: Stack, row: Row) -> str:
     """The execution that submit starts for a row's current attempt. layers/lumendrop/workflow.py has the same rule."""
     tail = re.sub(r"[^A-Za-z0-9]+", "-", row["key"])[-30:].strip("-")
-    name = f"{tail or 'upload'}-{correlation_id(row)}-{row['attempt']}"
+    name = f"{tail or 'upload'}-{correlation_id(row)}-{row['attempt']}{'-recovered' if row.get('recovered') else ''}"
     return f"{stack.output('WorkflowArn').replace(':stateMachine:', ':execution:')}:{name}"
 
 

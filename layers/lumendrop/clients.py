@@ -69,7 +69,9 @@ def s3() -> S3Client:
 
 
 def dynamodb() -> DynamoDBClient:
-    return _session.client("dynamodb", config=_config)
+    """Gives up early, because the ledger repeats what is safe to repeat, and a paid task must still reach the queue."""
+    quick = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
+    return _session.client("dynamodb", config=_config.merge(quick))
 
 
 def secretsmanager() -> SecretsManagerClient:
@@ -77,7 +79,9 @@ def secretsmanager() -> SecretsManagerClient:
 
 
 def sqs() -> SQSClient:
-    return _session.client("sqs", config=_config)
+    """Tries twice, because each try of a send can leave a copy of the message in the queue."""
+    quick = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+    return _session.client("sqs", config=_config.merge(quick))
 
 
 def stepfunctions() -> SFNClient:

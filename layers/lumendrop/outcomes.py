@@ -55,18 +55,21 @@ class WorkflowError(msgspec.Struct, frozen=True):
 _EXECUTION_ENDED = Entry(
     "failed",
     "The workflow of this photo ended before it had recorded a delivery ({status}).",
-    "The task was paid for, and its result lives 24 hours; if it was being delivered then, the photo is in the output "
-    "bucket. To fetch it without paying again: lumendrop fetch KEY, or start the workflow once more with the input of "
-    "the execution {execution}.",
+    "The task was paid for, and the enhancer keeps its result for 24 hours. If it was just being delivered, the photo "
+    "is in the output bucket. To fetch it without paying again: lumendrop fetch KEY, or start the workflow once more "
+    "with the input of the execution {execution}.",
     may_have_cost=True,
 )
-_RESULT_ADVICE = "The task was paid for. Show the vendor the task ID. To pay for a new task, upload the photo again."
+_FETCH_FIRST = (
+    "The task was paid for. Its result lives 24 hours, and lumendrop fetch KEY fetches it again without paying. "
+)
+_RESULT_ADVICE = _FETCH_FIRST + "After that, show the vendor the task ID. To pay for a new task: lumendrop retry KEY."
 
 CATALOGUE = {
     # From submit, before anything is paid for.
     "bucket_not_versioned": Entry(
         "rejected",
-        "The bucket {bucket} is not versioned, so there is no record of which photo was paid for.",
+        "Versioning is off or suspended on the bucket {bucket}, so there is no record of which photo was paid for.",
         "Enable versioning on the bucket, then upload the photo again.",
         may_have_cost=False,
     ),
@@ -80,6 +83,12 @@ CATALOGUE = {
         "rejected",
         "The upload is archived (S3 Glacier) and can't be read until it is restored.",
         "Upload the photo in another storage class, or restore it and send it again.",
+        may_have_cost=False,
+    ),
+    "empty": Entry(
+        "rejected",
+        "The upload is empty (0 bytes).",
+        "If it was not complete, upload the photo again.",
         may_have_cost=False,
     ),
     "too_big": Entry(
@@ -112,7 +121,15 @@ CATALOGUE = {
     "task_not_found": Entry(
         "failed",
         "The enhancer does not know the task that it accepted ({polls} polls).",
-        "Ask the vendor about the task ID. To pay for a new task, upload the photo again.",
+        "The task was paid for. If the vendor finds it again, its result lives 24 hours, and lumendrop fetch KEY "
+        "fetches it without paying. Otherwise, show the vendor the task ID. To pay for a new one: lumendrop retry KEY.",
+        may_have_cost=True,
+    ),
+    # From submit, if the workflow of an earlier version did not record how the last attempt had ended.
+    "retry_not_sent": Entry(
+        "failed",
+        "The last task failed for a temporary reason, and the photo could not be sent again, because it can't be read.",
+        "The task was paid for. To pay for a new one, upload the photo again.",
         may_have_cost=True,
     ),
     # From deliver.
@@ -128,15 +145,18 @@ CATALOGUE = {
     "deadline_passed": Entry(
         "failed",
         "The task had not ended, or its result could not be fetched, by the deadline ({deadline}).",
-        "The task was paid for and may still end; its result lives 24 hours. To fetch it without paying again: "
-        "lumendrop fetch KEY, or start the workflow once more with the input of this execution. If photos often take "
-        "longer, raise MaxWaitMinutes.",
+        "The task was paid for and may still end; the enhancer keeps its result for 24 hours. To fetch it without "
+        "paying again: lumendrop fetch KEY, or start the workflow once more with the input of this execution. If "
+        "photos often take longer, raise MaxWaitMinutes.",
         may_have_cost=True,
     ),
     "execution_aborted": _EXECUTION_ENDED,
     "execution_timed_out": _EXECUTION_ENDED,
     "execution_failed": _EXECUTION_ENDED,
 }
+
+UNEXPLAINED_CODES = frozenset({"unknown_error", "task_expired", "request_cancelled", "resource_not_found"})
+"""Codes of failed tasks that say nothing about the photo."""
 
 # The enhancer's own codes are passed on. The vendor can add new ones at any time.
 ENHANCER_REFUSED = Entry(
@@ -149,6 +169,13 @@ TASK_FAILED = Entry(
     "failed",
     "The enhancer's task failed: {detail}.",
     "Another task would fail in the same way. Change the photo or its options before you upload it again.",
+    may_have_cost=True,
+)
+TASK_FAILED_UNEXPLAINED = Entry(
+    "failed",
+    "The enhancer's task failed: {detail}.",
+    "The enhancer gave no known reason, so another task may succeed or fail. Show the vendor the task ID. To pay for a "
+    "new task: lumendrop retry KEY.",
     may_have_cost=True,
 )
 TASK_FAILED_RETRYABLE = Entry(
@@ -194,11 +221,13 @@ def outcome(code: str, **values: object) -> Outcome:
     return CATALOGUE[code].outcome(code, **values)
 
 
-def refused_by_enhancer(code: str, detail: str) -> Outcome:
-    """The enhancer refused to create a task for this photo."""
-    return ENHANCER_REFUSED.outcome(code, detail=detail.rstrip(". "))
+def refused_by_enhancer(code: str, detail: str, *, may_have_cost: bool) -> Outcome:
+    """The enhancer refused to create a task for this photo. An earlier attempt may have been paid for."""
+    refused = ENHANCER_REFUSED.outcome(code, detail=detail.rstrip(". "))
+    return msgspec.structs.replace(refused, may_have_cost=may_have_cost)
 
 
 def task_failed(code: str, detail: str, *, retryable: bool) -> Outcome:
     """The enhancer's task ended without a result."""
-    return (TASK_FAILED_RETRYABLE if retryable else TASK_FAILED).outcome(code, detail=detail.rstrip(". "))
+    entry = TASK_FAILED_UNEXPLAINED if code in UNEXPLAINED_CODES else TASK_FAILED
+    return (TASK_FAILED_RETRYABLE if retryable else entry).outcome(code, detail=detail.rstrip(". "))

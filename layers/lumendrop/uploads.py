@@ -59,11 +59,10 @@ class Upload(msgspec.Struct, frozen=True):
         """Whether the bucket stored this upload as a separate version."""
         return not self.version_id.startswith(UNVERSIONED)
 
-    def reason_to_skip(self) -> str | None:
-        """Why this object is not a photo, or None. The S3 console and sync tools create such objects as folders."""
-        if self.key.endswith("/"):
-            return "folder marker"
-        return "empty object" if self.size == 0 else None
+    @property
+    def is_folder_marker(self) -> bool:
+        """Whether this object only represents a folder. The S3 console and sync tools create such objects."""
+        return self.size == 0 and self.key.endswith("/")
 
 
 class _Bucket(msgspec.Struct):
@@ -96,8 +95,8 @@ def parse_event(body: str | bytes) -> Upload | BackfillItem:
 
     The key is not decoded: EventBridge does not encode it, and decoding would change `+` and `%`.
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
-    An upload to a bucket without versioning has no version ID. It gets one that no version has, so that it can be
-    reported.
+    An upload to a bucket without versioning, or with suspended versioning, replaces the previous object. It gets a
+    version ID that no version has, so that it can be reported.
 
     Raises NotAnUploadEvent if `body` is anything else.
     """
@@ -108,7 +107,8 @@ def parse_event(body: str | bytes) -> Upload | BackfillItem:
     bucket, found = event.detail.bucket.name, event.detail.object
     if found.version_id is None and not found.sequencer:
         return BackfillItem(bucket, found.key)
-    version_id = found.version_id or f"{UNVERSIONED}{found.sequencer}"
+    replaces_null = found.version_id in (None, "null") and found.sequencer
+    version_id = f"{UNVERSIONED}{found.sequencer}" if replaces_null else found.version_id or "null"
     return Upload(bucket, found.key, version_id, found.sequencer, found.size, found.etag, event.time)
 
 

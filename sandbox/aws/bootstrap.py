@@ -1,4 +1,4 @@
-"""Runs inside every execution environment: AWS's runtime client, ended when the sandbox ends."""
+"""The program of every execution environment: AWS's runtime client, which ends with the sandbox."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from awslambdaric.__main__ import main
 
 
 def _end_with_the_sandbox() -> None:
-    # Standard input is a pipe that only the sandbox holds: it ends when the sandbox does, however it died.
+    # Standard input is a pipe that the kernel closes when the sandbox's process ends, even if it is killed.
     os.read(0, 1)
     os._exit(1)
 

@@ -1,11 +1,10 @@
-"""AWS on one machine: the repo's own template, deployed by moto, its functions run as Lambda runs them."""
+"""AWS on one machine: a SAM template deployed by moto, its functions run as Lambda runs them."""
 
 import contextlib
 import json
-import os
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,40 +22,30 @@ from moto.logs.models import logs_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from sandbox.aws import moto_patches, resources
+from sandbox.aws import environment, moto_patches
+from sandbox.aws.deployment import Deployment
+from sandbox.aws.errors import CloudError, FunctionFailed
 from sandbox.aws.event_source import Poller
 from sandbox.aws.hooks import Hooks
 from sandbox.aws.metrics import embedded
 from sandbox.aws.moto_patches.s3 import publish_after_requests
 from sandbox.aws.moto_patches.stepfunctions import stop_executions
 from sandbox.aws.permissions import Call, Grant, Permissions
+from sandbox.aws.role_checks import check_roles
 from sandbox.aws.runtime import Closed, Function, Outcome, Pool, Throttled
+from sandbox.aws.stacks import deploy
 from sandbox.aws.template import Template
 from sandbox.aws.template import load as load_template
 
+__all__ = ["ACCOUNT", "Call", "Cloud", "CloudError", "FunctionFailed", "Grant"]
+
 ACCOUNT = "123456789012"
-# Credentials that no role has, for whoever owns the account.
+# Credentials of the account's owner, who may do everything.
 _OWNER = {"AWS_ACCESS_KEY_ID": "owner", "AWS_SECRET_ACCESS_KEY": "owner", "AWS_SESSION_TOKEN": ""}
-# What Lambda demands of a function's role before it polls a queue for it, and Step Functions before it logs.
-_POLLING = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
-_LOG_DELIVERY = (
-    *(f"logs:{verb}LogDelivery" for verb in ("Create", "Get", "Update", "Delete")),
-    "logs:ListLogDeliveries",
-    "logs:PutResourcePolicy",
-    "logs:DescribeResourcePolicies",
-    "logs:DescribeLogGroups",
-)
-# What they demand before they trace.
-_TRACING = ("xray:PutTraceSegments", "xray:PutTelemetryRecords")
-_SAMPLING = ("xray:GetSamplingRules", "xray:GetSamplingTargets")
-# Moto keeps its state in modules, so there is one cloud at a time in a process.
+# moto keeps its state in modules.
 _only_one = Lock()
-# Longer than any function or long poll.
+# Seconds; longer than any function runs, or any long poll takes.
 _READ_TIMEOUT = 960
-
-
-class CloudError(Exception):
-    """The cloud can't be started; the text says why and what to do."""
 
 
 class Cloud:
@@ -117,7 +106,7 @@ class Cloud:
         try:
             self._log_line = self._open_log(log)
             self._closing.callback(BackendDict.reset)
-            self._closing.enter_context(_own_environment(region))
+            self._closing.enter_context(environment.isolated(ACCOUNT, region))
             self._session = boto3.session.Session()
             self._closing.enter_context(
                 moto_patches.apply(self._invoke_api, self._client, self._permissions.may, ACCOUNT, region)
@@ -140,11 +129,11 @@ class Cloud:
         self.close()
 
     def close(self) -> None:
-        """Stop everything: pollers, executions, functions, the server; leave no process behind."""
+        """Stop the pollers, the executions, the functions, and the server."""
         self._closing.close()
 
     def client(self, service: str) -> Any:
-        """A boto3 client of this cloud that may do everything."""
+        """A boto3 client with the permissions of the account's owner."""
         return self._client(service, "")
 
     def warm(self) -> None:
@@ -153,7 +142,10 @@ class Cloud:
             pool.warm()
 
     def invoke(self, logical_id: str, payload: Any) -> Any:
-        """Invoke a function through Lambda's Invoke and return what it returned; FunctionFailed if it failed."""
+        """Invoke a function and return its result.
+
+        `payload` and the result are JSON values. Raises FunctionFailed when the function ends in an error.
+        """
         answer = self.client("lambda").invoke(
             FunctionName=self.resources[logical_id], Payload=json.dumps(payload).encode()
         )
@@ -163,18 +155,18 @@ class Cloud:
         return result
 
     def logs(self, logical_id: str) -> str:
-        """What a function has logged so far, the platform's START, END and REPORT lines included."""
+        """The log of a function so far, with the START, END, and REPORT lines of the platform."""
         return "\n".join(self._logs[self.resources[logical_id]])
 
     @property
     def calls(self) -> list[Call]:
-        """The permissions that roles needed so far, granted or not; `principal` is the role's logical id."""
+        """The permissions that roles have needed so far, granted or not; `principal` is the role's logical ID."""
         logical_ids = {physical: logical for logical, physical in self.resources.items()}
         return [replace(c, principal=logical_ids.get(c.principal, c.principal)) for c in list(self._permissions.calls)]
 
     @property
     def used(self) -> set[Grant]:
-        """The grants of roles that were of use so far; `principal` is the role's logical id."""
+        """The grants of roles that have allowed a request so far; `principal` is the role's logical ID."""
         logical_ids = {physical: logical for logical, physical in self.resources.items()}
         return {replace(g, principal=logical_ids.get(g.principal, g.principal)) for g in set(self._permissions.used)}
 
@@ -184,7 +176,7 @@ class Cloud:
         file = self._closing.enter_context(log.open("a", buffering=1))
 
         def write(line: str) -> None:
-            # A function that is killed when the cloud closes may have its last words after that.
+            # The output of a function that is killed on close may arrive after the file is closed.
             if not file.closed:
                 print(line, file=file)
 
@@ -210,44 +202,17 @@ class Cloud:
         return f"http://127.0.0.1:{server.socket.getsockname()[1]}"
 
     def _deploy(self, stack_template: Template) -> None:
-        deployment = resources.deploy(stack_template, self.stack_name, self.client, ACCOUNT, self.region)
+        deployment = deploy(stack_template, self.stack_name, self.client, ACCOUNT, self.region)
         self.skipped = deployment.skipped
         stack = self.client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"][0]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
         self.resources = deployment.resources()
         self._closing.callback(stop_executions, ACCOUNT, self.region)
-        self._check_roles(deployment)
+        check_roles(deployment, self._permissions)
         self._start_functions(deployment)
         self._start_pollers(deployment)
 
-    def _check_roles(self, deployment: resources.Deployment) -> None:
-        """Refuse what AWS would refuse to create because of a role."""
-        for properties in deployment.functions.values():
-            self._check_trust(properties["Role"], "lambda.amazonaws.com")
-            if properties.get("TracingConfig", {}).get("Mode") == "Active":
-                self._check_permissions(properties["Role"], _TRACING, "*")
-        for mapping in deployment.mappings:
-            role = deployment.functions[_function(mapping.function_arn)]["Role"]
-            self._check_permissions(role, _POLLING, mapping.event_source_arn)
-        for properties in deployment.state_machines.values():
-            self._check_trust(properties["RoleArn"], "states.amazonaws.com")
-            if properties.get("LoggingConfiguration", {}).get("Level", "OFF") != "OFF":
-                self._check_permissions(properties["RoleArn"], _LOG_DELIVERY, "*")
-            if properties.get("TracingConfiguration", {}).get("Enabled"):
-                self._check_permissions(properties["RoleArn"], (*_TRACING, *_SAMPLING), "*")
-
-    def _check_trust(self, role: str, service: str) -> None:
-        if not self._permissions.trusts(role, service):
-            raise CloudError(f"{role} cannot be assumed by {service}: its AssumeRolePolicyDocument does not say so")
-
-    def _check_permissions(self, role: str, actions: tuple[str, ...], resource: str) -> None:
-        missing = [action for action in actions if not self._permissions.may(role, action, resource)]
-        if missing:
-            raise CloudError(
-                f"{role} lacks {', '.join(missing)} on {resource}, without which AWS creates no such stack"
-            )
-
-    def _start_functions(self, deployment: resources.Deployment) -> None:
+    def _start_functions(self, deployment: Deployment) -> None:
         logical_ids = {physical: logical for logical, physical in self.resources.items()}
         for name in deployment.functions:
             function = self._hooks.configure(self._function(logical_ids[name], name, deployment))
@@ -255,7 +220,7 @@ class Cloud:
             self._pools[name] = Pool(function, partial(self._write_log, function), self._hooks)
             self._closing.callback(self._pools[name].close)
 
-    def _function(self, logical_id: str, name: str, deployment: resources.Deployment) -> Function:
+    def _function(self, logical_id: str, name: str, deployment: Deployment) -> Function:
         properties = deployment.functions[name]
         variables = properties.get("Environment", {}).get("Variables", {})
         runtime = properties["Runtime"]
@@ -272,47 +237,47 @@ class Cloud:
             log_group=properties.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{name}"),
             variables={
                 **{key: str(value) for key, value in variables.items()},
-                **self._surroundings(properties["Role"]),
+                **self._runtime_variables(properties["Role"]),
                 "AWS_EXECUTION_ENV": f"AWS_Lambda_{runtime}",
             },
             reserved=properties.get("ReservedConcurrentExecutions"),
         )
 
-    def _surroundings(self, role: str) -> dict[str, str]:
-        """What a function's environment has besides the template's variables and Lambda's own."""
+    def _runtime_variables(self, role: str) -> dict[str, str]:
+        """Environment variables of a function besides those of the template and those that `runtime` sets."""
         return {
-            **_own_settings(self.region),
+            **environment.settings(self.region),
             **self._permissions.credentials(role),
-            # These exist here only; a function in AWS never has them.
+            # A function on AWS has no such variables.
             "AWS_ENDPOINT_URL": self.endpoint,
             **self._variables,
         }
 
-    def _start_pollers(self, deployment: resources.Deployment) -> None:
+    def _start_pollers(self, deployment: Deployment) -> None:
         for mapping in deployment.mappings:
             name = _function(mapping.function_arn)
             sqs = self._client("sqs", deployment.functions[name]["Role"])
             queue = self.client("sqs").get_queue_url(QueueName=_name(mapping.event_source_arn))
-            patched: Any = mapping  # moto_patches adds `receiving`
+            patched: Any = mapping  # with `receiving`, from moto_patches
             poller = Poller(patched, sqs, queue["QueueUrl"], self.region, self._pools[name].invoke, self._hooks.polling)
             self._closing.callback(poller.close)
 
     def _invoke_api(self, name: str, body: Any, headers: Mapping[str, str], answer: dict[str, str]) -> bytes:
-        """Lambda's Invoke: run the function now, or later and elsewhere, or only say that it could be run."""
+        """Lambda's Invoke for every invocation type; adds to the response's headers, `answer`."""
         event = body.encode() if isinstance(body, str) else bytes(body or b"")
         kind = headers.get("X-Amz-Invocation-Type", "RequestResponse")
         if kind == "DryRun":
             return b""
         if kind == "Event":
-            Thread(target=self._run_unheard, args=(name, event), daemon=True).start()
+            Thread(target=self._run_asynchronously, args=(name, event), daemon=True).start()
             return b""
         outcome = self._run(name, event)
         if outcome.failed:
             answer["x-amz-function-error"] = "Unhandled"
         return outcome.payload
 
-    def _run_unheard(self, name: str, event: bytes) -> None:
-        # AWS would try a failed asynchronous invocation twice more, after one and two minutes.
+    def _run_asynchronously(self, name: str, event: bytes) -> None:
+        # AWS retries a failed asynchronous invocation twice, after one and two minutes. The sandbox does not.
         with contextlib.suppress(LambdaClientError):
             self._run(name, event)
 
@@ -355,7 +320,7 @@ class Cloud:
                     aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
                     aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
                     aws_session_token=keys["AWS_SESSION_TOKEN"],
-                    # As Step Functions calls services: no retries of its own, parameters left to the service.
+                    # Step Functions does not retry, and leaves the validation of parameters to the service.
                     config=Config(
                         parameter_validation=not role,
                         retries={"total_max_attempts": 1},
@@ -364,14 +329,6 @@ class Cloud:
                     ),
                 )
             return self._clients[service, role]
-
-
-class FunctionFailed(Exception):
-    """A function ended in an error; `kind` is its errorType."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(f"{kind}: {message}")
-        self.kind = kind
 
 
 class _TooManyRequests(LambdaClientError):
@@ -386,7 +343,7 @@ class _Handler(MotoRequestHandler):
     disable_nagle_algorithm = True
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing: who wants to see calls looks at `Cloud.calls`."""
+        """Log nothing; `Cloud.calls` has the requests of roles."""
 
 
 def _name(arn: str) -> str:
@@ -394,39 +351,5 @@ def _name(arn: str) -> str:
 
 
 def _function(arn: str) -> str:
-    """The name in a function's ARN, which may end in a version or an alias."""
+    """The function's name in an ARN, which may end in a version or an alias."""
     return arn.split(":")[6]
-
-
-def _own_settings(region: str) -> dict[str, str]:
-    """AWS settings that keep the user's own configuration, and with it any real account, out of reach."""
-    return {
-        "AWS_REGION": region,
-        "AWS_DEFAULT_REGION": region,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-
-
-@contextlib.contextmanager
-def _own_environment(region: str) -> Iterator[None]:
-    """Hide the user's AWS settings from this process while the cloud is up, and set moto's."""
-    before = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "MOTO_"))}
-    for name in before:
-        del os.environ[name]
-    ours = {
-        **_own_settings(region),
-        # Code is not uploaded here, so there is nothing for moto to find in S3.
-        "VALIDATE_LAMBDA_S3": "false",
-        "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
-        # Otherwise moto searches the access keys of every account and partition for each request.
-        "MOTO_ACCOUNT_ID": ACCOUNT,
-    }
-    os.environ.update(ours)
-    try:
-        yield
-    finally:
-        for name in ours:
-            os.environ.pop(name, None)
-        os.environ.update(before)

@@ -1,6 +1,6 @@
-"""Lambda's pollers: what stands between a queue and a function in AWS.
+"""Lambda's event source mapping: polls a queue and invokes a function.
 
-Shapes and rules: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html and
+Rules: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html and
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html.
 """
 
@@ -16,18 +16,19 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sandbox.aws.runtime import Closed, Outcome, Throttled
 
-# What AWS runs at a time for one queue when the mapping sets no MaximumConcurrency is a thousand.
+# Concurrent invocations of a mapping without MaximumConcurrency. On AWS, up to 1,000.
 DEFAULT_CONCURRENCY = 10
-# Seconds a receive waits for messages; AWS waits up to 20. Shorter, so that close() is not kept waiting.
+# Seconds that a receive waits for messages. AWS waits up to 20; a shorter wait makes `Poller.close` faster.
 _LONG_POLL = 1
+# Seconds until a poller that can't receive tries again.
 _PAUSE = 1.0
 _log = logging.getLogger(__name__)
 
 
 class Mapping(Protocol):
-    """An event source mapping as moto keeps it; read again for every batch, since its API may change it.
+    """An event source mapping of moto. The poller reads it for each batch, because an API call may change it.
 
-    `receiving` is the poller's word for it: whether it may be handed messages right now.
+    The poller sets `receiving` while it may receive messages.
     """
 
     receiving: bool
@@ -39,9 +40,10 @@ class Mapping(Protocol):
 
 
 class Poller:
-    """Receives from one queue, invokes one function, deletes what succeeded, leaves what failed.
+    """Receives from one queue, invokes one function, and deletes the messages that succeeded.
 
-    Holds a `working` context from before it receives a batch until that is dealt with.
+    `sqs` is a boto3 client with the function's role. `invoke` runs the function on a JSON event. A `polling` context
+    is held from before a batch is received until it is handled.
     """
 
     def __init__(
@@ -51,14 +53,14 @@ class Poller:
         queue_url: str,
         region: str,
         invoke: Callable[[bytes], Outcome],
-        working: Callable[[], AbstractContextManager[None]] = nullcontext,
+        polling: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._mapping = mapping
         self._sqs = sqs
         self._url = queue_url
         self._region = region
         self._invoke = invoke
-        self._working = working
+        self._polling = polling
         self._closed = Event()
         concurrency = int((mapping.scaling_config or {}).get("MaximumConcurrency", DEFAULT_CONCURRENCY))
         self._slots = Semaphore(concurrency)
@@ -67,7 +69,7 @@ class Poller:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop receiving; batches under way are left to end."""
+        """Stop receiving; a batch that is being handled continues."""
         self._closed.set()
         self._workers.shutdown(wait=False, cancel_futures=True)
 
@@ -76,13 +78,12 @@ class Poller:
             if not self._enabled:
                 self._closed.wait(_PAUSE)
                 continue
-            # A message is received only when there is room to handle it: in a waiting line here its
-            # visibility would run out.
+            # A message that waited here for a free worker could become visible in the queue again.
             if not self._slots.acquire(timeout=_PAUSE):
                 continue
             work = ExitStack()
             work.callback(self._slots.release)
-            work.enter_context(self._working())
+            work.enter_context(self._polling())
             messages = self._receive_if_enabled()
             if messages and not self._closed.is_set():
                 self._workers.submit(self._handle, messages, work)
@@ -123,7 +124,7 @@ class Poller:
             outcome = self._invoke(json.dumps({"Records": [self._record(m) for m in messages]}).encode())
             self._delete(messages, self._failed(outcome, messages))
         except (BotoCoreError, ClientError, Throttled) as error:
-            # The messages stay, and come back when their visibility runs out.
+            # The messages become visible again after the queue's visibility timeout.
             if not self._closed.is_set():
                 _log.error("a batch from %s was not handled: %s", self._url, error)
         except Closed:
@@ -132,7 +133,7 @@ class Poller:
             work.close()
 
     def _failed(self, outcome: Outcome, messages: list[dict[str, Any]]) -> set[str]:
-        """The ids of the messages that stay in the queue, until their visibility runs out."""
+        """The IDs of the messages that failed and stay in the queue."""
         everything = {message["MessageId"] for message in messages}
         if outcome.failed:
             return everything
@@ -143,7 +144,7 @@ class Poller:
             failed = {failure["itemIdentifier"] for failure in answer.get("batchItemFailures") or []}
         except (ValueError, KeyError, TypeError, AttributeError):
             return everything
-        # An id that wasn't in the batch makes the whole batch count as failed.
+        # With an ID that is not in the batch, AWS treats the whole batch as failed.
         return failed if failed <= everything else everything
 
     def _delete(self, messages: list[dict[str, Any]], failed: set[str]) -> None:

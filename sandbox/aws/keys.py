@@ -1,4 +1,4 @@
-"""Keys of the account's own: which one encrypts a resource, and what using that resource demands of it.
+"""The account's own KMS keys: which key encrypts a resource, and the permissions on it that using the resource needs.
 
 Sources: https://docs.aws.amazon.com/kms/latest/developerguide/service-integration.html and each service's own page on
 encryption at rest.
@@ -17,7 +17,7 @@ from moto.sqs.models import sqs_backends
 from sandbox.aws.policies import Statement, statements
 
 _READ, _WRITE = ("kms:Decrypt",), ("kms:GenerateDataKey",)
-# What a caller needs of the key that encrypts what the action is about.
+# Actions on the key that the caller of an action on the encrypted resource needs.
 DEMANDS = {
     "s3:GetObject": _READ,
     "s3:GetObjectVersion": _READ,
@@ -32,16 +32,16 @@ DEMANDS = {
 
 
 def key_of(resource: str, account: str, region: str) -> str | None:
-    """The ARN of the account's own key that encrypts a resource; None where AWS's keys do."""
+    """The ARN of the account's own key that encrypts a resource, given by ARN; None if AWS's own key does."""
     _, _, service, _, _, name = resource.split(":", 5)
     found = _KEYS[service](name, account, region) if service in _KEYS else None
     key = _key(found, account, region) if found else None
-    # AWS's own keys let everybody in the account use them who may use the service.
+    # The policies of AWS's own keys allow everybody in the account who may use the service.
     return key.arn if key and not any(alias.startswith("alias/aws/") for alias in key.aliases) else None
 
 
 def policy(key: str, account: str, region: str) -> Iterator[Statement]:
-    """What a key's policy says, but for what it leaves to the policies of the account's roles."""
+    """The statements of a key's policy, without those that leave the decision to the policies of the roles."""
     found = _key(key, account, region)
     for one in statements(found.policy) if found else []:
         if not str(one["Principal"].get("AWS", "") if isinstance(one["Principal"], dict) else "").endswith(":root"):

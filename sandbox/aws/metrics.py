@@ -1,4 +1,4 @@
-"""Metrics that functions write into their logs, taken out as CloudWatch takes them out.
+"""Metrics that functions embed in their logs, extracted as CloudWatch extracts them.
 
 Format: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
@@ -10,11 +10,11 @@ from typing import Any
 
 
 def embedded(line: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The namespaces and metrics of a log line, in the shape that PutMetricData takes; none for any other line."""
+    """The namespaces and metrics of a log line, in the shape of PutMetricData; nothing for a line without metrics."""
     if not line.startswith('{"_aws"'):
         return
     record = json.loads(line)
-    # Moto's times are UTC without saying so.
+    # moto's times are UTC, without a time zone.
     moment = datetime.fromtimestamp(record["_aws"]["Timestamp"] / 1000, UTC).replace(tzinfo=None)
     for directive in record["_aws"]["CloudWatchMetrics"]:
         yield (

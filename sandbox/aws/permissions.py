@@ -1,7 +1,7 @@
-"""Holds every request of a role against the template's policies, as IAM would, before moto sees it.
+"""Authorizes each request of a role by the policies of the template, as IAM does, before moto handles it.
 
-Moto's own authorisation knows no conditions and few resources. Requests with other credentials than a role's are
-the owner's, who may do everything. Actions and resources of the services that the stack uses:
+moto 5.2.5: its own authorization evaluates no conditions and few resources. A request with credentials that are not a
+role's is the account owner's, who may do everything. Actions and resources of the services:
 https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 """
 
@@ -28,10 +28,11 @@ from werkzeug.exceptions import NotFound
 from sandbox.aws.keys import DEMANDS, key_of, policy
 from sandbox.aws.policies import Question, Statement, actions, allowed, granting, statements
 
-# The names that requests are signed for, where botocore calls the service otherwise.
+# botocore's name of a service by the name in its signatures, where they differ.
 _SERVICES = {"states": "stepfunctions", "monitoring": "cloudwatch"}
+# The prefix of a service's actions by the name in its signatures, where they differ.
 _PREFIXES = {"monitoring": "cloudwatch"}
-# S3's operations whose permission has another name.
+# S3's operations that need a permission of another name.
 _S3_ACTIONS = {
     "HeadObject": "GetObject",
     "GetObjectAttributes": "GetObject",
@@ -63,7 +64,7 @@ App = Callable[[Environ, Any], Iterable[bytes]]
 
 @dataclass(frozen=True)
 class Call:
-    """One permission that a request needed: who asked for what, and whether the policies gave it."""
+    """One permission that a request needed, and whether the policies grant it."""
 
     principal: str
     action: str
@@ -85,8 +86,8 @@ class _Need(NamedTuple):
     resource: str
 
 
-class _Asked(NamedTuple):
-    """A request as far as permissions go."""
+class _Request(NamedTuple):
+    """What authorization needs to know of a request."""
 
     service: str
     operation: str
@@ -95,10 +96,10 @@ class _Asked(NamedTuple):
 
 
 class Permissions:
-    """A WSGI application in front of moto's, and the roles it holds requests against.
+    """A WSGI application that authorizes requests before `app` handles them.
 
-    `calls` keeps what roles asked for, the newest hundred thousand, each with the role's name; `used` every grant of a
-    role that was of use so far.
+    `calls` has the permissions that roles have needed, the newest 100,000, each with the role's name. `used` has every
+    grant of a role that has allowed a request.
     """
 
     def __init__(self, app: App, account: str, region: str) -> None:
@@ -110,13 +111,16 @@ class Permissions:
         self._roles: dict[str, str] = {}
 
     def credentials(self, role: str) -> dict[str, str]:
-        """Environment variables with credentials of a role, given by ARN."""
+        """Environment variables with credentials of a role, which is given by ARN."""
         key = "ASIA" + hashlib.sha256(role.encode()).hexdigest()[:16].upper()
         self._roles[key] = role
         return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": "sandbox", "AWS_SESSION_TOKEN": "sandbox"}
 
     def may(self, principal: str, action: str, resource: str, **context: str) -> bool:
-        """Whether a role (by ARN) or a service may do something; asks the policy of the resource and of its key too."""
+        """Whether a role (its ARN) or a service (its name) may perform an action on a resource (its ARN).
+
+        The policies of the resource and of its encryption key count, too. `context` has condition keys in lower case.
+        """
         question = Question(principal, action, resource, self._context(principal, resource) | context)
         return self._answer(question) and all(self._answer(one) for one in self._about_key(question))
 
@@ -124,7 +128,7 @@ class Permissions:
         granted = granting([*self._own(question.principal), *self._attached(question.resource)], question)
         name = question.principal.rpartition("/")[2]
         self.calls.append(Call(name, question.action, question.resource, bool(granted)))
-        # A statement of a bucket's, queue's or key's policy has a Principal; a role's own has none.
+        # The statements of resource policies have a Principal; those of a role's policies have none.
         self.used |= {
             Grant(name, one["Sid"], written)
             for one in granted
@@ -136,14 +140,14 @@ class Permissions:
     def _about_key(self, question: Question) -> Iterator[Question]:
         demands = DEMANDS.get(question.action, ())
         key = key_of(question.resource, self._account, self._region) if demands else None
-        # EventBridge tells KMS neither account nor rule.
+        # EventBridge sends KMS neither the account nor the rule.
         hidden = ("aws:sourceaccount", "aws:sourcearn") if question.principal == "events.amazonaws.com" else ()
         context = {name: value for name, value in question.context.items() if name not in hidden}
         for action in demands if key else ():
             yield Question(question.principal, action, str(key), context)
 
     def trusts(self, role: str, service: str) -> bool:
-        """Whether a role lets a service act as it."""
+        """Whether a service may assume a role, which is given by ARN."""
         document = _role(self._account, role).assume_role_policy_document
         question = Question(service, "sts:AssumeRole", "*", self._context(service, role))
         return allowed(statements(document), question)
@@ -154,38 +158,38 @@ class Permissions:
         role = self._roles.get(_access_key(environ))
         if role is None:
             return self._app(environ, start_response)
-        asked = self._asked(environ)
-        environ["sandbox.call"] = asked
-        for need in asked.needs:
+        request = self._read(environ)
+        environ["sandbox.call"] = request
+        for need in request.needs:
             if not self.may(role, need.action, need.resource):
-                return self._refuse(asked, role, need)(environ, start_response)
-        if asked.service == "s3" and asked.operation in ("GetObject", "HeadObject"):
-            return self._answer_for_reader(environ, start_response, asked, role)
+                return self._refuse(request, role, need)(environ, start_response)
+        if request.service == "s3" and request.operation in ("GetObject", "HeadObject"):
+            return self._handle_read(environ, start_response, request, role)
         return self._app(environ, start_response)
 
-    def _refuse(self, asked: _Asked, role: str, need: _Need) -> App:
+    def _refuse(self, request: _Request, role: str, need: _Need) -> App:
         session = role.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/") + "/sandbox"
         message = (
             f"User: {session} is not authorized to perform: {need.action} on resource: {need.resource} "
             f"because no policy allows the {need.action} action, or one denies it"
         )
-        return _denial(asked.service, asked.protocol, message)
+        return _denial(request.service, request.protocol, message)
 
-    def _answer_for_reader(self, environ: Environ, start_response: Any, asked: _Asked, role: str) -> Iterable[bytes]:
-        """Answer 403 for 404 when S3 would: to those who may not list, a missing object is a forbidden one."""
+    def _handle_read(self, environ: Environ, start_response: Any, request: _Request, role: str) -> Iterable[bytes]:
+        """Handle a read of an object. Like S3, answer 403 instead of 404 if the role may not list the bucket."""
         started: list[tuple[Any, ...]] = []
         content = self._app(environ, lambda *given: started.append(given))
         if started[0][0].startswith("404"):
-            need = asked.needs[0]
+            need = request.needs[0]
             listing = "s3:ListBucketVersions" if need.action.endswith("Version") else "s3:ListBucket"
             if not self.may(role, listing, need.resource.partition("/")[0]):
-                return self._refuse(asked, role, need)(environ, start_response)
+                return self._refuse(request, role, need)(environ, start_response)
         start_response(*started[0])
         return content
 
     def _context(self, principal: str, resource: str) -> dict[str, str]:
         return {
-            # On loopback there is no TLS; every request counts as the TLS request it would be in AWS.
+            # Requests use TLS on AWS; on loopback there is none.
             "aws:securetransport": "true",
             "aws:sourceaccount": self._account,
             "aws:principalaccount": self._account,
@@ -195,7 +199,7 @@ class Permissions:
         }
 
     def _owner(self, resource: str) -> str:
-        """The account of a resource. The ARN of a bucket doesn't name it."""
+        """The account of a resource. The ARN of a bucket does not contain it."""
         if resource.startswith("arn:aws:s3:::"):
             bucket = resource.split(":")[5].partition("/")[0]
             return s3_backends.bucket_accounts.get(bucket, ("aws", self._account))[1]
@@ -214,7 +218,7 @@ class Permissions:
             yield from statements(document)
 
     def _attached(self, resource: str) -> Iterator[Statement]:
-        """The statements of the bucket's, queue's, topic's or key's policy."""
+        """The statements of the policy of a bucket, queue, topic, or key."""
         if resource == "*":
             return
         service, name = resource.split(":")[2], resource.split(":")[5:]
@@ -235,28 +239,28 @@ class Permissions:
         if document:
             yield from statements(document)
 
-    def _asked(self, environ: Environ) -> _Asked:
+    def _read(self, environ: Environ) -> _Request:
         service = _service(environ)
         if service != "s3":
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             environ["wsgi.input"] = io.BytesIO(body)
-        request = Request(environ)
+        received = Request(environ)
         try:
-            operation, params = get_service_router(_SERVICES.get(service, service)).match(request)
+            operation, params = get_service_router(_SERVICES.get(service, service)).match(received)
         except NotFound:
-            return _Asked(service, "", "", [_Need(f"{service}:Unknown", "*")])
+            return _Request(service, "", "", [_Need(f"{service}:Unknown", "*")])
         if service != "s3":
-            environ["wsgi.input"] = io.BytesIO(body)  # a form was read to tell the operation
+            environ["wsgi.input"] = io.BytesIO(body)  # matching the operation reads a form
         protocol = operation.service_model.protocol
         if protocol == "json":
             params = json.loads(body or b"{}")
         elif service == "s3":
-            params = {**params, **request.args, "headers": request.headers}
+            params = {**params, **received.args, "headers": received.headers}
         needs = [
             _Need(f"{_PREFIXES.get(service, service)}:{action}", resource)
             for action, resource in self._needs(service, operation.name, params)
         ]
-        return _Asked(service, operation.name, protocol, needs)
+        return _Request(service, operation.name, protocol, needs)
 
     def _needs(self, service: str, operation: str, params: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         arn = f"arn:aws:{service}:{self._region}:{self._account}:"
@@ -338,7 +342,7 @@ def _service(environ: Environ) -> str:
 
 
 def _expired(environ: Environ) -> bool:
-    """Whether a presigned URL's time is over; moto takes it for ever."""
+    """Whether the request has a presigned URL that has expired. moto 5.2.5: accepts it."""
     query = Request(environ).args if "X-Amz-Expires" in environ.get("QUERY_STRING", "") else {}
     if "X-Amz-Date" not in query:
         return False
@@ -347,7 +351,7 @@ def _expired(environ: Environ) -> bool:
 
 
 def _denial(service: str, protocol: str, message: str) -> App:
-    """The answer of a service that refuses, in its own shape."""
+    """The service's response to a request that is not authorized."""
     if service == "s3":
         body = f"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>{escape(message)}</Message></Error>"
         return _answer("403 Forbidden", "application/xml", body)
@@ -361,14 +365,14 @@ def _denial(service: str, protocol: str, message: str) -> App:
 
 def _answer(status: str, content_type: str, body: str) -> App:
     def app(environ: Environ, start_response: Any) -> Iterable[bytes]:
-        # An answer before the body is read would reset the connection under a client that still sends.
+        # A response before the body is read resets the connection of a client that is still sending.
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         content = b"" if environ["REQUEST_METHOD"] == "HEAD" else body.encode()
         headers = [
             ("Content-Type", content_type),
             ("Content-Length", str(len(content))),
             ("x-amzn-ErrorType", "AccessDeniedException"),
-            # Step Functions puts it into the error's cause.
+            # Step Functions includes it in the error's cause.
             ("x-amzn-RequestId", str(uuid.uuid4())),
         ]
         start_response(status, headers)

@@ -1,4 +1,4 @@
-"""IAM policy documents, and what they say about one action.
+"""Evaluation of IAM policy documents.
 
 Rules: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 """
@@ -26,24 +26,24 @@ class Question:
 
 
 def statements(document: str | Mapping[str, Any]) -> list[Statement]:
-    """The statements of a policy document, given as JSON or read already."""
+    """The statements of a policy document, given as JSON text or as its parsed value."""
     found = (json.loads(document) if isinstance(document, str) else document)["Statement"]
     return found if isinstance(found, list) else [found]
 
 
 def allowed(policy: Iterable[Statement], question: Question) -> bool:
-    """Whether something allows it and nothing denies it."""
+    """Whether a statement allows it and no statement denies it."""
     return bool(granting(policy, question))
 
 
 def granting(policy: Iterable[Statement], question: Question) -> list[Statement]:
-    """The statements that allow it; none when one denies it."""
+    """The statements that allow it; none if a statement denies it."""
     applying = [statement for statement in policy if _applies(statement, question)]
     return [] if any(one["Effect"] == "Deny" for one in applying) else applying
 
 
 def actions(statement: Statement, action: str) -> list[str]:
-    """Those of a statement's actions, as written, that stand for this one."""
+    """The statement's actions, as written, that match this action."""
     return [one for one in _texts(statement.get("Action", [])) if _like(one.lower(), action.lower())]
 
 
@@ -68,7 +68,7 @@ def _covers(statement: Statement, element: str, matches: Callable[[str], bool]) 
 
 
 def _names(principals: Any, principal: str) -> bool:
-    """Whether a statement is about the principal; without a Principal it belongs to a role's own policy."""
+    """Whether a statement applies to the principal; without a Principal it belongs to a role's own policy."""
     if principals is None or principals == "*":
         return True
     if "amazonaws.com" in principal:
@@ -91,7 +91,7 @@ def _condition(operator: str, key: str, wanted: list[str], context: Mapping[str,
 
 
 class UnknownOperator(ValueError):
-    """A policy uses a condition operator that can't be evaluated here."""
+    """A policy uses a condition operator that the sandbox does not support."""
 
 
 def _like(pattern: str, text: str) -> bool:

@@ -1,108 +1,52 @@
-"""CloudFormation resources that moto lacks or makes by half, made in full from the template's own properties.
+"""CloudFormation resources that moto lacks, or creates without some of their properties.
 
-Importing this module registers them with moto's CloudFormation, which finds the types it knows among the
-subclasses of its `CloudFormationModel`; the last one of a type wins. They belong to the `Deployment` that `deploy`
-is making.
+moto 5.2.5 finds the types that it can create among the subclasses of `CloudFormationModel`; the last one of a type
+counts. Importing this module adds such subclasses.
 """
 
 import json
 import re
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from moto.awslambda.models import EventSourceMapping, LambdaFunction, LayerVersion
 from moto.cloudformation import parsing
-from moto.cloudformation.models import Stack, cloudformation_backends
 from moto.core.common_models import CloudFormationModel
 from moto.dynamodb.models.table import Table
 from moto.iam.models import Role
 from moto.s3.models import FakeBucket
 from moto.sqs.models import sqs_backends
 
-from sandbox.aws.moto_services import import_for
-from sandbox.aws.template import Template
+from sandbox.aws.deployment import Deployment, Properties
 
-Properties = dict[str, Any]
-# Properties of a mapping that the sandbox's poller doesn't act on.
-_NOT_POLLED = {"FilterCriteria", "MaximumBatchingWindowInSeconds", "DestinationConfig"}
-
-
-@dataclass
-class Deployment:
-    """A stack with its nested stacks, and the resolved properties of what the sandbox itself runs or checks.
-
-    `client` makes a boto3 client by service name. `template` is the template of the stack that is being created.
-    `stacks` holds the ARN of each stack, the outermost first. `functions` is keyed by function name,
-    `state_machines` and `layers` by ARN; `code` holds the directory of each function. `skipped` has a sentence for
-    each resource or property that the sandbox leaves out.
-    """
-
-    client: Callable[[str], Any]
-    account: str
-    region: str
-    template: Template
-    stacks: list[str] = field(default_factory=list)
-    functions: dict[str, Properties] = field(default_factory=dict)
-    code: dict[str, Path] = field(default_factory=dict)
-    layers: dict[str, Path] = field(default_factory=dict)
-    mappings: list[EventSourceMapping] = field(default_factory=list)
-    state_machines: dict[str, Properties] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
-
-    def resources(self) -> dict[str, str]:
-        """Physical IDs by logical ID, nested stacks included; an outer stack's resource hides an inner one's."""
-        found: dict[str, str] = {}
-        pages = self.client("cloudformation").get_paginator("list_stack_resources")
-        for stack in self.stacks:
-            for page in pages.paginate(StackName=stack):
-                for resource in page["StackResourceSummaries"]:
-                    found.setdefault(resource["LogicalResourceId"], resource["PhysicalResourceId"])
-        return found
+# Properties of an event source mapping that `event_source.Poller` does not support.
+_UNSUPPORTED = {"FilterCriteria", "MaximumBatchingWindowInSeconds", "DestinationConfig"}
 
 
 _current: Deployment | None = None
 
 
-def deploy(template: Template, name: str, client: Callable[[str], Any], account: str, region: str) -> Deployment:
-    """Create the stack `name`, with its nested stacks. One deployment at a time in a process."""
+@contextmanager
+def belonging_to(deployment: Deployment) -> Iterator[None]:
+    """Let the resources that are created in this context belong to the deployment."""
     global _current
-    _current = deployment = Deployment(client, account, region, template)
+    _current = deployment
     try:
-        create_stack(template, name)
+        yield
     finally:
         _current = None
-    return deployment
 
 
-def create_stack(template: Template, name: str, tags: dict[str, str] | None = None) -> Stack:
-    """Create one stack of the current deployment. Resources of unknown types are left out."""
-    deployment = current()
-    outer, deployment.template = deployment.template, template
-    import_for(json.dumps(template.body))
-    body, unknown = without_unknown(template.body)
-    deployment.skipped += unknown
-    place = len(deployment.stacks)
-    try:
-        stack = cloudformation_backends[deployment.account][deployment.region].create_stack(
-            name, json.dumps(body), dict(template.parameters), tags=tags
-        )
-    finally:
-        deployment.template = outer
-    deployment.stacks.insert(place, stack.stack_id)
-    return stack
-
-
-def current() -> Deployment:
-    """The deployment that is under way."""
-    assert _current is not None  # noqa: S101  # moto creates resources inside deploy() only
+def current_deployment() -> Deployment:
+    """The deployment whose resources are being created."""
+    assert _current is not None  # noqa: S101  # moto creates resources in `belonging_to` only
     return _current
 
 
 class Provided:
-    """A resource that moto's CloudFormation did not make, in the shape that it expects back."""
+    """A resource that moto can't create, in the shape that its CloudFormation expects."""
 
     def __init__(self, physical_resource_id: str, **attributes: str) -> None:
         self.physical_resource_id = physical_resource_id
@@ -115,19 +59,20 @@ class Provided:
         return True
 
     def delete(self, account_id: str, region: str) -> None:
-        """Stay: the whole cloud goes when it is closed."""
+        """Keep the resource; it ends with the cloud."""
 
 
 def _secret(stack: Deployment, name: str, properties: Properties) -> Provided:
     value = {name: properties[name] for name in ("SecretString", "Description", "KmsKeyId") if name in properties}
     if "GenerateSecretString" in properties:
-        value["SecretString"] = _generated(properties["GenerateSecretString"])
+        value["SecretString"] = _generate(properties["GenerateSecretString"])
     secret = stack.client("secretsmanager").create_secret(Name=properties.get("Name", name), **value)
     return Provided(secret["ARN"], Id=secret["ARN"])
 
 
-def _generated(wanted: Properties) -> str:
-    password = secrets.token_hex(int(wanted.get("PasswordLength", 32)))[: int(wanted.get("PasswordLength", 32))]
+def _generate(wanted: Properties) -> str:
+    length = int(wanted.get("PasswordLength", 32))
+    password = secrets.token_hex(length)[:length]
     if "GenerateStringKey" not in wanted:
         return password
     return json.dumps({**json.loads(wanted["SecretStringTemplate"]), wanted["GenerateStringKey"]: password})
@@ -165,12 +110,12 @@ def _subscription(stack: Deployment, _: str, properties: Properties) -> Provided
 
 
 def _saved_query(stack: Deployment, name: str, properties: Properties) -> Provided:
-    stack.skipped.append(f"{name}: moto's CloudWatch Logs knows no saved queries, such as {properties['Name']!r}.")
+    stack.skipped.append(f"{name}: moto's CloudWatch Logs has no saved queries, such as {properties['Name']!r}.")
     return Provided(name)
 
 
 def _state_machine(stack: Deployment, name: str, properties: Properties) -> Provided:
-    # Moto makes it in the backend that does not execute it, and leaves the substitutions out.
+    # moto 5.2.5: creates it in a backend that does not execute it, and does not substitute. AWS: does both.
     definition = properties.get("DefinitionString") or json.dumps(properties["Definition"])
     substitutions = properties.get("DefinitionSubstitutions", {})
     definition = re.sub(r"\$\{(\w+)\}", lambda match: str(substitutions.get(match[1], match[0])), definition)
@@ -218,19 +163,19 @@ def _complete_function(stack: Deployment, function: LambdaFunction, properties: 
 
 
 def _complete_layer(stack: Deployment, layer: LayerVersion, properties: Properties) -> None:
-    # Moto gives it no id to refer to.
-    layer.physical_resource_id = layer.arn  # type: ignore[attr-defined]  # what CloudFormation's Ref looks for
+    # moto 5.2.5: Ref gives a layer's name. AWS: its ARN.
+    layer.physical_resource_id = layer.arn  # type: ignore[attr-defined]  # Ref returns it
     stack.layers[layer.arn] = stack.template.code(properties["Content"])
 
 
 def _complete_mapping(stack: Deployment, mapping: EventSourceMapping, properties: Properties) -> None:
-    # Moto would invoke the function in the middle of SendMessage, once; the sandbox's poller does it instead.
+    # moto 5.2.5: SendMessage itself invokes the function, once. AWS: polls the queue, as `event_source.Poller` does.
     for queue in sqs_backends[mapping.account_id][mapping.region].queues.values():
         queue.lambda_event_source_mappings.pop(mapping.function_arn, None)
     stack.mappings.append(mapping)
     stack.skipped += [
-        f"{name} of the event source of {mapping.function_name}: the poller does not know it."
-        for name in sorted(_NOT_POLLED & set(properties))
+        f"{name} of the event source of {mapping.function_name}: the sandbox does not support it."
+        for name in sorted(_UNSUPPORTED & set(properties))
     ]
 
 
@@ -261,19 +206,19 @@ def _register(kind: str, make: Callable[..., Any], name_property: str = "") -> N
             return name_property
 
         @classmethod
-        def has_cfn_attr(cls, attr: str) -> bool:  # noqa: ARG003  # moto's signature; the resource itself answers
+        def has_cfn_attr(cls, attr: str) -> bool:  # noqa: ARG003  # moto's signature; the resource decides
             return True
 
         @classmethod
         def create_from_cloudformation_json(cls, *args: Any, **kwargs: Any) -> Any:
             return make(*args, **kwargs)
 
-    _MODELS.append(Model)  # type: ignore[type-abstract]  # moto never makes an instance of it
+    _MODELS.append(Model)  # type: ignore[type-abstract]  # moto does not instantiate it
 
 
 def _provide(make: Callable[[Deployment, str, Properties], Provided]) -> Callable[..., Provided]:
     def create(name: str, resource: dict[str, Any], *_: object, **__: object) -> Provided:
-        return make(current(), name, resource["Properties"])
+        return make(current_deployment(), name, resource["Properties"])
 
     return create
 
@@ -281,13 +226,13 @@ def _provide(make: Callable[[Deployment, str, Properties], Provided]) -> Callabl
 def _extend(model: Any, complete: Callable[[Deployment, Any, Properties], None]) -> Callable[..., Any]:
     def create(name: str, resource: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         made = model.create_from_cloudformation_json(name, resource, *args, **kwargs)
-        complete(current(), made, resource["Properties"])
+        complete(current_deployment(), made, resource["Properties"])
         return made
 
     return create
 
 
-# Kept here because Python's own list of subclasses forgets them otherwise.
+# Without a reference, Python removes a class from the list of its base's subclasses.
 _MODELS: list[type[CloudFormationModel]] = []
 
 _register("AWS::SecretsManager::Secret", _provide(_secret), "Name")
@@ -308,17 +253,3 @@ _register("AWS::DynamoDB::Table", _extend(Table, _complete_table), "TableName")
 _register("AWS::IAM::Role", _extend(Role, _complete_role), "RoleName")
 for cached in (parsing.get_model_list, parsing.get_model_map, parsing.get_name_type_map):
     cached.cache_clear()
-
-
-def without_unknown(body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The template without the resources that can't be made here, and a sentence for each of those."""
-    known = parsing.get_model_map()
-    unknown = {name: r["Type"] for name, r in body["Resources"].items() if r["Type"] not in known}
-    # A stack is made here and never updated, so its update policies, which name CodeDeploy's resources, go with those.
-    made = {
-        name: {key: part for key, part in resource.items() if key != "UpdatePolicy"}
-        for name, resource in body["Resources"].items()
-        if name not in unknown
-    }
-    skipped = [f"{name}: the sandbox can't make a resource of type {kind}." for name, kind in unknown.items()]
-    return {**body, "Resources": made}, skipped

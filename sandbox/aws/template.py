@@ -1,4 +1,4 @@
-"""template.yaml as CloudFormation sees it: parameters checked, SAM translated, code left where it lies."""
+"""Loads a SAM template as CloudFormation gets it: parameters checked, SAM translated, code left in its folder."""
 
 import json
 import re
@@ -15,12 +15,8 @@ from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import intrinsics_multi_constructor
 from yaml import CSafeLoader, YAMLError
 
-# SAM wants code to be in S3 before it translates. `sam deploy` uploads it; here the key is the code's own path.
+# SAM translates only templates whose code is in S3. `sam deploy` uploads it; here the key is the code's path.
 CODE_BUCKET = "sandbox-code"
-_LOCAL_PATHS = {
-    "AWS::Serverless::Function": "CodeUri",
-    "AWS::Serverless::LayerVersion": "ContentUri",
-}
 
 
 class _Loader(CSafeLoader):  # type: ignore[misc]  # PyYAML has no types
@@ -31,19 +27,22 @@ _Loader.add_multi_constructor("!", intrinsics_multi_constructor)
 
 
 class TemplateError(Exception):
-    """The template, or a parameter given for it, is wrong; the text says what and where."""
+    """The template or a parameter is invalid. The message names the part and the problem."""
 
 
 @dataclass(frozen=True)
 class Template:
-    """A translated template: plain CloudFormation and the value of every parameter, as text."""
+    """A translated template: `body` is plain CloudFormation, `parameters` has every parameter as text.
+
+    `directory` is the folder of the template; paths in it are relative to that folder.
+    """
 
     body: dict[str, Any]
     parameters: dict[str, str]
     directory: Path
 
     def code(self, location: Mapping[str, str]) -> Path:
-        """The directory that a translated `Code` or `Content` property stands for."""
+        """The directory that a translated `Code` or `Content` property refers to."""
         if location.get("S3Bucket") != CODE_BUCKET:
             raise TemplateError(f"the sandbox runs only code from the folder of the template, not {dict(location)}")
         return self.directory / location["S3Key"]
@@ -64,10 +63,10 @@ def load(path: Path, parameters: Mapping[str, str], region: str) -> Template:
     except (OSError, YAMLError) as error:
         raise TemplateError(f"{path}: {error}") from error
     values = _parameter_values(sam.get("Parameters", {}), parameters)
-    _hold_rules(sam.get("Rules", {}), values)
+    _check_rules(sam.get("Rules", {}), values)
     for resource in sam["Resources"].values():
-        _point_at_local_code(resource, path.parent)
-    _point_at_local_code(
+        _use_local_files(resource, path.parent)
+    _use_local_files(
         {"Type": "AWS::Serverless::Function", "Properties": sam.get("Globals", {}).get("Function", {})}, path.parent
     )
     return Template(_translate(sam, values, path, region), values, path.parent.resolve())
@@ -82,9 +81,9 @@ def _translate(sam: dict[str, Any], values: dict[str, str], path: Path, region: 
     except InvalidDocumentException as error:
         raise TemplateError("\n".join([f"{path}: {error.message}", *(e.message for e in error.causes)])) from error
     finally:
-        # To nowhere; it complains on standard error when they are left.
+        # It publishes nothing, but without this call it warns on standard error.
         translator.metrics.publish()
-    # SAM marks its strings with a subclass; a round trip leaves plain ones.
+    # SAM's strings are of a subclass; the JSON round trip makes them plain.
     plain: dict[str, Any] = json.loads(json.dumps(translated, default=str))
     return plain
 
@@ -93,22 +92,35 @@ def _managed_policies() -> dict[str, str]:
     return {name: policy["Arn"] for name, policy in json.loads(aws_managed_policies_data).items()}
 
 
-def _point_at_local_code(resource: dict[str, Any], directory: Path) -> None:
+def _use_local_files(resource: dict[str, Any], directory: Path) -> None:
+    """Make a resource use the files next to the template that it refers to, as `sam deploy` makes it use S3."""
     properties = resource.get("Properties", {})
-    if resource["Type"] == "AWS::Serverless::StateMachine" and isinstance(properties.get("DefinitionUri"), str):
-        definition = directory / properties.pop("DefinitionUri")
-        try:
-            properties["Definition"] = parse_yaml(definition.read_text())
-        except OSError as error:
-            raise TemplateError(f"{definition}: {error}") from error
-    if resource["Type"] == "AWS::CloudFormation::Stack":
-        _require_file(properties.get("TemplateURL"), directory)
-    name = _LOCAL_PATHS.get(resource["Type"], "")
+    match resource["Type"]:
+        case "AWS::Serverless::Function":
+            _use_local_code(properties, "CodeUri", directory)
+        case "AWS::Serverless::LayerVersion":
+            _use_local_code(properties, "ContentUri", directory)
+        case "AWS::Serverless::StateMachine":
+            _include_definition(properties, directory)
+        case "AWS::CloudFormation::Stack":
+            _require_file(properties.get("TemplateURL"), directory)
+
+
+def _use_local_code(properties: dict[str, Any], name: str, directory: Path) -> None:
     uri = properties.get(name)
     if isinstance(uri, str) and not uri.startswith("s3://"):
         if not (directory / uri).is_dir():
             raise TemplateError(f"{name} {uri!r}: there is no such directory in {directory}")
         properties[name] = f"s3://{CODE_BUCKET}/{Path(uri).as_posix()}"
+
+
+def _include_definition(properties: dict[str, Any], directory: Path) -> None:
+    if isinstance(properties.get("DefinitionUri"), str):
+        definition = directory / properties.pop("DefinitionUri")
+        try:
+            properties["Definition"] = parse_yaml(definition.read_text())
+        except (OSError, YAMLError) as error:
+            raise TemplateError(f"{definition}: {error}") from error
 
 
 def _require_file(nested: Any, directory: Path) -> None:
@@ -131,8 +143,8 @@ def _parameter_values(declared: dict[str, dict[str, Any]], given: Mapping[str, s
     return values
 
 
-def _hold_rules(rules: Mapping[str, dict[str, Any]], values: Mapping[str, str]) -> None:
-    """Hold the parameters against the template's rules, as CloudFormation does before it makes a stack."""
+def _check_rules(rules: Mapping[str, dict[str, Any]], values: Mapping[str, str]) -> None:
+    """Check the parameters by the template's rules, as CloudFormation does before it creates a stack."""
     for name, rule in rules.items():
         if evaluate(rule.get("RuleCondition", {"Fn::Equals": ["", ""]}), values):
             for assertion in rule["Assertions"]:
@@ -141,7 +153,7 @@ def _hold_rules(rules: Mapping[str, dict[str, Any]], values: Mapping[str, str]) 
 
 
 def evaluate(condition: Any, values: Mapping[str, str], conditions: Mapping[str, Any] = {}) -> bool:
-    """A condition of a template, by the values of its parameters; `conditions` are those it may name."""
+    """Evaluate a condition, given the parameters' values and the conditions that it may refer to."""
     ((function, operands),) = condition.items()
     if function == "Condition":
         return evaluate(conditions[operands], values, conditions)
@@ -153,7 +165,7 @@ def evaluate(condition: Any, values: Mapping[str, str], conditions: Mapping[str,
 
 
 def _value(part: Any, values: Mapping[str, str]) -> Any:
-    """One side of a comparison, with the functions that may stand there."""
+    """Evaluate one side of a comparison."""
     if not isinstance(part, dict):
         return part
     ((function, argument),) = part.items()
@@ -172,16 +184,16 @@ def _as_text(value: object) -> str:
 
 
 def _check(name: str, declaration: dict[str, Any], value: str) -> None:
-    """Hold a parameter against its declaration, as CloudFormation does before it makes a stack."""
+    """Check a parameter by its declaration, as CloudFormation does before it creates a stack."""
     kind = declaration.get("Type", "String")
     items = value.split(",") if kind.startswith(("List<", "CommaDelimitedList")) else [value]
     if "Number" in kind:
-        _demand(name, declaration, all(map(_is_number, items)), f"{value!r} is not a number")
+        _require(name, declaration, all(map(_is_number, items)), f"{value!r} is not a number")
     for constraint, holds in _CONSTRAINTS.items():
         if constraint in declaration:
             limit = declaration[constraint]
             ok = all(holds(item, limit) for item in items)
-            _demand(name, declaration, ok, f"{value!r} breaks {constraint} {limit}")
+            _require(name, declaration, ok, f"{value!r} breaks {constraint} {limit}")
 
 
 _CONSTRAINTS: dict[str, Callable[[str, Any], bool]] = {
@@ -202,7 +214,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _demand(name: str, declaration: dict[str, Any], ok: bool, why: str) -> None:
+def _require(name: str, declaration: dict[str, Any], ok: bool, why: str) -> None:
     if not ok:
         hint = declaration.get("ConstraintDescription", "")
         raise TemplateError(f"parameter {name}: {why}" + (f" ({hint})" if hint else ""))

@@ -58,7 +58,7 @@ def versioned(pipeline: Pipeline, refused: str) -> Pipeline:
 
 
 def _existing_resources(cloud: Cloud) -> None:
-    """The owner's buckets, an earlier stack's ledger, and a queue for the outcomes, with the policy of docs/events.md."""
+    """The owner's buckets and queue, with the policy of docs/events.md, and the ledger of an earlier stack."""
     rule = "arn:aws:events:us-east-1:123456789012:rule/lumendrop-CompletionRule-*"
     statement = {
         "Sid": "AllowLumendrop",

@@ -15,6 +15,7 @@ from moto.s3.models import s3_backends
 
 from sandbox.aws.cloud import Cloud, CloudError
 from sandbox.aws.permissions import Call
+from sandbox.aws.role_checks import require_permissions, require_trust
 
 pytestmark = pytest.mark.enable_socket
 
@@ -168,9 +169,9 @@ def test_a_conditional_overwrite_needs_the_right_to_read(cloud: Cloud, as_worker
 def test_a_role_without_what_aws_demands_of_it_is_refused(cloud: Cloud) -> None:
     role = cloud.client("iam").get_role(RoleName=cloud.resources["CheckerRole"])["Role"]["Arn"]
     with pytest.raises(CloudError, match=r"cannot be assumed by states\.amazonaws\.com"):
-        cloud._check_trust(role, "states.amazonaws.com")
+        require_trust(cloud._permissions, role, "states.amazonaws.com")
     with pytest.raises(CloudError, match="lacks sqs:ReceiveMessage on arn:aws:sqs:queue"):
-        cloud._check_permissions(role, ("sqs:ReceiveMessage",), "arn:aws:sqs:queue:::")
+        require_permissions(cloud._permissions, role, ("sqs:ReceiveMessage",), "arn:aws:sqs:queue:::")
 
 
 def test_a_condition_on_the_account_of_the_resource_excludes_buckets_of_other_accounts(cloud: Cloud) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from moto.events.models import EventPattern
 
+from lumendrop.ledger import Row
 from lumendrop.uploads import Upload, as_event
 from tests.template.merged import written
 from tests.template.reading import as_list, properties, references, resources, translated
@@ -84,7 +85,9 @@ def test_the_table_is_on_demand_and_can_be_restored() -> None:
     assert table["BillingMode"] == "PAY_PER_REQUEST"
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert {one["AttributeName"]: one["KeyType"] for one in table["KeySchema"]} == {"pk": "HASH", "sk": "RANGE"}
-    assert "TimeToLiveSpecification" not in table
+    # Rows of uploads never have this attribute.
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert "expires_at" not in Row.__struct_fields__
 
 
 def test_the_key_never_passes_through_cloudformation() -> None:

@@ -23,6 +23,8 @@ from requests.adapters import HTTPAdapter
 from samtranslator.yaml_helper import yaml_parse
 from urllib3 import HTTPResponse
 
+from lumendrop.ledger import FINAL
+
 ROOT = Path(__file__).parents[2]
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
 
@@ -110,6 +112,8 @@ class FakeEnhancer:
         self.on_submit: deque[Reply] = deque()
         self.on_status: deque[Reply] = deque()
         self.on_result: deque[Reply] = deque()
+        self.on_probe: deque[Reply] = deque()
+        self.probes = 0
         self.submits: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.asked: list[str] = []
@@ -132,6 +136,9 @@ class FakeEnhancer:
         self.keys.append(request.headers["Authorization"])
         if url == f"{API}/v1/images/generations":
             return self._submit(request)
+        if url == f"{API}/v1/models":
+            self.probes += 1
+            return self.on_probe.popleft() if self.on_probe else Answer(200, {"object": "list", "data": []})
         self.asked.append(url)
         return self.on_status.popleft() if self.on_status else Answer(200, {"status": "processing"})
 
@@ -275,12 +282,15 @@ class World:
     def set_status(self, status: str) -> None:
         """Sets the status of the only upload, like the workflow."""
         row = self.row()
+        values = {":status": {"S": status}}
+        if final := status in FINAL:
+            values[":now"] = {"S": "2026-01-31T12:00:00Z"}
         self.dynamodb.update_item(
             TableName="ledger",
             Key={"pk": {"S": row["pk"]}, "sk": {"S": row["sk"]}},
-            UpdateExpression="SET #status = :status",
+            UpdateExpression="SET #status = :status" + (", finished_at = :now" if final else ""),
             ExpressionAttributeNames={"#status": "status"},
-            ExpressionAttributeValues={":status": {"S": status}},
+            ExpressionAttributeValues=values,
         )
 
     def tasks_today(self) -> int:

@@ -32,12 +32,13 @@ from moto.sqs.models import sqs_backends
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
 
-from lumendrop.ledger import Ledger, Row
+from lumendrop.ledger import Ledger, PaidTask, Row
 from lumendrop.outcomes import Outcome
 from lumendrop.storage import report_key
 from lumendrop.uploads import Upload
 from lumendrop.workflow import execution_input
-from sandbox.aws import moto_patches, resources
+from sandbox.aws import moto_patches
+from sandbox.aws.stacks import deploy
 from sandbox.aws.template import load
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
@@ -238,7 +239,7 @@ class Workflow:
         self.client = clients.of
         self._numbers = itertools.count(1)
         template = load(TEMPLATE, {"Deployment": "all-at-once"}, REGION)  # moto knows no CodeDeploy
-        deployment = resources.deploy(template, "lumendrop", self.client, DEFAULT_ACCOUNT_ID, REGION)
+        deployment = deploy(template, "lumendrop", self.client, DEFAULT_ACCOUNT_ID, REGION)
         assert not [one for one in deployment.skipped if "resource of type" in one], deployment.skipped
         self.resources = deployment.resources()
         self.definition = json.loads(
@@ -270,7 +271,8 @@ class Workflow:
                 self.change_row(row, status={"S": "retrying"})
                 row = msgspec.structs.replace(row, status="retrying")
             claim, _ = ledger.claim(upload, "{}", 60, row)
-            row = ledger.record(claim, **(facts | {"task_id": f"task-unified-{number}"} | changes))
+            named = {"attempt": number, "task_id": f"task-unified-{number}"}
+            row = ledger.record(claim, PaidTask(**(facts | named | changes)), clock.now)
         assert row is not None
         return row
 

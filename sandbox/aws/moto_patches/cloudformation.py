@@ -8,7 +8,8 @@ from moto.cloudformation.exceptions import UnformattedGetAttTemplateException
 from moto.cloudformation.models import Stack, cloudformation_backends
 
 from sandbox.aws.moto_patches.patching import Context, Replace
-from sandbox.aws.resources import create_stack, current
+from sandbox.aws.resources import current_deployment
+from sandbox.aws.stacks import create_stack
 from sandbox.aws.template import load
 
 
@@ -76,7 +77,7 @@ def _create_nested_stacks(replace: Replace) -> None:
 
 
 def _create_nested_stack(name: str, resource: dict[str, Any], _: str, region: str, **parent: Any) -> Stack:
-    properties, directory = resource["Properties"], current().template.directory
+    properties, directory = resource["Properties"], current_deployment().template.directory
     values = {
         key: ",".join(map(str, value)) if isinstance(value, list) else value
         for key, value in properties.get("Parameters", {}).items()
