@@ -336,6 +336,19 @@ class Workflow:
         scripted.check()
         return self._collect(row, given, ended, clock, scripted)
 
+    def backfill(self, keys: Mapping[str, bytes], prefix: str) -> tuple[dict[str, Any], list[str]]:
+        """Executes the backfill over these objects. Returns how it ended, and the keys of the messages that it sent."""
+        s3, bucket = self.client("s3"), self.resources["InputBucket"]
+        for key, body in keys.items():
+            s3.put_object(Bucket=bucket, Key=key, Body=body)
+        self._queued()
+        with _virtual_time(Clock()):
+            arn = self.client("stepfunctions").start_execution(
+                stateMachineArn=self.resources["BackfillWorkflow"], input=json.dumps({"prefix": prefix})
+            )["executionArn"]
+            ended = self._wait(arn)
+        return ended, [json.loads(one["body"])["detail"]["object"]["key"] for one in self._queued()]
+
     def ledger(self, clock: Clock) -> Ledger:
         return Ledger(self.client("dynamodb"), self.resources["LedgerTable"], 1_000_000, lambda: clock.now)
 
