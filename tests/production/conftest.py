@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from moto.dynamodb.models import dynamodb_backends
 
 pytest.register_assert_rewrite("tests.e2e.cli", "tests.e2e.pipeline")
 
-from sandbox.aws.cloud import Cloud  # noqa: E402  # after the registration
+from sandbox.aws.cloud import ACCOUNT, Cloud  # noqa: E402  # after the registration
 from sandbox.demo.start import sandbox  # noqa: E402  # after the registration
 from tests.e2e.photos import jpeg  # noqa: E402  # after the registration
 from tests.e2e.pipeline import Pipeline  # noqa: E402  # after the registration
@@ -81,8 +82,9 @@ def _existing_resources(cloud: Cloud) -> None:
 def _encrypt(cloud: Cloud) -> None:
     """Encrypts the buckets and the ledger with the stack's key."""
     key = cloud.resources["EncryptionKey"]
-    encryption: Any = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
-    cloud.client("dynamodb").update_table(TableName=LEDGER, SSESpecification=encryption)
+    # Moto's UpdateTable ignores encryption.
+    table = dynamodb_backends[ACCOUNT]["us-east-1"].tables[LEDGER]
+    table.sse_specification = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
     default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
     rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": default}]}
     for bucket in (INPUT, OUTPUT):

@@ -6,12 +6,13 @@ import importlib.metadata
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from lumendrop import clients
 from tests.template.reading import ROOT
@@ -68,17 +69,34 @@ def test_the_layer_is_small(layer: Path) -> None:
     assert whole + sources <= MOST_UNPACKED_BYTES
 
 
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the server does not start")
+
+
 @pytest.mark.enable_socket
 def test_every_client_works_with_nothing_but_the_layer(layer: Path, tmp_path: Path) -> None:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # A process of its own, because moto has one state per process.
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
-        host, port = server.get_host_and_port()
+        _wait_for(port)
         environment = {
             "PATH": os.defpath,
             "HOME": str(tmp_path),
             "PYTHONPATH": str(layer),
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
             "AWS_REGION": "us-east-1",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "none",
@@ -90,6 +108,7 @@ def test_every_client_works_with_nothing_but_the_layer(layer: Path, tmp_path: Pa
             command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
         )
     finally:
-        server.stop()
+        server.terminate()
+        server.wait()
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).is_relative_to(layer)
