@@ -62,6 +62,7 @@ INTEGRATIONS = {
     "arn:aws:states:::s3:listObjectsV2": ("s3:ListBucket", "Bucket", "{}"),
 }
 CHILDREN = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${BackfillWorkflow.Name}:*"
+EXECUTIONS = CHILDREN.replace("Backfill", "")
 DEFAULT_BUS = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/default"
 
 
@@ -220,6 +221,9 @@ def _integrations(name: str) -> Iterator[tuple[str, str]]:
         if called["Resource"] == "arn:aws:states:::events:putEvents":
             assert not any("EventBusName" in entry for entry in called["Arguments"]["Entries"])
             yield "events:PutEvents", DEFAULT_BUS
+            continue
+        if called["Resource"] == "arn:aws:states:::aws-sdk:sfn:describeExecution":
+            yield "states:DescribeExecution", EXECUTIONS
             continue
         action, argument, resource = INTEGRATIONS[called["Resource"]]
         named = written(substitutions[called["Arguments"][argument][2:-1]])[2:-1].removesuffix(".Arn")
