@@ -6,6 +6,7 @@ import ipaddress
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,9 @@ _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard"
 _NESTED_STACK = "AWS::CloudFormation::Stack"
 # The sandbox accepts any credentials.
 _SANDBOX_CREDENTIALS, _SANDBOX_REGION = "test", "us-east-1"
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Resource:
 
     physical_id: str
     type: str
+    updated: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Stack:
     _session: boto3.Session
     _endpoint_url: str | None
     _clients: dict[str, Any] = field(default_factory=dict)
+    created: datetime = _LONG_AGO
+    is_sandbox: bool = False
 
     def output(self, name: str) -> str:
         """An output's value. Raises CliError if the stack doesn't have it."""
@@ -109,8 +116,11 @@ class Stack:
         return self._clients[service]
 
 
-def load_stack(context: typer.Context) -> Stack:
-    """The stack that the options name. Raises CliError if it doesn't exist or isn't a Lumendrop stack."""
+def load_stack(context: typer.Context, *, may_be_incomplete: bool = False) -> Stack:
+    """The stack that the options name. Raises CliError if it doesn't exist or isn't a Lumendrop stack.
+
+    With `may_be_incomplete`, a stack without outputs is accepted, such as one whose creation failed.
+    """
     options: Options = context.obj
     session = _session(options)
     cloudformation = _create_client(session, "cloudformation", options.endpoint_url)
@@ -131,8 +141,11 @@ def load_stack(context: typer.Context) -> Stack:
         _session=session,
         _endpoint_url=options.endpoint_url,
         _clients={"cloudformation": cloudformation},
+        created=described["CreationTime"],
+        is_sandbox=_is_local(cloudformation.meta.endpoint_url),
     )
-    stack.output("LedgerTableName")
+    if "LedgerTable" not in stack.resources or not may_be_incomplete:
+        stack.output("LedgerTableName")
     return stack
 
 
@@ -187,7 +200,9 @@ def _is_local(url: str) -> bool:
 def _list_resources(cloudformation: Any, stack: str) -> dict[str, Resource]:
     pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
     return {
-        one["LogicalResourceId"]: Resource(one.get("PhysicalResourceId", ""), one["ResourceType"])
+        one["LogicalResourceId"]: Resource(
+            one.get("PhysicalResourceId", ""), one["ResourceType"], one.get("LastUpdatedTimestamp")
+        )
         for page in pages
         for one in page["StackResourceSummaries"]
     }

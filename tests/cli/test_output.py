@@ -218,7 +218,7 @@ def test_a_full_disk_is_reported(pipeline: Pipeline, options: tuple[str, ...]) -
 def test_a_question_leaves_stdout_alone(lumendrop: Lumendrop) -> None:
     declined = lumendrop("smoke", stdin="n\n")
     assert (declined.code, declined.out) == (1, "")
-    assert declined.err.startswith("This pays for one task")
+    assert declined.err.startswith("This pays for 1 task")
     assert lumendrop("--json", "smoke", stdin="").json["exit_code"] == 1
 
 

@@ -266,6 +266,8 @@ BAD_OPTIONS = [
     ("resolution", "8K"),
     ("resolution", ""),
     ("creativity", "1.01"),
+    ("creativity", "0_1"),
+    ("resemblance", "-0"),
     ("creativity", "-0.1"),
     ("creativity", "nan"),
     ("creativity", "much"),
@@ -514,6 +516,7 @@ DEFERRED = {
     "never sent": NEVER_SENT,
 }
 AMBIGUOUS = {
+    "500 with a code of 503": error(500, "service_unavailable_error", "service_unavailable_error"),
     "500": error(500, "server_error"),
     "500 without a body": Answer(500, b""),
     "502 of a proxy": Answer(502, b"<html>Bad gateway</html>"),
@@ -626,6 +629,13 @@ def test_reserved_credits_are_recorded(world: World, submit: ModuleType) -> None
     assert float(world.row()["credits"]) == 12.5
 
 
+def test_a_byte_order_mark_does_not_lose_a_paid_task(world: World, submit: ModuleType) -> None:
+    world.enhancer.on_submit.append(Answer(200, b"\xef\xbb\xbf" + json.dumps({"id": "task-9"}).encode()))
+    submit.handler(world.upload(), Context())
+
+    assert world.row()["task_id"] == "task-9"
+
+
 @pytest.mark.parametrize("strange", [1e-200, 1e200, -1, "soon", None, True, [], {"a": 1}, 5e-324])
 def test_invalid_hints_never_lose_a_paid_task(world: World, submit: ModuleType, strange: Any) -> None:
     hints = {"task_info": {"estimated_time": strange}, "usage": {"credits_reserved": strange}}
@@ -641,7 +651,14 @@ def test_invalid_hints_never_lose_a_paid_task(world: World, submit: ModuleType, 
 
 @pytest.mark.parametrize(
     ("header", "lowest", "highest"),
-    [("30", 30, 30), ("86400", 900, 900), ("Fri, 01 Jan 2100 00:00:00 GMT", 900, 900), ("soon", 7, 15)],
+    [
+        ("30", 30, 30),
+        ("86400", 900, 900),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", 900, 900),
+        ("soon", 7, 15),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", 7, 15),
+        ("Fri, 31 Dec 9999 23:59:59 -2300", 7, 900),
+    ],
 )
 def test_retry_after_is_honored_within_limits(
     world: World, submit: ModuleType, header: str, lowest: int, highest: int
