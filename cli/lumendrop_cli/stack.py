@@ -62,6 +62,7 @@ class Stack:
     _clients: dict[str, Any] = field(default_factory=dict)
     created: datetime = _LONG_AGO
     is_sandbox: bool = False
+    account: str = ""
 
     def output(self, name: str) -> str:
         """An output's value. Raises CliError if the stack doesn't have it."""
@@ -112,8 +113,15 @@ class Stack:
     def client(self, service: str) -> Any:
         """A boto3 client with timeouts."""
         if service not in self._clients:
-            self._clients[service] = _create_client(self._session, service, self._endpoint_url)
+            client = _create_client(self._session, service, self._endpoint_url)
+            client.meta.events.register("provide-client-params.s3", self._expect_owner)
+            self._clients[service] = client
         return self._clients[service]
+
+    def _expect_owner(self, params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any]:
+        """S3 refuses a bucket of the same name that belongs to another account."""
+        expects = self.account and "ExpectedBucketOwner" in model.input_shape.members
+        return {**params, "ExpectedBucketOwner": self.account} if expects else params
 
 
 def load_stack(context: typer.Context, *, may_be_incomplete: bool = False) -> Stack:
@@ -142,6 +150,7 @@ def load_stack(context: typer.Context, *, may_be_incomplete: bool = False) -> St
         _endpoint_url=options.endpoint_url,
         _clients={"cloudformation": cloudformation},
         created=described["CreationTime"],
+        account=described["StackId"].split(":")[4],
         is_sandbox=_is_local(cloudformation.meta.endpoint_url),
     )
     if "LedgerTable" not in stack.resources or not may_be_incomplete:

@@ -154,3 +154,16 @@ def test_doctor_names_suspended_versioning_and_a_new_stack(regional: Stack) -> N
     suspended = "suspended versioning: a new upload replaces the previous one. Every upload is rejected."
     assert found[f"The input bucket a has {suspended}"] == "problem"
     assert found[next(one for one in found if "may lose events" in one)] == "warning"
+
+
+def test_s3_calls_name_the_account_that_owns_the_buckets(stack: Stack) -> None:
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
+    s3 = replace(stack, _session=session, account="123456789012", _clients={}).client("s3")
+    with Stubber(s3) as stub:
+        expected = {"Bucket": "a", "ExpectedBucketOwner": "123456789012"}
+        stub.add_response("get_bucket_versioning", {}, expected)
+        stub.add_response("delete_bucket", {}, expected)
+        stub.add_response("list_buckets", {}, {})
+        s3.get_bucket_versioning(Bucket="a")
+        s3.delete_bucket(Bucket="a")
+        s3.list_buckets()
