@@ -1,4 +1,4 @@
-"""The poller hands messages to the function as Lambda does, and treats their ends as Lambda does."""
+"""The event source mapping invokes the function, and handles its result, as Lambda does."""
 
 import json
 import re
@@ -110,7 +110,7 @@ def test_a_record_has_the_shape_of_an_sqs_event(
     eventually(lambda: is_empty(cloud))
 
 
-def test_only_the_failed_message_of_a_batch_comes_back_until_it_is_dead(
+def test_only_the_failed_message_of_a_batch_is_retried_until_it_is_a_dead_letter(
     cloud: Cloud,
     send: Callable[..., str],
     deliveries: Callable[..., Any],
@@ -143,7 +143,7 @@ def test_an_exception_returns_the_whole_batch(
     assert len(deliveries(mark)) == 2
 
 
-def test_a_message_that_is_being_handled_is_invisible_for_as_long_as_the_queue_says(
+def test_a_message_that_is_being_handled_is_invisible_until_its_visibility_timeout(
     cloud: Cloud,
     send: Callable[..., str],
     deliveries: Callable[..., Any],
@@ -159,7 +159,7 @@ def test_a_message_that_is_being_handled_is_invisible_for_as_long_as_the_queue_s
     assert len(deliveries(mark)) == 1
 
 
-def test_no_more_batches_run_at_a_time_than_the_mapping_allows(
+def test_the_mapping_limits_concurrent_batches(
     cloud: Cloud, send: Callable[..., str], eventually: Callable[..., Any]
 ) -> None:
     before = len(cloud.logs("Worker").splitlines())

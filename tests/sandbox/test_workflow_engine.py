@@ -1,4 +1,4 @@
-"""Workflows run as Step Functions runs them, where the real one depends on it: errors, times, names, parallel runs."""
+"""Workflows run as Step Functions runs them: errors, times, names, and concurrent executions."""
 
 import json
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def evaluate(**fields: str) -> dict[str, Any]:
     return {"StartAt": "Pass", "States": {"Pass": state}}
 
 
-def test_the_stacks_workflow_goes_round_writes_and_tells(cloud: Cloud, execute: Execute) -> None:
+def test_the_stacks_workflow_loops_writes_and_publishes(cloud: Cloud, execute: Execute) -> None:
     ended = execute({"enough": 2, "wait": 0, "note": 'a "quoted" \\ text'})
     assert ended["status"] == "SUCCEEDED"
     name = ended["name"]
@@ -63,7 +63,7 @@ def test_an_exception_is_caught_by_its_type(cloud: Cloud, execute: Execute) -> N
         ("Brief", {"do": "sleep", "seconds": 30}, "Sandbox.Timedout", "timed out after 1.00 seconds"),
     ],
 )
-def test_catch_sees_lambdas_name_for_what_happened(
+def test_catch_gets_lambdas_error_name(
     cloud: Cloud, execute: Execute, function: str, event: dict[str, Any], error: str, cause: str
 ) -> None:
     caught = json.loads(execute(event, invoke(cloud, function))["output"])
@@ -71,7 +71,7 @@ def test_catch_sees_lambdas_name_for_what_happened(
     assert cause in caught["Cause"]
 
 
-def test_services_errors_have_aws_names(cloud: Cloud, execute: Execute) -> None:
+def test_errors_of_services_have_aws_names(cloud: Cloud, execute: Execute) -> None:
     bucket, table = cloud.outputs["BucketName"], cloud.resources["Table"]
     calls = {
         "DynamoDB.ConditionalCheckFailedException": (
@@ -91,7 +91,7 @@ def test_task_failed_matches_a_functions_error(cloud: Cloud, execute: Execute, m
     assert execute({"do": "refuse"}, invoke(cloud, Catch=catch))["output"] == '"caught"'
 
 
-def test_a_task_that_takes_too_long_is_a_timeout(cloud: Cloud, execute: Execute, tmp_path: Path) -> None:
+def test_a_task_that_takes_too_long_times_out(cloud: Cloud, execute: Execute, tmp_path: Path) -> None:
     go_on = tmp_path / "continue"
     caught = json.loads(execute({"do": "wait", "until": str(go_on)}, invoke(cloud, TimeoutSeconds=1))["output"])
     go_on.touch()
@@ -103,7 +103,7 @@ def test_an_execution_that_takes_too_long_times_out(execute: Execute) -> None:
     assert execute({}, waiting)["status"] == "TIMED_OUT"
 
 
-def test_a_retry_asks_again(cloud: Cloud, execute: Execute) -> None:
+def test_a_retry_calls_again(cloud: Cloud, execute: Execute) -> None:
     retry = [{"ErrorEquals": ["Refused"], "IntervalSeconds": 1, "MaxAttempts": 1}]
     before = cloud.logs("Checker").count("START ")
     caught = json.loads(execute({"do": "refuse"}, invoke(cloud, Retry=retry))["output"])
@@ -176,7 +176,7 @@ def test_an_evaluation_error_in_a_task_can_be_caught(cloud: Cloud, execute: Exec
     assert caught["Error"] == "States.QueryEvaluationError"
 
 
-def test_dozens_of_executions_run_at_a_time(cloud: Cloud, execute: Execute) -> None:
+def test_dozens_of_executions_run_concurrently(cloud: Cloud, execute: Execute) -> None:
     with ThreadPoolExecutor(36) as many:
         ends = list(many.map(lambda _: execute({"enough": 2, "wait": 1}), range(36)))
     assert {ended["status"] for ended in ends} == {"SUCCEEDED"}
@@ -184,7 +184,7 @@ def test_dozens_of_executions_run_at_a_time(cloud: Cloud, execute: Execute) -> N
     assert {ended["name"] for ended in ends} <= {row["id"]["S"] for row in rows}
 
 
-def test_a_name_is_started_once(cloud: Cloud, eventually: Callable[..., Any]) -> None:
+def test_a_name_starts_one_execution(cloud: Cloud, eventually: Callable[..., Any]) -> None:
     states = cloud.client("stepfunctions")
     start = {"stateMachineArn": cloud.outputs["WorkflowArn"], "name": "once", "input": '{"enough": 1, "wait": 0}'}
     with ThreadPoolExecutor(8) as many:
