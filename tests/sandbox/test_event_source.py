@@ -17,7 +17,7 @@ pytestmark = pytest.mark.enable_socket
 
 @pytest.fixture
 def send(cloud: Cloud) -> Callable[..., str]:
-    """Sends a message for the worker and returns its mark, which stands in its body."""
+    """Sends a message for the worker; returns a mark that is part of its body."""
 
     def put(delay: int = 0, **body: Any) -> str:
         mark = uuid.uuid4().hex
@@ -34,7 +34,7 @@ def send(cloud: Cloud) -> Callable[..., str]:
 
 @pytest.fixture
 def deliveries(cloud: Cloud) -> Callable[[str], list[dict[str, Any]]]:
-    """The records in which the worker got a message, oldest first."""
+    """The records with which the worker received a message, oldest first."""
 
     def find(mark: str) -> list[dict[str, Any]]:
         events = [json.loads(line) for line in cloud.logs("Worker").splitlines() if line.startswith('{"Records"')]
@@ -47,7 +47,7 @@ def deliveries(cloud: Cloud) -> Callable[[str], list[dict[str, Any]]]:
 def come_back(
     cloud: Cloud, deliveries: Callable[[str], list[dict[str, Any]]], eventually: Callable[..., Any]
 ) -> Callable[[str, int], None]:
-    """Once a message was delivered so many times: has its visibility run out at once, if it is in the queue still."""
+    """Makes a message visible again at once after its nth delivery, if it is still in the queue."""
 
     def hasten(mark: str, times: int) -> None:
         eventually(lambda: len(deliveries(mark)) == times)
@@ -61,7 +61,7 @@ def come_back(
 
 @pytest.fixture
 def dead(cloud: Cloud) -> Callable[[], list[dict[str, Any]]]:
-    """What arrived in the dead-letter queue since it was looked at last."""
+    """The messages that have arrived in the dead-letter queue since the last call."""
 
     def take() -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = (

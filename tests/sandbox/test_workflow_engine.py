@@ -17,7 +17,7 @@ Execute = Callable[..., dict[str, Any]]
 
 
 def invoke(cloud: Cloud, function: str = "Checker", **state: Any) -> dict[str, Any]:
-    """A machine of one task that invokes a function with the input and catches what it ends in."""
+    """A state machine with one task, which invokes a function with the input and catches its error."""
     task = {
         "Type": "Task",
         "Resource": "arn:aws:states:::lambda:invoke",
