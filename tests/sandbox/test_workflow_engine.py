@@ -1,6 +1,7 @@
 """Workflows run as Step Functions runs them: errors, times, names, and concurrent executions."""
 
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.stepfunctions.parser.backend import execution
 
 from sandbox.aws.cloud import Cloud
 
@@ -213,3 +215,30 @@ def test_the_end_of_an_execution_is_an_event(cloud: Cloud, execute: Execute, eve
     assert event["detail-type"] == "Step Functions Execution Status Change"
     assert event["detail"]["executionArn"] == ended["executionArn"]
     assert (event["detail"]["status"], event["detail"]["error"]) == ("FAILED", "refused")
+
+
+def test_a_stopped_execution_ends_quietly(
+    cloud: Cloud, eventually: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    failed: list[threading.ExceptHookArgs] = []
+    ended: list[object] = []
+
+    def terminate(self: object) -> None:
+        ended.append(self)
+        raise ConnectionError("the sandbox is closed")
+
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    monkeypatch.setattr(execution.BaseExecutionWorkerCommunication, "terminated", terminate)
+    states, arn = cloud.client("stepfunctions"), cloud.outputs["WorkflowArn"]
+    role = states.describe_state_machine(stateMachineArn=arn)["roleArn"]
+    definition = {"QueryLanguage": "JSONata", **invoke(cloud)}
+    machine = states.create_state_machine(name="stopped", definition=json.dumps(definition), roleArn=role)
+    go_on = tmp_path / "go-on"
+    start = json.dumps({"do": "wait", "until": str(go_on)})
+    started = states.start_execution(stateMachineArn=machine["stateMachineArn"], input=start)["executionArn"]
+    eventually(lambda: len(states.get_execution_history(executionArn=started)["events"]) > 2)
+    states.stop_execution(executionArn=started)
+    go_on.touch()
+    eventually(lambda: ended)
+    eventually(lambda: not any("_execution_logic" in thread.name for thread in threading.enumerate()))
+    assert not failed
