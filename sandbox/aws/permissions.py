@@ -116,6 +116,10 @@ class Permissions:
         self._roles[key] = role
         return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": "sandbox", "AWS_SESSION_TOKEN": "sandbox"}
 
+    def is_role(self, access_key: str) -> bool:
+        """Whether an access key is one of `credentials`."""
+        return access_key in self._roles
+
     def may(self, principal: str, action: str, resource: str, **context: str) -> bool:
         """Whether a role (its ARN) or a service (its name) may perform an action on a resource (its ARN).
 
@@ -155,7 +159,7 @@ class Permissions:
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         if _expired(environ):
             return _denial("s3", "", "Request has expired")(environ, start_response)
-        role = self._roles.get(_access_key(environ))
+        role = self._roles.get(access_key(environ))
         if role is None:
             return self._app(environ, start_response)
         request = self._read(environ)
@@ -333,7 +337,8 @@ def _credential(environ: Environ) -> list[str]:
     return rest.partition("&")[0].partition(",")[0].strip().split("/") if found else []
 
 
-def _access_key(environ: Environ) -> str:
+def access_key(environ: Environ) -> str:
+    """The access key that a request is signed with, or an empty string."""
     return next(iter(_credential(environ)), "")
 
 

@@ -12,11 +12,13 @@ from typing import Any, cast
 from moto.core.config import default_user_config
 from moto.stepfunctions.parser import models
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_aws_sdk
+from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
 from moto.stepfunctions.parser.asl.utils import encoding
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
+from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from moto.stepfunctions.parser.utils import TMP_THREADS
 
 from sandbox.aws.moto_patches.events import put_service_event
@@ -33,6 +35,7 @@ def apply(replace: Replace, context: Context) -> None:
     _name_members_as_aws_does(replace)
     _write_times_as_aws_does(replace)
     _publish_status_changes(replace, context)
+    _stop_quietly(replace)
 
 
 def stop_executions(account: str, region: str) -> None:
@@ -155,3 +158,18 @@ def _publish_status_changes(replace: Replace, context: Context) -> None:
         )
 
     replace(BaseExecutionWorkerCommunication, "terminated", publish)
+
+
+def _stop_quietly(replace: Replace) -> None:
+    # moto 5.2.5: a stopped execution continues in its thread and prints a traceback if a call then fails, for example
+    # because the sandbox was closed. AWS: a stopped execution calls nothing.
+    execute: Any = ExecutionWorker._execution_logic
+
+    def execute_until_stopped(self: Any) -> None:
+        try:
+            execute(self)
+        except Exception:
+            if self.env is None or not isinstance(self.env.program_state(), ProgramStopped):
+                raise
+
+    replace(ExecutionWorker, "_execution_logic", execute_until_stopped)
