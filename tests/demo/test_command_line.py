@@ -83,7 +83,7 @@ def test_the_demo_succeeds_only_if_every_photo_was_enhanced(
             load(photo.path).resize(2).write_to_file(str(tmp_path / photo.key))
         return [*most, last if last_state == "enhanced" else replace(last, state=last_state, result=None)]
 
-    cloud: Any = SimpleNamespace(outputs={"InputBucketName": "in"}, client=lambda _: None)
+    cloud: Any = SimpleNamespace(outputs={"InputBucketName": "in"}, client=lambda _: None, warm=lambda: None)
     requested: list[dict[str, str]] = []
 
     @contextmanager
