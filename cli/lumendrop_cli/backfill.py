@@ -76,12 +76,16 @@ def backfill(
         return
     continues = f"The backfill continues: {data['execution']}. `lumendrop stop --backfill` stops it."
     with on_interrupt(continues, data), out.progress("Sending …") as progress:
-        data["sent"] = _wait_for_end(stack, data["execution"], progress)
+        output = _wait_for_end(stack, data["execution"], progress)
+    # A run that an earlier version of the stack started counts nothing that was left out.
+    data |= {"sent": int(output["sent"]), "left_out": int(output.get("left_out", 0))}
+    left_out = f"{data['left_out']:,} objects were left out: their keys contain U+FFFE or U+FFFF, which SQS refuses."
+    also = [left_out] if data["left_out"] else []
     if not data["sent"]:
-        out.result(data, [f"There are no photos in {_uri(stack, prefix)}."])
+        out.result(data, [f"There are no photos in {_uri(stack, prefix)}.", *also])
         raise typer.Exit(FAILURE)
     sent = f"{data['sent']:,} photos were sent to the upload queue. Photos that are already enhanced create no task."
-    out.result(data, [sent, "`lumendrop doctor` shows how many are waiting."])
+    out.result(data, [sent, *also, "`lumendrop doctor` shows how many are waiting."])
 
 
 def _effective_prefix(stack: Stack, prefix: str | None) -> str:
@@ -114,11 +118,11 @@ def _survey(stack: Stack, prefix: str, progress: Progress) -> Survey:
 
 
 def _photos(stack: Stack, prefix: str) -> Iterator[Any]:
-    """The latest versions below a prefix, without empty objects and folder markers."""
+    """The latest versions below a prefix, without folder markers."""
     pages = stack.client("s3").get_paginator("list_object_versions")
     for page in pages.paginate(Bucket=stack.output("InputBucketName"), Prefix=prefix):
         for one in page.get("Versions", []):
-            if one["IsLatest"] and one["Size"] and not one["Key"].endswith("/"):
+            if one["IsLatest"] and (one["Size"] or not one["Key"].endswith("/")):
                 yield one
 
 
@@ -186,8 +190,8 @@ def _circumstances(data: dict[str, Any]) -> Iterator[str]:
         yield f"  {'running':<12} another backfill, {execution}; photos of both are paid for once"
 
 
-def _wait_for_end(stack: Stack, execution: str, progress: Progress) -> int:
-    """Waits for the end of an execution and returns the number of photos it sent. Raises CliError if it failed."""
+def _wait_for_end(stack: Stack, execution: str, progress: Progress) -> dict[str, Any]:
+    """Waits for the end of an execution and returns its output. Raises CliError if it failed."""
     states = stack.client("stepfunctions")
 
     def ended() -> Any:
@@ -204,4 +208,5 @@ def _wait_for_end(stack: Stack, execution: str, progress: Progress) -> int:
         raise CliError(f"The backfill is not finished after a day: {execution}")
     if end["status"] != "SUCCEEDED":
         raise CliError(f"The backfill {end['status'].lower()}: {end.get('cause', 'it was stopped')} ({execution})")
-    return int(json.loads(end["output"])["sent"])
+    output: dict[str, Any] = json.loads(end["output"])
+    return output

@@ -75,7 +75,8 @@ def destroy(
                     _delete_bucket(stack, bucket)
         with out.progress(f"Deleting the stack {stack.name} …"):
             _delete_stack(stack, again)
-    retained = {name: stack.resource(name) for name in _RETAINED if name in stack.resources}
+    existing = {name: one.physical_id for name, one in stack.resources.items() if one.physical_id}
+    retained = {name: existing[name] for name in _RETAINED if name in existing}
     kept = {} if delete_photos else buckets
     data = {"stack": stack.name, "photos": buckets, "photos_deleted": delete_photos, **asdict(pending)}
     out.result(

@@ -23,6 +23,7 @@ Progress = Callable[[str], None]
 Line = str | tuple[tuple[str, str], ...]
 
 _LISTED = 20
+_MAX_LINE = 8192
 
 
 class Printer:
@@ -90,9 +91,6 @@ class Printer:
 
         print_change(text)
         yield print_change
-
-
-_MAX_LINE = 8192
 
 
 def printer(context: typer.Context) -> Printer:

@@ -41,7 +41,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource of a stack."""
+    """A resource of a stack. `physical_id` is empty if the resource doesn't exist yet, or no longer."""
 
     physical_id: str
     type: str
@@ -83,7 +83,7 @@ class Stack:
     def resource(self, logical_id: str) -> str:
         """A resource's physical ID, from the stack or from its nested stacks. Raises CliError if none has it."""
         found = self.resources.get(logical_id) or self._nested_resources.get(logical_id)
-        if found is None:
+        if found is None or not found.physical_id:
             raise CliError(
                 f"The stack {self.name} ({self.status}) has no resource {logical_id}. Choose another stack with "
                 "--stack, or deploy this version.",
@@ -94,7 +94,7 @@ class Stack:
     def physical_ids(self, *types: str) -> list[str]:
         """The physical IDs of all resources of these types, including those of nested stacks."""
         everything = [*self.resources.values(), *self._nested_resources.values()]
-        return [one.physical_id for one in everything if one.type in types]
+        return [one.physical_id for one in everything if one.type in types and one.physical_id]
 
     def nested_stacks(self) -> Iterator[tuple[str, str]]:
         """The logical ID and the status of each nested stack."""
@@ -208,13 +208,13 @@ def _is_local(url: str) -> bool:
 
 def _list_resources(cloudformation: Any, stack: str) -> dict[str, Resource]:
     pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
-    return {
-        one["LogicalResourceId"]: Resource(
-            one.get("PhysicalResourceId", ""), one["ResourceType"], one.get("LastUpdatedTimestamp")
-        )
-        for page in pages
-        for one in page["StackResourceSummaries"]
-    }
+    return {one["LogicalResourceId"]: _resource(one) for page in pages for one in page["StackResourceSummaries"]}
+
+
+def _resource(summary: Any) -> Resource:
+    exists = summary.get("ResourceStatus") != "DELETE_COMPLETE"
+    physical_id = summary.get("PhysicalResourceId", "") if exists else ""
+    return Resource(physical_id, summary["ResourceType"], summary.get("LastUpdatedTimestamp"))
 
 
 def _nested(resources: dict[str, Resource]) -> Iterator[tuple[str, str]]:

@@ -57,14 +57,14 @@ def test_a_dry_run_shows_the_number_and_the_cost_and_sends_nothing(lumendrop: Lu
     found = lumendrop.ok("backfill", "--prefix", place, "--dry-run")
     assert found == {
         "prefix": place,
-        "photos": 113,
+        "photos": 114,
         "ended": {"rejected": 1},
         "under_way": 0,
         "too_big": 0,
         "archived": 1,
-        "tasks": 111,
+        "tasks": 112,
         "price_usd": 0.12,
-        "cost_usd": 13.32,
+        "cost_usd": 13.44,
         "waiting": 0,
         "days": 1,
         "event_source": "Enabled",
@@ -72,11 +72,11 @@ def test_a_dry_run_shows_the_number_and_the_cost_and_sends_nothing(lumendrop: Lu
     }
     shown = lumendrop("backfill", "--prefix", place, "--dry-run")
     assert shown.code == 0
-    assert f"113 photos in s3://{pipeline.outputs['InputBucketName']}/{place}:" in shown.out
-    assert "about 13.32 USD at 0.12 USD per task" in shown.out
+    assert f"114 photos in s3://{pipeline.outputs['InputBucketName']}/{place}:" in shown.out
+    assert "about 13.44 USD at 0.12 USD per task" in shown.out
     declined = lumendrop("backfill", "--prefix", place, stdin="n\n")
     assert declined.code == 1
-    assert "at most 111 tasks, about 13.32 USD. Continue?" in declined.err
+    assert "at most 112 tasks, about 13.44 USD. Continue?" in declined.err
     assert _runs(pipeline) == before
 
 

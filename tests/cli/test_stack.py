@@ -12,6 +12,7 @@ from botocore.stub import Stubber
 from lumendrop_cli import doctor, event_delivery
 from lumendrop_cli.errors import AWS_ERROR, CliError
 from lumendrop_cli.stack import Resource, Stack
+from tests.cli.command import Lumendrop
 
 NESTED_ARN = "arn:aws:cloudformation:us-east-1:123456789012:stack/lumendrop-Monitoring-1ABC/5a6b"
 ALARM = "AWS::CloudWatch::Alarm"
@@ -167,3 +168,24 @@ def test_s3_calls_name_the_account_that_owns_the_buckets(stack: Stack) -> None:
         s3.get_bucket_versioning(Bucket="a")
         s3.delete_bucket(Bucket="a")
         s3.list_buckets()
+
+
+def test_a_stack_whose_creation_failed_is_destroyed(
+    cloudformation: Stubber, stack: Stack, lumendrop: Lumendrop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no outputs, and its resources are already deleted."""
+    page = _page("Own")
+    summary = page["StackResourceSummaries"][0]
+    ledger = {"LogicalResourceId": "LedgerTable", "ResourceType": "AWS::DynamoDB::Table"}
+    page["StackResourceSummaries"] = [summary | ledger | {"ResourceStatus": "DELETE_COMPLETE"}]
+    described = {"StackName": "half", "StackStatus": "ROLLBACK_COMPLETE", "CreationTime": "2026-01-01T00:00:00Z"}
+    described["StackId"] = NESTED_ARN
+    monkeypatch.setattr("lumendrop_cli.stack._create_client", lambda *_: cloudformation.client)
+    for _ in range(2):
+        cloudformation.add_response("describe_stacks", {"Stacks": [described]}, {"StackName": "half"})
+        cloudformation.add_response("list_stack_resources", page, {"StackName": "half"})
+    cloudformation.add_response("delete_stack", {}, {"StackName": "half"})
+    cloudformation.add_client_error("describe_stacks", "ValidationError", "does not exist")
+    assert "has no output LedgerTableName" in lumendrop("--stack", "half", "status", "a").err
+    destroyed = lumendrop("--json", "--stack", "half", "destroy", "--yes")
+    assert (destroyed.code, destroyed.json["kept"]) == (0, [])

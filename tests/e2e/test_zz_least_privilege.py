@@ -17,6 +17,7 @@ NOT_USED_HERE = {
     for statement, action in (
         ("ShiftAlias", "lambda:GetAlias"),
         ("ShiftAlias", "lambda:UpdateAlias"),
+        ("ShiftAlias", "lambda:GetProvisionedConcurrencyConfig"),
         ("ReadAlarms", "cloudwatch:DescribeAlarms"),
     )
 }

@@ -212,6 +212,7 @@ class _Clients:
     def __init__(self) -> None:
         self._made: dict[tuple[str, str], Any] = {}
         self.scripted = _Scripted()
+        self.ended_error: str | None = None
 
     def of(self, service: str, role: str = "") -> Any:
         if (service, role) not in self._made:
@@ -224,11 +225,17 @@ class _Clients:
     def _answer(self, model: Any, params: Mapping[str, Any], **_: object) -> Any:
         """Answer one call of the workflow to a service, or return None to let it through."""
         self.scripted.calls.append(model.name)
+        if model.name == "DescribeExecution":
+            return self.scripted.call(model.name) or (_http(200), self._described())
         if model.name != "Invoke":
             return self.scripted.call(model.name)
         name = unquote(params["url_path"]).split("/")[-2]
         function = next(one for one in _FUNCTIONS if f"{one}Function" in name)
         return self.scripted.invoke(function, json.loads(params["body"]))
+
+    def _described(self) -> dict[str, Any]:
+        described = {"executionArn": "execution", "stateMachineArn": "workflow", "status": "FAILED"}
+        return described | ({"error": self.ended_error} if self.ended_error else {})
 
 
 class Workflow:
@@ -305,8 +312,9 @@ class Workflow:
             )
 
     def ended(self, row: Row, status: str, error: str | None = None) -> dict[str, Any]:
-        """The event about the end of the execution for a row."""
-        return ended_event(self.resources["Workflow"], execution_input(row), status, error)
+        """The event about the end of the execution for a row, which DescribeExecution then describes with `error`."""
+        self._clients.ended_error = error
+        return ended_event(self.resources["Workflow"], execution_input(row), status)
 
     def run(
         self,
@@ -335,6 +343,19 @@ class Workflow:
             ended = self._wait(arn)
         scripted.check()
         return self._collect(row, given, ended, clock, scripted)
+
+    def backfill(self, keys: Mapping[str, bytes], prefix: str) -> tuple[dict[str, Any], list[str]]:
+        """Executes the backfill over these objects. Returns how it ended, and the keys of the messages that it sent."""
+        s3, bucket = self.client("s3"), self.resources["InputBucket"]
+        for key, body in keys.items():
+            s3.put_object(Bucket=bucket, Key=key, Body=body)
+        self._queued()
+        with _virtual_time(Clock()):
+            arn = self.client("stepfunctions").start_execution(
+                stateMachineArn=self.resources["BackfillWorkflow"], input=json.dumps({"prefix": prefix})
+            )["executionArn"]
+            ended = self._wait(arn)
+        return ended, [json.loads(one["body"])["detail"]["object"]["key"] for one in self._queued()]
 
     def ledger(self, clock: Clock) -> Ledger:
         return Ledger(self.client("dynamodb"), self.resources["LedgerTable"], 1_000_000, lambda: clock.now)
@@ -424,7 +445,7 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def ended_event(arn: str, given: dict[str, Any], status: str, error: str | None = None) -> dict[str, Any]:
+def ended_event(arn: str, given: dict[str, Any], status: str) -> dict[str, Any]:
     """The event that says how an execution of the state machine `arn` ended, as AWS sends it.
 
     Source: https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
@@ -456,8 +477,6 @@ def ended_event(arn: str, given: dict[str, Any], status: str, error: str | None 
             "redriveStatusReason": None,
             "inputDetails": {"included": True},
             "outputDetails": None,
-            "error": error,
-            "cause": None,
         },
     }
 

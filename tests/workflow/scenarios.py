@@ -291,6 +291,9 @@ SCENARIOS: dict[str, Scenario] = {
     "aborted, the ledger is unavailable": Scenario(
         given=lambda workflow, row: workflow.ended(row, "ABORTED"), faults={"UpdateItem": [Forever(THROTTLED)]}
     ),
+    "aborted, and can't be described": Scenario(
+        given=lambda workflow, row: workflow.ended(row, "ABORTED"), faults={"DescribeExecution": [Forever(THROTTLED)]}
+    ),
     "failed after the final status": Scenario(
         given=lambda workflow, row: workflow.ended(row, "FAILED", "content_policy_violation"), row=_finished
     ),

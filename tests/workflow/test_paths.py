@@ -98,6 +98,7 @@ ENDS = {
     "aborted before a retry": ABORTED,
     "aborted while reporting a rejection": REJECTED,
     "aborted, the ledger is unavailable": replace(ABORTED, row="submitted"),
+    "aborted, and can't be described": ABORTED,
     "failed after the final status": replace(NOTHING, row="failed"),
     "ended, another attempt has the row": NOTHING,
     "delivered but not recorded": NOTHING,
