@@ -151,6 +151,11 @@ class Cloud:
         for pool in self._pools.values():
             pool.warm()
 
+    def update_function(self, logical_id: str, variables: Mapping[str, str]) -> None:
+        """Deploy a new version of a function, with more environment variables or other values."""
+        pool = self._pools[self.resources[logical_id]]
+        pool.update(replace(pool.function, variables={**pool.function.variables, **variables}))
+
     def invoke(self, logical_id: str, payload: Any) -> Any:
         """Invoke a function and return its result.
 
