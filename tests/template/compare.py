@@ -1,10 +1,10 @@
-"""Compares the translated template, nested stacks included, with an earlier version of it.
+"""Compares two versions of the translated template, nested stacks included.
 
-    python -m tests.template.compare [REVISION | TEMPLATE]
+    python -m tests.template.compare [EARLIER [LATER]]
 
-REVISION is a commit (default: the last one before the template was split); TEMPLATE is a file with the same directories
-next to it. Prints every difference in resources, properties, parameters, and outputs, with its reason. The exit code is
-1 if a difference has no reason in `RENAMES` or `EXPLAINED`.
+Each is a commit, or a template with the same directories next to it. The defaults are the last commit before the
+template was split and the commit that completed the split. Prints every difference in resources, properties,
+parameters, and outputs, with its reason. The exit code is 1 if a difference has no reason in `RENAMES` or `EXPLAINED`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 from sandbox.aws.template import load
 from tests.template.merged import STACK, Body, merged, written
-from tests.template.reading import REGION, ROOT, TEMPLATE
+from tests.template.reading import REGION, ROOT
 
-BEFORE_THE_SPLIT = "296b491"
+BEFORE_THE_SPLIT, AFTER_THE_SPLIT = "296b491", "43494de"
 # Together, these decide every condition both ways.
 CASES: list[dict[str, str]] = [
     {},
@@ -123,16 +123,20 @@ EXPLAINED = [
 ]
 
 
-def main(earlier: str = BEFORE_THE_SPLIT) -> int:
+def main(earlier: str = BEFORE_THE_SPLIT, later: str = AFTER_THE_SPLIT) -> int:
     """Prints the comparison; returns the exit code."""
-    with tempfile.TemporaryDirectory() as folder:
-        before = Path(earlier) if Path(earlier).is_file() else checked_out(earlier, Path(folder))
-        found = differences(before, TEMPLATE)
-        renamed = "\n".join(renames_in(before))
-    print("\n".join([*moved(), renamed, *map(described, found)]))
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
+        before, after = template(earlier, Path(folder)), template(later, Path(other))
+        found = differences(before, after)
+        lines = [*moved(after), *renames_in(before), *map(described, found)]
+    print("\n".join(lines))
     unexplained = [one for one in found if reason(one) is None]
     print(f"{len(found)} differences, {len(unexplained)} of them without a reason.")
     return 1 if unexplained else 0
+
+
+def template(version: str, folder: Path) -> Path:
+    return Path(version) if Path(version).is_file() else checked_out(version, folder)
 
 
 def checked_out(revision: str, folder: Path) -> Path:
@@ -178,10 +182,10 @@ def renames_in(before: Path) -> Iterator[str]:
             yield f"{one.before} is now {one.after} ({places} places): {one.reason}"
 
 
-def moved() -> Iterator[str]:
+def moved(after: Path) -> Iterator[str]:
     """The resources of the nested stacks."""
-    outer = load(TEMPLATE, {}, REGION).body["Resources"]
-    inside = merged(TEMPLATE, CASES[1], REGION)["Resources"].keys() - outer.keys()
+    outer = load(after, {}, REGION).body["Resources"]
+    inside = merged(after, CASES[1], REGION)["Resources"].keys() - outer.keys()
     stacks = [name for name, one in outer.items() if one["Type"] == STACK]
     yield f"In the nested stack {', '.join(stacks)}: {', '.join(sorted(inside))}"
 
