@@ -74,15 +74,16 @@ def _polling_line() -> str:
     delays = [number(one["short_delay_seconds"]) for one in (ours, ten)]
     prices = [number(one["usd_per_1000"]) for one in (ours, ten)]
     return (
-        f"**Polling** detects the end of a short task after {delays[0]} s for {prices[0]} USD per 1,000 tasks; "
-        f"every 10 s: {delays[1]} s, {prices[1]} USD"
+        f"**Polling** costs {prices[0]} USD per 1,000 tasks and detects the end of a task under two minutes "
+        f"after {delays[0]} s; every 10 s, it would be {prices[1]} USD and {delays[1]} s"
     )
 
 
 def _cold_start_line() -> str:
     found = load("cold-start")["contenders"]
     submit, usual = (number(found[name]["of_floor"]["median"]) for name in ("submit", "submit, the usual way"))
-    return f"**Cold start** of `submit`: {submit} times the CPU time of boto3 and requests alone; usually {usual} times"
+    floor = "the CPU time of boto3 and requests alone"
+    return f"**Cold start** of `submit`: {submit} times {floor}; a usual implementation takes {usual} times"
 
 
 def _burst_line() -> str:
@@ -92,7 +93,8 @@ def _burst_line() -> str:
     worst = number(max(one["drain_of_limit"] for one in limited if one["uploads"] == largest))
     run = found["sandbox"]
     sandbox = f"{run['photos']:,} photos create {run['tasks']:,} tasks in the sandbox"
-    return f"**Burst**: {sandbox}; {largest:,} simulated uploads take at most {worst} times the vendor's minimum"
+    burst = f"{largest:,} simulated uploads take at most {worst} times the minimum of a vendor with a limit"
+    return f"**Burst**: {sandbox}; {burst}"
 
 
 def scale() -> str:

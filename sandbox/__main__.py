@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             reconfigure(errors="backslashreplace")  # a terminal without UTF-8 must not end the command
     # SIGTERM ends a command as cleanly as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell makes background jobs ignore Ctrl-C's signal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return _run(chosen, Console(highlight=False))
     except KeyboardInterrupt:

@@ -23,6 +23,7 @@ Progress = Callable[[str], None]
 Line = str | tuple[tuple[str, str], ...]
 
 _LISTED = 20
+_MAX_LINE = 8192
 
 
 class Printer:
@@ -61,8 +62,8 @@ class Printer:
         self._stderr.print(_rich(f"{question} [y/N]: ", sys.stderr), end="")
         sys.stderr.flush()
         answer = sys.stdin.readline()
-        if not answer.endswith("\n"):
-            self.note("")  # the end of input leaves the cursor behind the question
+        if not (sys.stdin.isatty() and answer):
+            self.note("")  # nobody pressed Enter, so the cursor is still behind the question
         if answer.strip().lower() not in ("y", "yes"):
             raise CliError("Not confirmed, so nothing was done. --yes skips the question.", FAILURE, data)
 
@@ -90,9 +91,6 @@ class Printer:
 
         print_change(text)
         yield print_change
-
-
-_MAX_LINE = 8192
 
 
 def printer(context: typer.Context) -> Printer:

@@ -55,11 +55,12 @@ class Settings(msgspec.Struct, frozen=True):
     ledger_table: str
     upload_queue_url: str
     workflow_arn: str
+    bucket_owner: str
 
 
 SETTINGS = settings.read(Settings)
 DEFAULTS = options.defaults(SETTINGS.resolution, SETTINGS.creativity, SETTINGS.resemblance, SETTINGS.profile_ids)
-S3 = clients.s3()
+S3 = clients.s3(SETTINGS.bucket_owner)
 SQS = clients.sqs()
 STEPFUNCTIONS = clients.stepfunctions()
 DYNAMODB = clients.dynamodb()
@@ -102,6 +103,9 @@ def process_upload(upload: Upload, message: Message, ends: float) -> None:
     """Submits the upload and starts its workflow, or requeues it. Lambda kills the function at `ends`."""
     try:
         row = submit_with_backoff(upload, message, ends)
+    except storage.OwnResult:
+        skip("enhanced photo")
+        return
     except Deferred as error:
         requeue(message, error)
         return

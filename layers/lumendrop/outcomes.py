@@ -99,10 +99,18 @@ CATALOGUE = {
     ),
     "not_an_image": Entry(
         "rejected",
-        "The file's first bytes are not those of a JPEG, PNG, WebP or HEIC image, whatever its name says.",
+        "{detail}",
         "Upload the photo in one of these formats.",
         may_have_cost=False,
     ),
+    "truncated": Entry("rejected", "{detail}", "Upload the whole file.", may_have_cost=False),
+    "unsupported_image": Entry(
+        "rejected",
+        "{detail}",
+        "Convert the image to an ordinary JPEG, PNG, WebP, or HEIC file, then upload that.",
+        may_have_cost=False,
+    ),
+    "too_many_pixels": Entry("rejected", "{detail}", "Upload a smaller image.", may_have_cost=False),
     "invalid_option": Entry(
         "rejected",
         "The option {name} is {value!r}; it must be {expected}.",
@@ -135,6 +143,19 @@ CATALOGUE = {
     # From deliver.
     "result_refused": Entry("failed", "The result was refused. {detail}", _RESULT_ADVICE, may_have_cost=True),
     "result_not_an_image": Entry("failed", "The result is not an image.", _RESULT_ADVICE, may_have_cost=True),
+    "result_incomplete": Entry(
+        "failed",
+        "The result is not a complete image, and a second download was identical. {detail}",
+        _RESULT_ADVICE,
+        may_have_cost=True,
+    ),
+    "result_format_unsupported": Entry(
+        "failed",
+        "The result is {format}, which this version can't deliver.",
+        "The task was paid for, and its result lives 24 hours. Ask the vendor for the file by its task ID, or update "
+        "the stack and run lumendrop fetch KEY. Another task would probably have a result of the same format.",
+        may_have_cost=True,
+    ),
     "newer_upload_delivered": Entry(
         "superseded",
         "A newer upload of this key was enhanced first. Its photo is in the output bucket and is not replaced.",
@@ -189,6 +210,10 @@ WORKFLOW_ERRORS = {
     "not_recorded": WorkflowError(
         "The enhanced photo is in the output bucket, but the ledger could not be updated within five minutes.",
         "Run lumendrop fetch KEY, which records it without paying again.",
+    ),
+    "not_reported": WorkflowError(
+        "The report could not be written within five minutes ({code}): {message} {advice}",
+        "Fix the cause, then start the workflow once more with the input of this execution.",
     ),
     # From the backfill.
     "outside_input_prefix": WorkflowError(

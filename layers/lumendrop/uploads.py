@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -34,7 +34,8 @@ class Upload(msgspec.Struct, frozen=True):
     """One version of one object.
 
     `key` is raw, as in EventBridge events. `sequencer` orders the uploads of one key. `size` is in bytes. `time` is the
-    time of the event. An upload that the backfill found has neither sequencer nor time.
+    time of the event. An upload that the backfill found has neither sequencer nor time. `pixels` (as in `4032x3024`)
+    and `pictures` are what the file states, once it was inspected.
     """
 
     bucket: _Text
@@ -44,6 +45,8 @@ class Upload(msgspec.Struct, frozen=True):
     size: Annotated[int, Meta(ge=0)]
     etag: str
     time: str = ""
+    pixels: str | None = None
+    pictures: Literal["one", "animation", "several"] = "one"
 
     @property
     def correlation_id(self) -> str:

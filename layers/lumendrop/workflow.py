@@ -9,7 +9,7 @@ import msgspec
 
 from lumendrop.ledger import Row
 from lumendrop.polling import Poll, Task, first_wait
-from lumendrop.storage import report_key
+from lumendrop.reports import report_key
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient

@@ -1,9 +1,9 @@
-"""Lambda's side of a function: execution environments, warm and parallel, fed through the runtime API.
+"""Runs functions as Lambda does: in execution environments that stay warm and run in parallel.
 
-Every environment is one process that runs `awslambdaric`, AWS's own runtime client, against
-https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html. What an invocation can end in, and in which
-words, follows https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html and the errors that Lambda's
-runtime sandbox reports (`Sandbox.Timedout`, `Runtime.ExitError`).
+Each environment is a process that runs `awslambdaric`, AWS's own runtime client, which uses
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html. Errors are those of
+https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html, and those that Lambda itself reports
+(`Sandbox.Timedout`, `Runtime.ExitError`).
 """
 
 import contextlib
@@ -29,9 +29,9 @@ from typing import Any, NamedTuple
 from sandbox.aws.hooks import Hooks
 
 BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
-# AWS gives an import ten seconds before it starts over; busy laptops need more.
+# Seconds for the initialization of an environment. AWS allows 10; a busy machine needs more.
 INIT_SECONDS = 60.0
-# Environments of one function at a time. AWS has a thousand; each of these is a process on the user's machine.
+# Concurrent environments of a function. AWS allows 1,000; here, each is a process on the user's machine.
 MAX_ENVIRONMENTS = 8
 
 LogWriter = Callable[[str, list[str]], None]
@@ -39,7 +39,7 @@ LogWriter = Callable[[str, list[str]], None]
 
 @dataclass(frozen=True)
 class Function:
-    """What the runtime needs to know of a function; `timeout` in seconds, `memory` in MiB.
+    """The configuration of a function; `timeout` is in seconds, `memory` in MiB.
 
     `variables` are its environment variables except those that every Lambda function has. `reserved` is its reserved
     concurrency.
@@ -60,22 +60,25 @@ class Function:
 
 
 class Outcome(NamedTuple):
-    """How an invocation ended: the payload as JSON, and whether it is an error."""
+    """The result of an invocation: the payload, which is JSON, and whether it describes an error."""
 
     payload: bytes
     failed: bool
 
 
 class Throttled(Exception):
-    """The function already runs as often at a time as its reserved concurrency allows."""
+    """The function has reached its reserved concurrency."""
 
 
 class Closed(Exception):
-    """The sandbox is being closed and runs nothing any more."""
+    """The sandbox is closing and runs nothing more."""
 
 
 class Pool:
-    """The execution environments of one function: reused while warm, added while all are busy."""
+    """The execution environments of one function. An invocation reuses an idle one, or adds one.
+
+    `write_log` is called with the name of a log stream and lines of the log.
+    """
 
     def __init__(self, function: Function, write_log: LogWriter, hooks: Hooks | None = None) -> None:
         self.function = function
@@ -100,6 +103,13 @@ class Pool:
                 return environment.run(_Request(event, client_context))
             finally:
                 self._give_back(environment)
+
+    def update(self, function: Function) -> None:
+        """Run another version of the function from the next invocation on; running invocations end in the old one."""
+        with self._lock:
+            self.function = function
+            while self._idle:
+                self._discard(self._idle.pop())
 
     def warm(self) -> None:
         """Start an environment before the first invocation, as Lambda does for provisioned concurrency."""
@@ -136,7 +146,7 @@ class Pool:
     def _give_back(self, environment: "_Environment") -> None:
         with self._lock:
             self._busy -= 1
-            if environment.alive:
+            if environment.alive and environment.function is self.function:
                 self._idle.append(environment)
             else:
                 self._discard(environment)
@@ -156,7 +166,7 @@ class _Request:
 
 @dataclass(frozen=True)
 class Invocation:
-    """One run of a function. `kill` ends its process as the kernel would; `over` is set when the run has ended.
+    """One run of a function. `kill` sends SIGKILL to its process; `over` is set when the run has ended.
 
     `event` is the JSON payload. `trace` is the X-Amzn-Trace-Id of the requests that it sends to AWS. `scratch` is its
     /tmp.
@@ -170,7 +180,7 @@ class Invocation:
 
 
 class _Environment:
-    """One process and the runtime API that only it talks to."""
+    """One process, and the runtime API that it uses."""
 
     def __init__(self, function: Function, write_log: LogWriter, hooks: Hooks) -> None:
         self._hooks = hooks
@@ -178,13 +188,13 @@ class _Environment:
         self.function = function
         self._stream = f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{uuid.uuid4().hex}"
         self._write_log = write_log
-        self.said: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+        self.events: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
         self.requests: queue.SimpleQueue[tuple[_Request, float] | None] = queue.SimpleQueue()
         self._scratch = tempfile.TemporaryDirectory(prefix="sandbox-", ignore_cleanup_errors=True)
         self._listener = socket.create_server(("127.0.0.1", 0))
         Thread(target=self._accept, daemon=True).start()
         self._process = self._start()
-        assert self._process.stdout is not None  # noqa: S101  # it was asked for as a pipe
+        assert self._process.stdout is not None  # noqa: S101  # because of PIPE
         self._output = self._process.stdout.fileno()
         self._unfinished = b""
         self._reading = Lock()
@@ -195,29 +205,29 @@ class _Environment:
         return self.alive and self._process.poll() is None
 
     def run(self, request: _Request) -> Outcome:
-        """Hand one request to the process and wait until it is answered, fails, exits or times out."""
-        what, body = self._hear(INIT_SECONDS)
+        """Pass one request to the process, and wait until it responds, fails, exits, or times out."""
+        what, body = self._next_event(INIT_SECONDS)
         if what != "next":
-            return self._lost(request, what, body, INIT_SECONDS)
+            return self._fail(request, what, body, INIT_SECONDS)
         self._log(f"START RequestId: {request.id} Version: $LATEST")
         started = time.monotonic()
         invocation = Invocation(request.event, request.trace, Path(self._scratch.name), self._crash)
         self._hooks.started(self.function, invocation)
         self.requests.put((request, self._hooks.now() + self.function.timeout))
-        what, body = self._hear(self.function.timeout)
+        what, body = self._next_event(self.function.timeout)
         invocation.over.set()
         self._hooks.ended(invocation)
         self._drain()
         outcome = (
             Outcome(body, what == "error")
             if what in ("response", "error")
-            else self._lost(request, what, body, self.function.timeout)
+            else self._fail(request, what, body, self.function.timeout)
         )
         self._log(f"END RequestId: {request.id}", _report(request, started, self.function))
         return outcome
 
     def kill(self) -> None:
-        """End the process and everything it started."""
+        """End the process and its child processes."""
         if not self.alive:
             return
         self.alive = False
@@ -225,7 +235,7 @@ class _Environment:
         self._process.wait()
         self.requests.put(None)
         with contextlib.suppress(OSError):
-            # Closing alone would leave the thread in accept().
+            # `close` alone does not end the thread's accept().
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._scratch.cleanup()
@@ -234,13 +244,13 @@ class _Environment:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _hear(self, seconds: float) -> tuple[str, bytes]:
+    def _next_event(self, seconds: float) -> tuple[str, bytes]:
         try:
-            return self.said.get(timeout=seconds)
+            return self.events.get(timeout=seconds)
         except queue.Empty:
             return "silence", b""
 
-    def _lost(self, request: _Request, what: str, body: bytes, limit: float) -> Outcome:
+    def _fail(self, request: _Request, what: str, body: bytes, limit: float) -> Outcome:
         self.kill()
         if what == "init":
             return Outcome(body, failed=True)
@@ -274,11 +284,11 @@ class _Environment:
             "LANG": "en_US.UTF-8",
             "PATH": os.defpath,
             "TZ": ":UTC",
-            # Each environment has a /tmp of its own in AWS.
+            # On AWS, each environment has its own /tmp.
             "TMPDIR": self._scratch.name,
             "HOME": self._scratch.name,
         }
-        return subprocess.Popen(  # noqa: S603  # this interpreter, on a file of ours
+        return subprocess.Popen(  # noqa: S603  # this interpreter with a file of this package
             [sys.executable, "-s", "-P", str(BOOTSTRAP), function.handler],
             cwd=function.code,
             env=variables,
@@ -297,22 +307,22 @@ class _Environment:
             Thread(target=self._talk, args=(connection, address), daemon=True).start()
 
     def _talk(self, connection: socket.socket, address: Any) -> None:
-        # A killed process resets its connections.
+        # A process that is killed resets its connections.
         with connection, contextlib.suppress(ConnectionError):
-            _RuntimeApi(connection, address, self)  # type: ignore[arg-type]  # it wants a socketserver, needs none
+            _RuntimeApi(connection, address, self)  # type: ignore[arg-type]  # needs no more of a server than this has
 
     def _read_output(self) -> None:
-        """Log what the process prints; a pipe that ends means that the process did."""
+        """Log what the process prints, until the process ends and closes its end of the pipe."""
         while _readable(self._output, None):
             with self._reading:
-                # _drain may have been faster.
+                # `_drain` may have read it in the meantime.
                 if _readable(self._output, 0) and not self._read_some():
                     break
         self._process.wait()
-        self.said.put(("exit", b""))
+        self.events.put(("exit", b""))
 
     def _drain(self) -> None:
-        """Log what the process has printed by now, so that it stands before the end of its invocation."""
+        """Log what the process has printed so far, so that it precedes the end of its invocation in the log."""
         with self._reading:
             while _readable(self._output, 0) and self._read_some():
                 pass
@@ -327,7 +337,7 @@ class _Environment:
 
     def _log_lines(self, text: bytes) -> None:
         if text:
-            # The runtime client separates the lines of one record, a traceback, by carriage returns.
+            # The runtime client separates the lines of a record, such as a traceback, with carriage returns.
             self._log(*text.decode(errors="replace").replace("\r", "\n").split("\n"))
 
     def _log(self, *lines: str) -> None:
@@ -339,11 +349,11 @@ class _RuntimeApi(BaseHTTPRequestHandler):
 
     server: Any
     protocol_version = "HTTP/1.1"
-    # Without this each answer waits 40 ms for the client's delayed acknowledgement.
+    # Otherwise, each response waits 40 ms for the client's delayed acknowledgment.
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        self.server.said.put(("next", b""))
+        self.server.events.put(("next", b""))
         item = self.server.requests.get()
         if item is None:
             self.close_connection = True
@@ -363,7 +373,7 @@ class _RuntimeApi(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         what = "init" if self.path.endswith("/init/error") else self.path.rpartition("/")[2]
         self._answer(202, b"{}", {})
-        self.server.said.put((what, body))
+        self.server.events.put((what, body))
 
     def _answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         self.send_response(status)
@@ -373,7 +383,7 @@ class _RuntimeApi(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
-        """Say nothing: the sandbox logs invocations, not this."""
+        """Log nothing; the log is for invocations."""
 
 
 def _readable(descriptor: int, milliseconds: int | None) -> bool:

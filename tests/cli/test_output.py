@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import unicodedata
@@ -218,7 +219,7 @@ def test_a_full_disk_is_reported(pipeline: Pipeline, options: tuple[str, ...]) -
 def test_a_question_leaves_stdout_alone(lumendrop: Lumendrop) -> None:
     declined = lumendrop("smoke", stdin="n\n")
     assert (declined.code, declined.out) == (1, "")
-    assert declined.err.startswith("This pays for one task")
+    assert declined.err.startswith("This pays for 1 task")
     assert lumendrop("--json", "smoke", stdin="").json["exit_code"] == 1
 
 
@@ -238,3 +239,26 @@ def test_a_question_leaves_stdout_alone(lumendrop: Lumendrop) -> None:
 def test_an_empty_value_is_invalid_usage(lumendrop: Lumendrop, arguments: tuple[str, ...]) -> None:
     refused = lumendrop("--json", *arguments)
     assert (refused.code, refused.json["exit_code"], "is empty" in refused.json["error"]) == (2, 2, True)
+
+
+@pytest.mark.parametrize("question", [True, False])
+def test_ctrl_c_ends_a_process_with_130(pipeline: Pipeline, question: bool) -> None:
+    events, rule = pipeline.cloud.client("events"), pipeline.cloud.resources["UploadRule"]
+    events.disable_rule(Name=rule)
+    command = [sys.executable, "-m", "lumendrop_cli", "--json", "smoke", *([] if question else ["--yes"])]
+    environment = {name: value for name, value in ENVIRONMENT.items() if value is not None}
+    environment |= {"AWS_ENDPOINT_URL": pipeline.cloud.endpoint, "PYTHONPATH": "cli", "PATH": os.defpath}
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    try:
+        with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
+            shown = b""
+            while (b"Continue? [y/N]: " if question else b"waits for submit") not in shown:
+                shown += os.read(process.stderr.fileno(), 4096)  # type: ignore[union-attr]
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+    finally:
+        events.enable_rule(Name=rule)
+    assert (process.returncode, json.loads(out)["exit_code"]) == (130, 130)
+    assert b"lumendrop: Interrupted." in err
+    assert (b"is still being processed" in err) is not question
+    assert b"Traceback" not in err

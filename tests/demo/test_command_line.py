@@ -83,7 +83,7 @@ def test_the_demo_succeeds_only_if_every_photo_was_enhanced(
             load(photo.path).resize(2).write_to_file(str(tmp_path / photo.key))
         return [*most, last if last_state == "enhanced" else replace(last, state=last_state, result=None)]
 
-    cloud: Any = SimpleNamespace(outputs={"InputBucketName": "in"}, client=lambda _: None)
+    cloud: Any = SimpleNamespace(outputs={"InputBucketName": "in"}, client=lambda _: None, warm=lambda: None)
     requested: list[dict[str, str]] = []
 
     @contextmanager
@@ -198,8 +198,8 @@ def test_hostile_names_are_printed_literally(capsys: pytest.CaptureFixture[str],
 
 def test_up_prints_hostile_keys_literally(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def sandbox(*_: object) -> Iterator[None]:
-        yield
+    def sandbox(*_: object) -> Iterator[Any]:
+        yield SimpleNamespace(cloud=SimpleNamespace(warm=lambda: None))
 
     monkeypatch.setattr(up, "sandbox", sandbox)
     monkeypatch.setattr(up, "introduction", lambda *_: "")

@@ -1,4 +1,4 @@
-"""The deployed stack is the template's: its resources, events in AWS's shape, and an orderly end."""
+"""The deployed stack has the template's resources, events have AWS's format, and closing leaves nothing."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def test_resources_have_the_templates_properties(cloud: Cloud) -> None:
     assert (mapping["BatchSize"], mapping["ScalingConfig"]) == (2, {"MaximumConcurrency": 3})
 
 
-def test_what_can_not_be_made_is_said(cloud: Cloud) -> None:
+def test_unsupported_resources_are_listed(cloud: Cloud) -> None:
     assert cloud.skipped == [
         f"{name}: the sandbox can't make a resource of type AWS::{kind}."
         for name, kind in (
@@ -64,7 +64,7 @@ def test_what_can_not_be_made_is_said(cloud: Cloud) -> None:
     ]
 
 
-def test_an_alias_stands_for_its_function(cloud: Cloud) -> None:
+def test_an_alias_invokes_its_function(cloud: Cloud) -> None:
     alias = cloud.resources["CheckerAliaslive"]
     assert alias.endswith(f":function:{cloud.resources['Checker']}:live")
     answer = cloud.client("lambda").invoke(FunctionName=alias)
@@ -184,7 +184,7 @@ def has_ended(process: int) -> bool:
     return not state.stdout or state.stdout.startswith("Z")
 
 
-def test_clouds_follow_each_other_and_end_with_the_program(eventually: Callable[..., Any]) -> None:
+def test_one_cloud_is_open_at_a_time_and_ends_with_the_program(eventually: Callable[..., Any]) -> None:
     """In a program of its own: one cloud is open here already."""
     script = f"""
 import json, os, signal, socket

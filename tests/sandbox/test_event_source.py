@@ -1,4 +1,4 @@
-"""The poller hands messages to the function as Lambda does, and treats their ends as Lambda does."""
+"""The event source mapping invokes the function, and handles its result, as Lambda does."""
 
 import json
 import re
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.aws import event_source
 from sandbox.aws.cloud import Cloud
 
 pytestmark = pytest.mark.enable_socket
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.enable_socket
 
 @pytest.fixture
 def send(cloud: Cloud) -> Callable[..., str]:
-    """Sends a message for the worker and returns its mark, which stands in its body."""
+    """Sends a message for the worker; returns a mark that is part of its body."""
 
     def put(delay: int = 0, **body: Any) -> str:
         mark = uuid.uuid4().hex
@@ -34,7 +35,7 @@ def send(cloud: Cloud) -> Callable[..., str]:
 
 @pytest.fixture
 def deliveries(cloud: Cloud) -> Callable[[str], list[dict[str, Any]]]:
-    """The records in which the worker got a message, oldest first."""
+    """The records with which the worker received a message, oldest first."""
 
     def find(mark: str) -> list[dict[str, Any]]:
         events = [json.loads(line) for line in cloud.logs("Worker").splitlines() if line.startswith('{"Records"')]
@@ -47,7 +48,7 @@ def deliveries(cloud: Cloud) -> Callable[[str], list[dict[str, Any]]]:
 def come_back(
     cloud: Cloud, deliveries: Callable[[str], list[dict[str, Any]]], eventually: Callable[..., Any]
 ) -> Callable[[str, int], None]:
-    """Once a message was delivered so many times: has its visibility run out at once, if it is in the queue still."""
+    """Makes a message visible again at once after its nth delivery, if it is still in the queue."""
 
     def hasten(mark: str, times: int) -> None:
         eventually(lambda: len(deliveries(mark)) == times)
@@ -61,7 +62,7 @@ def come_back(
 
 @pytest.fixture
 def dead(cloud: Cloud) -> Callable[[], list[dict[str, Any]]]:
-    """What arrived in the dead-letter queue since it was looked at last."""
+    """The messages that have arrived in the dead-letter queue since the last call."""
 
     def take() -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = (
@@ -110,7 +111,7 @@ def test_a_record_has_the_shape_of_an_sqs_event(
     eventually(lambda: is_empty(cloud))
 
 
-def test_only_the_failed_message_of_a_batch_comes_back_until_it_is_dead(
+def test_only_the_failed_message_of_a_batch_is_retried_until_it_is_a_dead_letter(
     cloud: Cloud,
     send: Callable[..., str],
     deliveries: Callable[..., Any],
@@ -143,7 +144,7 @@ def test_an_exception_returns_the_whole_batch(
     assert len(deliveries(mark)) == 2
 
 
-def test_a_message_that_is_being_handled_is_invisible_for_as_long_as_the_queue_says(
+def test_a_message_that_is_being_handled_is_invisible_until_its_visibility_timeout(
     cloud: Cloud,
     send: Callable[..., str],
     deliveries: Callable[..., Any],
@@ -159,7 +160,7 @@ def test_a_message_that_is_being_handled_is_invisible_for_as_long_as_the_queue_s
     assert len(deliveries(mark)) == 1
 
 
-def test_no_more_batches_run_at_a_time_than_the_mapping_allows(
+def test_the_mapping_limits_concurrent_batches(
     cloud: Cloud, send: Callable[..., str], eventually: Callable[..., Any]
 ) -> None:
     before = len(cloud.logs("Worker").splitlines())
@@ -183,12 +184,18 @@ def test_a_delayed_message_waits(
 
 
 def test_a_disabled_mapping_delivers_nothing(
-    cloud: Cloud, send: Callable[..., str], deliveries: Callable[..., Any], eventually: Callable[..., Any]
+    cloud: Cloud,
+    send: Callable[..., str],
+    deliveries: Callable[..., Any],
+    eventually: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     awslambda, mapping = cloud.client("lambda"), cloud.resources["WorkerQueue"]
-    awslambda.update_event_source_mapping(UUID=mapping, Enabled=False)
-    # Until then, a receive that waits already may still deliver.
-    eventually(lambda: awslambda.get_event_source_mapping(UUID=mapping)["State"] == "Disabled")
+    with monkeypatch.context() as patched:
+        patched.setattr(event_source, "_WAIT_SECONDS", 600)
+        time.sleep(1.5)  # from now on, only a change ends the poller's wait
+        awslambda.update_event_source_mapping(UUID=mapping, Enabled=False)
+        eventually(lambda: awslambda.get_event_source_mapping(UUID=mapping)["State"] == "Disabled")
     mark = send()
     time.sleep(1.5)
     assert not deliveries(mark)

@@ -1,4 +1,4 @@
-"""The template is translated, and its parameters are held against their constraints, before anything is made."""
+"""The template is translated, and its parameters are checked, before anything is created."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def test_the_template_becomes_plain_cloudformation() -> None:
     assert "AWS::Lambda::EventSourceMapping" in kinds
 
 
-def test_code_stays_where_it_lies() -> None:
+def test_code_stays_in_its_folder() -> None:
     template = load(STACK, {}, "us-east-1")
     assert template.code(template.body["Resources"]["Worker"]["Properties"]["Code"]) == STACK.parent / "worker"
 
@@ -37,7 +37,7 @@ def test_defaults_and_given_values_become_text() -> None:
         ({"Concurrency": "many"}, "parameter Concurrency: 'many' is not a number"),
     ],
 )
-def test_a_bad_parameter_is_named_with_its_constraint(given: dict[str, str], message: str) -> None:
+def test_an_invalid_parameter_is_reported_with_its_constraint(given: dict[str, str], message: str) -> None:
     with pytest.raises(TemplateError) as refused:
         load(STACK, given, "us-east-1")
     assert str(refused.value) == message
@@ -52,14 +52,14 @@ def test_a_bad_parameter_is_named_with_its_constraint(given: dict[str, str], mes
         ("Resources: {", "template.yaml"),
     ],
 )
-def test_a_template_that_can_not_be_translated_says_why(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_template_is_reported_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "template.yaml"
     path.write_text("Transform: AWS::Serverless-2016-10-31\n" + text)
     with pytest.raises(TemplateError, match=message):
         load(path, {}, "us-east-1")
 
 
-def test_a_definition_in_a_file_of_its_own_is_read(tmp_path: Path) -> None:
+def test_a_definition_is_read_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "machine.asl.yaml").write_text("StartAt: Done\nStates: {Done: {Type: Succeed, Comment: '${Word}'}}")
     (tmp_path / "template.yaml").write_text(
         """

@@ -66,7 +66,7 @@ def test_outputs_of_nested_stacks_reach_the_parent(cloud: Cloud) -> None:
     assert cloud.outputs["NestedNames"] == f"{cloud.resources['NestedTopic']} {queue}"
 
 
-def test_code_of_a_nested_function_lies_next_to_the_nested_template(cloud: Cloud) -> None:
+def test_code_of_a_nested_function_is_next_to_the_nested_template(cloud: Cloud) -> None:
     assert cloud.invoke("NestedFunction", {}) == "hello+fast"
 
 

@@ -1,4 +1,4 @@
-"""A role can do what the template's policies say and nothing else, in each service's own words."""
+"""A role can do what the template's policies allow, and nothing else."""
 
 import json
 import urllib.error
@@ -11,6 +11,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from moto.s3.models import s3_backends
 
 from sandbox.aws.cloud import Cloud, CloudError
 from sandbox.aws.permissions import Call
@@ -46,7 +47,7 @@ def refused(code: str, action: str = "") -> Iterator[None]:
     assert action in error.value.response["Error"]["Message"]
 
 
-def test_each_service_refuses_in_its_own_words(cloud: Cloud, as_worker: Callable[[str], Any]) -> None:
+def test_each_service_reports_a_denial_in_its_own_format(cloud: Cloud, as_worker: Callable[[str], Any]) -> None:
     bucket, table, row = cloud.outputs["BucketName"], cloud.resources["Table"], {"id": {"S": "x"}}
     with refused("AccessDenied", "s3:PutObject"):
         as_worker("s3").put_object(Bucket=bucket, Key="in/x", Body=b"x" * 1_000_000)
@@ -83,14 +84,14 @@ def test_what_is_granted_works(cloud: Cloud, as_worker: Callable[[str], Any]) ->
     as_worker("stepfunctions").start_execution(stateMachineArn=cloud.outputs["WorkflowArn"], input='{"enough": 1}')
 
 
-def test_who_may_not_list_is_not_told_what_is_missing(cloud: Cloud, as_worker: Callable[[str], Any]) -> None:
+def test_a_missing_object_is_forbidden_without_the_right_to_list(cloud: Cloud, as_worker: Callable[[str], Any]) -> None:
     with refused("AccessDenied"):
         as_worker("s3").get_object(Bucket=cloud.outputs["BucketName"], Key="in/missing")
     with refused("NoSuchKey"):
         cloud.client("s3").get_object(Bucket=cloud.outputs["BucketName"], Key="in/missing")
 
 
-def test_a_presigned_url_carries_its_makers_permissions_for_its_time(
+def test_a_presigned_url_has_its_signers_permissions_until_it_expires(
     cloud: Cloud, as_worker: Callable[[str], Any]
 ) -> None:
     bucket = cloud.outputs["BucketName"]
@@ -111,7 +112,7 @@ def test_a_presigned_url_carries_its_makers_permissions_for_its_time(
             fetch(key, seconds)
 
 
-def test_a_workflow_is_held_to_its_role(cloud: Cloud, execute: Callable[..., dict[str, Any]]) -> None:
+def test_a_workflow_has_the_permissions_of_its_role(cloud: Cloud, execute: Callable[..., dict[str, Any]]) -> None:
     task = {
         "Type": "Task",
         "Resource": "arn:aws:states:::lambda:invoke",
@@ -136,7 +137,7 @@ def test_a_queue_takes_events_only_from_the_rule_that_its_policy_names(
     eventually(lambda: call in cloud.calls)
 
 
-def test_calls_are_kept_by_the_roles_logical_id(cloud: Cloud, execute: Callable[..., dict[str, Any]]) -> None:
+def test_calls_are_recorded_with_the_roles_logical_id(cloud: Cloud, execute: Callable[..., dict[str, Any]]) -> None:
     execute({"enough": 1, "wait": 0})
     used = {(call.principal, call.action) for call in cloud.calls if call.allowed}
     assert ("WorkerRole", "sqs:ReceiveMessage") in used
@@ -165,9 +166,26 @@ def test_a_conditional_overwrite_needs_the_right_to_read(cloud: Cloud, as_worker
         writer.put_object(**object_)
 
 
-def test_a_role_without_what_aws_demands_of_it_is_refused(cloud: Cloud) -> None:
+def test_a_role_without_required_permissions_is_an_error(cloud: Cloud) -> None:
     role = cloud.client("iam").get_role(RoleName=cloud.resources["CheckerRole"])["Role"]["Arn"]
     with pytest.raises(CloudError, match=r"cannot be assumed by states\.amazonaws\.com"):
         require_trust(cloud._permissions, role, "states.amazonaws.com")
     with pytest.raises(CloudError, match="lacks sqs:ReceiveMessage on arn:aws:sqs:queue"):
         require_permissions(cloud._permissions, role, ("sqs:ReceiveMessage",), "arn:aws:sqs:queue:::")
+
+
+def test_a_condition_on_the_account_of_the_resource_excludes_buckets_of_other_accounts(cloud: Cloud) -> None:
+    role = cloud.client("iam").get_role(RoleName=cloud.resources["WorkerRole"])["Role"]
+    s3_backends["999999999999"]["aws"].create_bucket("elsewhere", "us-east-1")
+    own = {"StringEquals": {"aws:ResourceAccount": "123456789012"}}
+    statement = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::*/kept/*", "Condition": own}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    name = {"RoleName": role["RoleName"], "PolicyName": "own"}
+    cloud.client("iam").put_role_policy(**name, PolicyDocument=document)
+    may = cloud._permissions.may
+    answers = [
+        may(role["Arn"], "s3:PutObject", f"arn:aws:s3:::{bucket}/kept/x")
+        for bucket in (cloud.outputs["BucketName"], "elsewhere")
+    ]
+    cloud.client("iam").delete_role_policy(**name)
+    assert answers == [True, False]

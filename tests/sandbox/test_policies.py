@@ -1,4 +1,4 @@
-"""What a policy document says about one action."""
+"""Evaluation of policy documents."""
 
 import json
 from typing import Any
@@ -67,19 +67,19 @@ def test_conditions(condition: dict[str, Any], expected: bool) -> None:
     assert says(allow(Condition=condition), **context) is expected
 
 
-def test_a_denial_of_plain_http_denies_no_https() -> None:
+def test_a_denial_of_plain_http_does_not_deny_https() -> None:
     deny = allow(Effect="Deny", Principal="*", Action="s3:*", Condition={"Bool": {"aws:SecureTransport": "false"}})
     assert says(allow(), deny, **{"aws:securetransport": "true"})
     assert not says(allow(), deny, **{"aws:securetransport": "false"})
 
 
-def test_a_service_is_a_principal_of_its_own_kind() -> None:
+def test_a_service_is_a_principal() -> None:
     policy = allow(Principal={"Service": ["events.amazonaws.com"]})
     assert says(policy, principal="events.amazonaws.com")
     assert not says(policy, principal="lambda.amazonaws.com")
 
 
-def test_an_unknown_operator_is_an_error_not_a_guess() -> None:
+def test_an_unknown_operator_is_an_error() -> None:
     with pytest.raises(UnknownOperator):
         says(allow(Condition={"DateGreaterThan": {"aws:CurrentTime": "2026-01-01T00:00:00Z"}}))
 

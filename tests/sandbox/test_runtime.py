@@ -1,4 +1,4 @@
-"""Functions run as Lambda runs them: warm, parallel, killed in time, with Lambda's own words for every ending."""
+"""Functions run as Lambda runs them: warm, in parallel, with timeouts and Lambda's own errors."""
 
 import json
 import os
@@ -92,7 +92,7 @@ def test_concurrent_invocations_run_in_environments_of_their_own(
     assert len({answer.result()["pid"] for answer in answers}) == MAX_ENVIRONMENTS
 
 
-def test_a_function_is_killed_at_its_timeout_and_starts_anew(pool: Pool, log: list[str]) -> None:
+def test_a_function_is_killed_at_its_timeout_and_then_starts_again(pool: Pool, log: list[str]) -> None:
     before = invoke(pool)["pid"]
     limit(pool, 1)
     error = failure(pool, do="sleep", seconds=30)
@@ -119,7 +119,7 @@ def test_a_crash_is_an_exit_error(pool: Pool, code: int, message: str) -> None:
     assert invoke(pool)["calls"] == 1
 
 
-def test_an_exception_keeps_its_type_and_the_environment_lives_on(pool: Pool, log: list[str]) -> None:
+def test_an_exception_keeps_its_type_and_the_environment_stays_warm(pool: Pool, log: list[str]) -> None:
     before = invoke(pool)["pid"]
     error = failure(pool, do="refuse")
     assert (error["errorType"], error["errorMessage"]) == ("Refused", "no")
@@ -136,12 +136,12 @@ def test_an_import_that_fails_is_an_init_error() -> None:
     assert "No module named 'missing'" in error["errorMessage"]
 
 
-def test_what_a_function_prints_stands_inside_its_invocation(pool: Pool, log: list[str]) -> None:
+def test_output_is_logged_within_its_invocation(pool: Pool, log: list[str]) -> None:
     invoke(pool, do="print", text="one\ntwo")
     assert [line.partition(" ")[0] for line in log] == ["START", "one", "two", "END", "REPORT"]
 
 
-def test_nothing_of_the_users_environment_gets_in(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_functions_do_not_see_the_users_environment(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_PROFILE", "AWS_SECRET_ACCESS_KEY", "HTTPS_PROXY", "PYTHONSTARTUP", "FOXAPI_KEY"):
         monkeypatch.setenv(name, "the user's")
     environment = invoke(pool, do="environment")

@@ -1,4 +1,4 @@
-"""Tables keep what is written to them, by many at a time and when an answer gets lost."""
+"""Tables keep concurrent writes, and a repeated request is written once."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -33,7 +33,7 @@ def count(cloud: Cloud, table: str, key: str) -> int:
     return int(item["n"]["N"])
 
 
-def test_a_refused_transaction_takes_nothing_of_what_others_write_meanwhile(cloud: Cloud, table: str) -> None:
+def test_a_canceled_transaction_keeps_concurrent_writes(cloud: Cloud, table: str) -> None:
     dynamodb = cloud.client("dynamodb")
     dynamodb.put_item(TableName=table, Item={"id": {"S": "taken"}})
     refused = [put(table, "taken", ConditionExpression="attribute_not_exists(id)"), add(table, "never counted")]

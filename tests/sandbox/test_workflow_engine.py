@@ -1,6 +1,7 @@
-"""Workflows run as Step Functions runs them, where the real one depends on it: errors, times, names, parallel runs."""
+"""Workflows run as Step Functions runs them: errors, times, names, and concurrent executions."""
 
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.stepfunctions.parser.backend import execution
 
 from sandbox.aws.cloud import Cloud
 
@@ -17,7 +19,7 @@ Execute = Callable[..., dict[str, Any]]
 
 
 def invoke(cloud: Cloud, function: str = "Checker", **state: Any) -> dict[str, Any]:
-    """A machine of one task that invokes a function with the input and catches what it ends in."""
+    """A state machine with one task, which invokes a function with the input and catches its error."""
     task = {
         "Type": "Task",
         "Resource": "arn:aws:states:::lambda:invoke",
@@ -35,7 +37,7 @@ def evaluate(**fields: str) -> dict[str, Any]:
     return {"StartAt": "Pass", "States": {"Pass": state}}
 
 
-def test_the_stacks_workflow_goes_round_writes_and_tells(cloud: Cloud, execute: Execute) -> None:
+def test_the_stacks_workflow_loops_writes_and_publishes(cloud: Cloud, execute: Execute) -> None:
     ended = execute({"enough": 2, "wait": 0, "note": 'a "quoted" \\ text'})
     assert ended["status"] == "SUCCEEDED"
     name = ended["name"]
@@ -63,7 +65,7 @@ def test_an_exception_is_caught_by_its_type(cloud: Cloud, execute: Execute) -> N
         ("Brief", {"do": "sleep", "seconds": 30}, "Sandbox.Timedout", "timed out after 1.00 seconds"),
     ],
 )
-def test_catch_sees_lambdas_name_for_what_happened(
+def test_catch_gets_lambdas_error_name(
     cloud: Cloud, execute: Execute, function: str, event: dict[str, Any], error: str, cause: str
 ) -> None:
     caught = json.loads(execute(event, invoke(cloud, function))["output"])
@@ -71,7 +73,7 @@ def test_catch_sees_lambdas_name_for_what_happened(
     assert cause in caught["Cause"]
 
 
-def test_services_errors_have_aws_names(cloud: Cloud, execute: Execute) -> None:
+def test_errors_of_services_have_aws_names(cloud: Cloud, execute: Execute) -> None:
     bucket, table = cloud.outputs["BucketName"], cloud.resources["Table"]
     calls = {
         "DynamoDB.ConditionalCheckFailedException": (
@@ -91,7 +93,7 @@ def test_task_failed_matches_a_functions_error(cloud: Cloud, execute: Execute, m
     assert execute({"do": "refuse"}, invoke(cloud, Catch=catch))["output"] == '"caught"'
 
 
-def test_a_task_that_takes_too_long_is_a_timeout(cloud: Cloud, execute: Execute, tmp_path: Path) -> None:
+def test_a_task_that_takes_too_long_times_out(cloud: Cloud, execute: Execute, tmp_path: Path) -> None:
     go_on = tmp_path / "continue"
     caught = json.loads(execute({"do": "wait", "until": str(go_on)}, invoke(cloud, TimeoutSeconds=1))["output"])
     go_on.touch()
@@ -103,7 +105,7 @@ def test_an_execution_that_takes_too_long_times_out(execute: Execute) -> None:
     assert execute({}, waiting)["status"] == "TIMED_OUT"
 
 
-def test_a_retry_asks_again(cloud: Cloud, execute: Execute) -> None:
+def test_a_retry_calls_again(cloud: Cloud, execute: Execute) -> None:
     retry = [{"ErrorEquals": ["Refused"], "IntervalSeconds": 1, "MaxAttempts": 1}]
     before = cloud.logs("Checker").count("START ")
     caught = json.loads(execute({"do": "refuse"}, invoke(cloud, Retry=retry))["output"])
@@ -176,7 +178,7 @@ def test_an_evaluation_error_in_a_task_can_be_caught(cloud: Cloud, execute: Exec
     assert caught["Error"] == "States.QueryEvaluationError"
 
 
-def test_dozens_of_executions_run_at_a_time(cloud: Cloud, execute: Execute) -> None:
+def test_dozens_of_executions_run_concurrently(cloud: Cloud, execute: Execute) -> None:
     with ThreadPoolExecutor(36) as many:
         ends = list(many.map(lambda _: execute({"enough": 2, "wait": 1}), range(36)))
     assert {ended["status"] for ended in ends} == {"SUCCEEDED"}
@@ -184,7 +186,7 @@ def test_dozens_of_executions_run_at_a_time(cloud: Cloud, execute: Execute) -> N
     assert {ended["name"] for ended in ends} <= {row["id"]["S"] for row in rows}
 
 
-def test_a_name_is_started_once(cloud: Cloud, eventually: Callable[..., Any]) -> None:
+def test_a_name_starts_one_execution(cloud: Cloud, eventually: Callable[..., Any]) -> None:
     states = cloud.client("stepfunctions")
     start = {"stateMachineArn": cloud.outputs["WorkflowArn"], "name": "once", "input": '{"enough": 1, "wait": 0}'}
     with ThreadPoolExecutor(8) as many:
@@ -213,3 +215,30 @@ def test_the_end_of_an_execution_is_an_event(cloud: Cloud, execute: Execute, eve
     assert event["detail-type"] == "Step Functions Execution Status Change"
     assert event["detail"]["executionArn"] == ended["executionArn"]
     assert (event["detail"]["status"], event["detail"]["error"]) == ("FAILED", "refused")
+
+
+def test_a_stopped_execution_ends_quietly(
+    cloud: Cloud, eventually: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    failed: list[threading.ExceptHookArgs] = []
+    ended: list[object] = []
+
+    def terminate(self: object) -> None:
+        ended.append(self)
+        raise ConnectionError("the sandbox is closed")
+
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    monkeypatch.setattr(execution.BaseExecutionWorkerCommunication, "terminated", terminate)
+    states, arn = cloud.client("stepfunctions"), cloud.outputs["WorkflowArn"]
+    role = states.describe_state_machine(stateMachineArn=arn)["roleArn"]
+    definition = {"QueryLanguage": "JSONata", **invoke(cloud)}
+    machine = states.create_state_machine(name="stopped", definition=json.dumps(definition), roleArn=role)
+    go_on = tmp_path / "go-on"
+    start = json.dumps({"do": "wait", "until": str(go_on)})
+    started = states.start_execution(stateMachineArn=machine["stateMachineArn"], input=start)["executionArn"]
+    eventually(lambda: len(states.get_execution_history(executionArn=started)["events"]) > 2)
+    states.stop_execution(executionArn=started)
+    go_on.touch()
+    eventually(lambda: ended)
+    eventually(lambda: not any("_execution_logic" in thread.name for thread in threading.enumerate()))
+    assert not failed

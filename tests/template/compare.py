@@ -1,10 +1,10 @@
-"""Compares the translated template, nested stacks included, with an earlier version of it.
+"""Compares two versions of the translated template, nested stacks included.
 
-    python -m tests.template.compare [REVISION | TEMPLATE]
+    python -m tests.template.compare [EARLIER [LATER]]
 
-REVISION is a commit (default: the last one before the template was split); TEMPLATE is a file with the same directories
-next to it. Prints every difference in resources, properties, parameters, and outputs, with its reason. The exit code is
-1 if a difference has no reason in `RENAMES` or `EXPLAINED`.
+Each is a commit, or a template with the same directories next to it. The defaults are the last commit before the
+template was split and the commit that completed the split. Prints every difference in resources, properties,
+parameters, and outputs, with its reason. The exit code is 1 if a difference has no reason in `RENAMES` or `EXPLAINED`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 from sandbox.aws.template import load
 from tests.template.merged import STACK, Body, merged, written
-from tests.template.reading import REGION, ROOT, TEMPLATE
+from tests.template.reading import REGION, ROOT
 
-BEFORE_THE_SPLIT = "296b491"
+BEFORE_THE_SPLIT, AFTER_THE_SPLIT = "296b491", "43494de"
 # Together, these decide every condition both ways.
 CASES: list[dict[str, str]] = [
     {},
@@ -42,6 +42,7 @@ CASES: list[dict[str, str]] = [
         "CompletionTarget": "arn:aws:lambda:us-east-1:123456789012:function:after-photos",
         "ExistingInputBucket": "photos-in",
         "ExistingOutputBucket": "photos-out",
+        "ExistingLedgerTable": "lumendrop-LedgerTable-1A2B3C4D5E6F7",
         "KmsKey": "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d",
     },
     {"CompletionTarget": "arn:aws:events:us-east-1:123456789012:event-bus/after-photos"},
@@ -122,16 +123,20 @@ EXPLAINED = [
 ]
 
 
-def main(earlier: str = BEFORE_THE_SPLIT) -> int:
+def main(earlier: str = BEFORE_THE_SPLIT, later: str = AFTER_THE_SPLIT) -> int:
     """Prints the comparison; returns the exit code."""
-    with tempfile.TemporaryDirectory() as folder:
-        before = Path(earlier) if Path(earlier).is_file() else checked_out(earlier, Path(folder))
-        found = differences(before, TEMPLATE)
-        renamed = "\n".join(renames_in(before))
-    print("\n".join([*moved(), renamed, *map(described, found)]))
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
+        before, after = template(earlier, Path(folder)), template(later, Path(other))
+        found = differences(before, after)
+        lines = [*moved(after), *renames_in(before), *map(described, found)]
+    print("\n".join(lines))
     unexplained = [one for one in found if reason(one) is None]
     print(f"{len(found)} differences, {len(unexplained)} of them without a reason.")
     return 1 if unexplained else 0
+
+
+def template(version: str, folder: Path) -> Path:
+    return Path(version) if Path(version).is_file() else checked_out(version, folder)
 
 
 def checked_out(revision: str, folder: Path) -> Path:
@@ -149,12 +154,17 @@ def differences(before: Path, after: Path) -> list[Difference]:
     """Every difference between two templates, in any of the cases."""
     found = {}
     for case in CASES:
-        old, new = places(renamed(merged(before, case, REGION))), places(merged(after, case, REGION))
+        old, new = places(renamed(merged(before, _known(before, case), REGION))), places(merged(after, case, REGION))
         for path in sorted(old.keys() | new.keys()):
             one = Difference(path, old.get(path), new.get(path))
             if one.before != one.after:
                 found[str(one)] = one
     return list(found.values())
+
+
+def _known(template: Path, case: dict[str, str]) -> dict[str, str]:
+    """The parameters of a case that a template has."""
+    return {name: value for name, value in case.items() if f"\n  {name}:\n" in template.read_text()}
 
 
 def renamed(body: Body) -> Body:
@@ -172,10 +182,10 @@ def renames_in(before: Path) -> Iterator[str]:
             yield f"{one.before} is now {one.after} ({places} places): {one.reason}"
 
 
-def moved() -> Iterator[str]:
+def moved(after: Path) -> Iterator[str]:
     """The resources of the nested stacks."""
-    outer = load(TEMPLATE, {}, REGION).body["Resources"]
-    inside = merged(TEMPLATE, CASES[1], REGION)["Resources"].keys() - outer.keys()
+    outer = load(after, {}, REGION).body["Resources"]
+    inside = merged(after, CASES[1], REGION)["Resources"].keys() - outer.keys()
     stacks = [name for name, one in outer.items() if one["Type"] == STACK]
     yield f"In the nested stack {', '.join(stacks)}: {', '.join(sorted(inside))}"
 

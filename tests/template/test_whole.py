@@ -28,7 +28,7 @@ from tests.template.reading import (
 )
 
 PSEUDO = {"AWS::Region", "AWS::AccountId", "AWS::Partition", "AWS::StackName", "AWS::URLSuffix", "AWS::NoValue"}
-OPTIONAL = {"HeartbeatAlarm", "CompletionRuleAlarm"}
+OPTIONAL = {"HeartbeatAlarm", "CompletionRuleAlarm", "SweepRuleAlarm"}
 MOST_LINES = 1400
 SAMCONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
 

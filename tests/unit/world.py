@@ -24,6 +24,7 @@ from samtranslator.yaml_helper import yaml_parse
 from urllib3 import HTTPResponse
 
 from lumendrop.ledger import FINAL
+from tests.unit import photos
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
@@ -31,11 +32,12 @@ TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
 API = "https://enhancer.test"
 KEY = "sk-secret-4711"
 INPUT, OUTPUT = "input-bucket", "output-bucket"
+ACCOUNT = "123456789012"
 
-JPEG = b"\xff\xd8\xff\xe0" + b"\x00" * 500 + b"\xff\xd9"
-PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 500 + b"IEND\xaeB`\x82"
-WEBP = b"RIFF" + (500).to_bytes(4, "little") + b"WEBP" + b"\x00" * 496
-HEIC = (24).to_bytes(4, "big") + b"ftypheic" + b"\x00" * 4 + b"mif1heic" + b"\x00" * 500
+JPEG = photos.jpeg(photos.frame(), data=b"\x12" * 500)
+PNG = photos.png()
+WEBP = photos.webp()
+HEIC = photos.heic()
 
 RESULT_URL = "https://results.test/a/result.jpg?token=result-token"
 
@@ -238,7 +240,7 @@ class World:
     def environment(self, function: str, **overrides: str) -> dict[str, str]:
         """The environment that the template gives a function, with the parameters' defaults."""
         values = {name: str(one.get("Default", "")) for name, one in TEMPLATE["Parameters"].items()}
-        values |= {"ApiBaseUrl": API, "AWS::StackName": "lumendrop"}
+        values |= {"ApiBaseUrl": API, "AWS::StackName": "lumendrop", "AWS::AccountId": ACCOUNT}
         resource = next(
             one["Properties"]
             for one in TEMPLATE["Resources"].values()

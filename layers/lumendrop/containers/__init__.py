@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lumendrop.containers import heif, jpeg, png, webp
-from lumendrop.containers.image import Broken, Image
+from lumendrop.containers.image import Broken, Image, unsupported
 from lumendrop.containers.readers import EndsReader, FileReader, Reader
-from lumendrop.images import HEAD_BYTES, detect
+from lumendrop.images import HEAD_BYTES, describe, detect
 
 __all__ = ["MOST_PIXELS", "Broken", "EndsReader", "FileReader", "Image", "Reader", "examine"]
 
@@ -31,10 +31,18 @@ def examine(reader: Reader) -> Image:
 
     With an EndsReader, a file counts as whole unless the bytes that were read rule that out. Raises Broken.
     """
-    format_ = detect(reader.read(0, min(HEAD_BYTES, reader.size)))
+    head = reader.read(0, min(HEAD_BYTES, reader.size))
+    format_ = detect(head)
     if format_ is None:
-        raise Broken("not_an_image", "The file's first bytes are not those of a JPEG, PNG, WebP, or HEIC image.")
+        raise _unknown(head)
     image = _EXAMINE[format_.name](reader)
     if image.width and image.height and image.width * image.height > MOST_PIXELS:
         raise Broken("too_many_pixels", f"The file states {image.pixels} pixels. The most is {MOST_PIXELS} in total.")
     return image
+
+
+def _unknown(head: bytes) -> Broken:
+    if other := describe(head):
+        return unsupported(other)
+    text = "The file's first bytes are not those of a JPEG, PNG, WebP or HEIC image, whatever its name says."
+    return Broken("not_an_image", text)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 
-from lumendrop.containers.image import Image, malformed, truncated
+from lumendrop.containers.image import Broken, Image, malformed, truncated
 from lumendrop.containers.readers import Reader, Unseen, exactly
+from lumendrop.images import HEIC
 
 _MOST_BOXES = 10_000
 _MOST_META_BYTES = 4 << 20
@@ -47,25 +49,34 @@ def boxes(reader: Reader, at: int, end: int) -> Iterator[Box]:
 def examine(reader: Reader) -> Image:
     """Raises Broken."""
     sequence = exactly(reader, 8, 4) in _SEQUENCES
-    meta, has_movie = None, False
+    pictures: Literal["one", "animation"] = "animation" if sequence else "one"
+    meta, has_image, cut = None, False, None
     try:
         for box in boxes(reader, 0, reader.size):
             meta = meta or (box if box.type == b"meta" else None)
-            has_movie |= box.type == b"moov"
+            has_image |= box.type in (b"moov", b"mini")
     except Unseen:
-        has_movie = True  # perhaps: a box that was not read may be one
-    if meta is None:
-        if not has_movie:
-            raise malformed("it has no image")
-        return Image(pictures="animation" if sequence else "one")
-    width, height = _primary_dimensions(reader, meta)
-    return Image(width, height, "animation" if sequence else "one")
+        has_image = True  # perhaps: a box that was not read may be one
+    except Broken as error:
+        cut = error
+    if meta is None or sequence:
+        if cut or not (meta or has_image):
+            raise cut or malformed("it has no image")
+        return Image(HEIC, pictures=pictures)
+    dimensions = _primary_dimensions(reader, meta)
+    if cut and not dimensions:
+        raise cut
+    # Without a doubt about the data of any item, what ends too early is something else that follows the image.
+    return Image(HEIC, *(dimensions or (None, None)), pictures)
 
 
-def _primary_dimensions(reader: Reader, meta: Box) -> tuple[int | None, int | None]:
-    """Width and height of the primary item; None if they are not stated or were not read."""
+def _primary_dimensions(reader: Reader, meta: Box) -> tuple[int | None, int | None] | None:
+    """Width and height of the primary item, None for both if they are not stated. Returns None if too little was read.
+
+    Raises Broken if the data of an item is not within the file.
+    """
     if meta.end - meta.at > _MOST_META_BYTES:
-        return None, None
+        return None
     try:
         parts = {box.type: box for box in boxes(reader, meta.data_at + 4, meta.end)}
         if b"pitm" not in parts or b"iloc" not in parts:
@@ -74,7 +85,7 @@ def _primary_dimensions(reader: Reader, meta: Box) -> tuple[int | None, int | No
         _check_extents(reader, parts[b"iloc"], primary)
         return _dimensions(reader, parts.get(b"iprp"), primary)
     except Unseen:
-        return None, None
+        return None
 
 
 class _Fields:
@@ -98,7 +109,7 @@ def _primary_item(reader: Reader, box: Box) -> int:
 
 
 def _check_extents(reader: Reader, box: Box, primary: int) -> None:
-    """Raises Broken if the data of the primary item is not within the file."""
+    """Raises Broken if the data of an item is not within the file, or the primary item has none."""
     fields = _Fields(reader, box)
     version = fields.number(4) >> 24
     sizes = fields.number(2)
@@ -108,7 +119,7 @@ def _check_extents(reader: Reader, box: Box, primary: int) -> None:
     for _ in range(fields.number(wide)):
         item = fields.number(wide)
         method = fields.number(2) & 0xF if version else 0
-        fields.number(2)
+        is_external = fields.number(2) != 0
         base = fields.number(base_size)
         extents = fields.number(2)
         if not offset_size + length_size:  # one extent, the whole file; a loop over them would read nothing
@@ -116,7 +127,7 @@ def _check_extents(reader: Reader, box: Box, primary: int) -> None:
         for _ in range(extents):
             fields.number(index_size if version else 0)
             end = base + fields.number(offset_size) + fields.number(length_size)
-            if item == primary and method == 0 and end > reader.size:
+            if method == 0 and not is_external and end > reader.size:
                 raise truncated()
         found |= item == primary
     if not found:

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from lumendrop.images import Format
+
 Code = Literal["truncated", "not_an_image", "unsupported_image", "too_many_pixels"]
 
 
@@ -18,12 +20,13 @@ class Broken(Exception):
 
 
 class Image(msgspec.Struct, frozen=True):
-    """What the structure of an image file states.
+    """What the structure of an image file states. `format` is according to its first bytes.
 
     `width` and `height` are in pixels, as stored; orientation is not applied. Both are None if the part that states
     them was not read. `pictures` is `one`, `animation` (APNG, animated WebP, HEIF sequence), or `several` (MPO).
     """
 
+    format: Format
     width: int | None = None
     height: int | None = None
     pictures: Literal["one", "animation", "several"] = "one"

@@ -9,6 +9,7 @@ import msgspec
 
 from lumendrop.containers.image import Image, malformed, truncated, unsupported
 from lumendrop.containers.readers import EndsReader, Reader, Unseen, exactly
+from lumendrop.images import JPEG
 
 SOI, EOI, SOS, APP2 = 0xD8, 0xD9, 0xDA, 0xE2
 _FRAMES = frozenset([0xC0, 0xC1, 0xC2, 0xC9, 0xCA])
@@ -88,7 +89,7 @@ def examine(reader: Reader) -> Image:
     else:
         if not scans:
             raise malformed("it has no image data")
-    return Image(width, height, "several" if several else "one")
+    return Image(JPEG, width, height, "several" if several else "one")
 
 
 def _dimensions(reader: Reader, segment: Segment) -> tuple[int, int]:

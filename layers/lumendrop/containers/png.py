@@ -10,6 +10,7 @@ import msgspec
 
 from lumendrop.containers.image import Image, malformed, truncated, unsupported
 from lumendrop.containers.readers import EndsReader, Reader, Unseen, exactly
+from lumendrop.images import PNG
 
 _TYPE = re.compile(rb"[A-Za-z]{4}")
 _END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
@@ -63,12 +64,12 @@ def examine(reader: Reader) -> Image:
             has_data |= chunk.type == b"IDAT"
             animated |= chunk.type == b"acTL"
     except Unseen:
-        if isinstance(reader, EndsReader) and _END not in reader.tail:
+        if isinstance(reader, EndsReader) and b"IDAT" in reader.tail and _END not in reader.tail:
             raise truncated() from None
     else:
         if not has_data:
             raise malformed("it has no image data")
-    return Image(width, height, "animation" if animated else "one")
+    return Image(PNG, width, height, "animation" if animated else "one")
 
 
 def _dimensions(reader: Reader, header: Chunk) -> tuple[int, int]:

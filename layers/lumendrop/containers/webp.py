@@ -8,6 +8,7 @@ import msgspec
 
 from lumendrop.containers.image import Image, malformed, truncated
 from lumendrop.containers.readers import Reader, Unseen, exactly
+from lumendrop.images import WEBP
 
 _FIRST = (b"VP8 ", b"VP8L", b"VP8X")
 _IMAGE_DATA = (b"VP8 ", b"VP8L", b"ANMF")
@@ -70,7 +71,7 @@ def examine(reader: Reader) -> Image:
         has_data = True  # perhaps: the container has all its bytes, so nothing rules it out
     if not has_data:
         raise malformed("it has no image data")
-    return Image(width, height, "animation" if animated else "one")
+    return Image(WEBP, width, height, "animation" if animated else "one")
 
 
 def _dimensions(reader: Reader, chunk: Chunk) -> tuple[int, int]:

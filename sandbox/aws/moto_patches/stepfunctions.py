@@ -12,11 +12,13 @@ from typing import Any, cast
 from moto.core.config import default_user_config
 from moto.stepfunctions.parser import models
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_aws_sdk
+from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
 from moto.stepfunctions.parser.asl.utils import encoding
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
+from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from moto.stepfunctions.parser.utils import TMP_THREADS
 
 from sandbox.aws.moto_patches.events import put_service_event
@@ -30,8 +32,10 @@ def apply(replace: Replace, context: Context) -> None:
     _serialize_starts(replace)
     _call_services_with_the_role(replace, context.service_client)
     _name_errors_as_aws_does(replace)
+    _name_members_as_aws_does(replace)
     _write_times_as_aws_does(replace)
     _publish_status_changes(replace, context)
+    _stop_quietly(replace)
 
 
 def stop_executions(account: str, region: str) -> None:
@@ -102,6 +106,23 @@ def _name_errors_as_aws_does(replace: Replace) -> None:
     replace(state_task_service_aws_sdk, "_SERVICE_ERROR_NAMES", known)
 
 
+def _name_members_as_aws_does(replace: Replace) -> None:
+    # moto 5.2.5: SDK integrations of Step Functions itself use the camelCase of its API. AWS: uses PascalCase.
+    def parameters(self: Any, parameters: dict[str, Any], *_: Any, **__: Any) -> None:
+        _rename(self, parameters, str.lower)
+
+    def response(self: Any, response: Any, *_: Any, **__: Any) -> None:
+        _rename(self, response, str.upper)
+
+    replace(state_task_service_aws_sdk.StateTaskServiceAwsSdk, "_normalise_parameters", parameters)
+    replace(state_task_service_aws_sdk.StateTaskServiceAwsSdk, "_normalise_response", response)
+
+
+def _rename(task: Any, members: dict[str, Any], first_letter: Callable[[str], str]) -> None:
+    for name in list(members) if task.resource.api_name == "sfn" else []:
+        members[first_letter(name[0]) + name[1:]] = members.pop(name)
+
+
 def _write_times_as_aws_does(replace: Replace) -> None:
     # moto 5.2.5: writes times with microseconds and +00:00. AWS: writes 2026-01-31T12:00:00.123Z.
     def default(_: Any, value: Any) -> str:
@@ -137,3 +158,18 @@ def _publish_status_changes(replace: Replace, context: Context) -> None:
         )
 
     replace(BaseExecutionWorkerCommunication, "terminated", publish)
+
+
+def _stop_quietly(replace: Replace) -> None:
+    # moto 5.2.5: a stopped execution continues in its thread and prints a traceback if a call then fails, for example
+    # because the sandbox was closed. AWS: a stopped execution calls nothing.
+    execute: Any = ExecutionWorker._execution_logic
+
+    def execute_until_stopped(self: Any) -> None:
+        try:
+            execute(self)
+        except Exception:
+            if self.env is None or not isinstance(self.env.program_state(), ProgramStopped):
+                raise
+
+    replace(ExecutionWorker, "_execution_logic", execute_until_stopped)

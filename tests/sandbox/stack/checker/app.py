@@ -1,4 +1,4 @@
-"""The fixture's checker: does what its event says, so that a test can make it end in any way."""
+"""The checker: its event decides what it does and how it ends."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""The fixture's worker: handles messages as their bodies say, and keeps a record of what it was given."""
+"""The worker: the body of a message decides how it is handled; the log has every event."""
 
 import json
 import os
