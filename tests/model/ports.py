@@ -24,7 +24,7 @@ from lumendrop import clients, images
 from lumendrop.enhancer import Ambiguous, Refused, SubmittedTask, Unavailable
 from lumendrop.ledger import Ledger, Row
 from lumendrop.outcomes import Rejected
-from lumendrop.storage import Source
+from lumendrop.storage import OwnResult, Source
 from lumendrop.upload_queue import Message
 from lumendrop.uploads import Upload
 from lumendrop.workflow import execution_input, execution_name
@@ -48,6 +48,7 @@ ENVIRONMENT = {
     "LEDGER_TABLE": "ledger",
     "UPLOAD_QUEUE_URL": "https://sqs.test/uploads",
     "WORKFLOW_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:workflow",
+    "BUCKET_OWNER": "123456789012",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 
@@ -110,7 +111,9 @@ class Submit:
         module.THROTTLE = _Unlimited()
         module.ENHANCER = SimpleNamespace(prepare=partial(call, "key"), submit_supported=self._post)
         module.time = SimpleNamespace(time=lambda: NOW, sleep=lambda _: None)
-        module.storage = SimpleNamespace(inspect=self._inspect, presign=lambda *_: "https://photo.test/")
+        module.storage = SimpleNamespace(
+            inspect=self._inspect, presign=lambda *_: "https://photo.test/", OwnResult=OwnResult
+        )
         module.workflow = SimpleNamespace(start=self._start)
         module.count = lambda *_: None
         module.logger = SimpleNamespace(**dict.fromkeys(("info", "warning", "exception", "append_keys"), _nothing))
@@ -160,6 +163,10 @@ class _Unlimited:
         return Deferred(error.code, error.message)
 
 
+def _no_client(*_: object) -> Any:
+    return SimpleNamespace()
+
+
 def _nothing(*_: object, **__: object) -> None: ...
 
 
@@ -169,7 +176,7 @@ def _no_context(*_: object, **__: object) -> Iterator[None]:
 
 
 def _load(policy: str) -> ModuleType:
-    no_clients = dict.fromkeys(("s3", "sqs", "stepfunctions", "dynamodb", "secretsmanager"), SimpleNamespace)
+    no_clients = dict.fromkeys(("s3", "sqs", "stepfunctions", "dynamodb", "secretsmanager"), _no_client)
     with patch.dict(os.environ, ENVIRONMENT | {"AMBIGUOUS_SUBMIT": policy}), patch.multiple(clients, **no_clients):
         spec = importlib.util.spec_from_file_location("model_of_submit", ROOT / "functions/submit/app.py")
         assert spec and spec.loader
