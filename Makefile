@@ -85,7 +85,7 @@ chaos: $(VENV)/.tests ## Check the promises under injected faults, about 15 minu
 chaos-mutations: $(VENV)/.tests ## Check that the chaos suite catches one-line changes that break a promise.
 	@$(BIN)/python -m tests.chaos.mutations
 
-BENCHMARKS := backfill cold-start delivery enhancer polling cost burst
+BENCHMARKS := backfill cold-start delivery enhancer polling cost burst outage
 
 .PHONY: bench
 bench: $(BENCHMARKS:%=bench-%) ## Run all benchmarks: each prints a table and writes docs/benchmarks/.
