@@ -89,7 +89,7 @@ model: $(VENV)/.tests ## Explore every interleaving of deliveries, crashes, answ
 chaos-mutations: $(VENV)/.tests ## Check that the chaos suite catches one-line changes that break a promise.
 	@$(BIN)/python -m tests.chaos.mutations
 
-BENCHMARKS := backfill cold-start delivery enhancer polling cost burst
+BENCHMARKS := backfill cold-start delivery enhancer polling cost burst outage
 
 .PHONY: bench
 bench: $(BENCHMARKS:%=bench-%) ## Run all benchmarks: each prints a table and writes docs/benchmarks/.

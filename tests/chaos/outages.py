@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from tests.chaos import fault_plan, promises, uploads
@@ -107,7 +108,13 @@ def most_unknown(seconds: float) -> int:
     return CONCURRENT_SUBMITS + pauses
 
 
-def outages(seed: int, count: int, seconds: float, kinds: Sequence[Outage] = (*VENDOR, *OTHERS)) -> list[Finding]:
+def outages(
+    seed: int,
+    count: int,
+    seconds: float,
+    kinds: Sequence[Outage] = (*VENDOR, *OTHERS),
+    longest_minutes: int = LONGEST_MINUTES,
+) -> list[Finding]:
     """`count` uploads, which arrive during outages of all kinds, one after another in one stack."""
     random = seeded(seed)
     finding = Finding("8. an outage leaves few uploads unknown: those in progress, and one for each pause")
@@ -117,7 +124,7 @@ def outages(seed: int, count: int, seconds: float, kinds: Sequence[Outage] = (*V
     minutes: Counter[str] = Counter()
     with start_run(Plan(seed=seed, duplicates=fault_plan.DUPLICATES)) as run:
         for place, kind in enumerate(ordered):
-            minutes[kind.name] = kind.minutes or random.randint(SHORTEST_MINUTES, LONGEST_MINUTES)
+            minutes[kind.name] = kind.minutes or random.randint(SHORTEST_MINUTES, longest_minutes)
             first = len(run.uploads)
             own = photos[place * count // len(ordered) : (place + 1) * count // len(ordered)]
             _run_through(run, kind, own, minutes[kind.name] * 60, seconds)
@@ -157,6 +164,10 @@ def _run_through(run: Run, kind: Outage, photos: Sequence[Object], length: float
     run.run_until_idle(seconds)
 
 
+def _minutes(timestamp: str, begun: float) -> float:
+    return (datetime.fromisoformat(timestamp).timestamp() - begun) / 60
+
+
 def _other_promises(run: Run, evidence: Evidence) -> list[str]:
     found = (
         promises.every_upload_ends_once(run, evidence),
@@ -165,3 +176,27 @@ def _other_promises(run: Run, evidence: Evidence) -> list[str]:
         promises.daily_counters_match(evidence),
     )
     return [problem for one in found for problem in one.broken]
+
+
+def one_outage(name: str, count: int, minutes: int, seconds: float) -> Json:
+    """What one outage of the enhancer does to `count` uploads that arrive meanwhile.
+
+    `final` has the minute in which each upload ended, counted from the start of the outage, and its status.
+    """
+    kind = next(one for one in VENDOR if one.name == name)
+    with start_run(Plan(seed=1)) as run:
+        begun = run.clock.now()
+        _run_through(run, kind, uploads.photos(seeded(1), count), minutes * 60, seconds)
+        rows = collect(run, []).rows.values()
+        submits = run.enhancer("submits")
+        final = sorted((round(_minutes(row["finished_at"], begun), 1), str(row["status"])) for row in rows)
+        return {
+            "outage": name,
+            "minutes": minutes,
+            "uploads": count,
+            "statuses": Counter(status for _, status in final),
+            "submits": len(submits),
+            "submits during the outage": sum(run.clock_time(one["at"]) < begun + minutes * 60 for one in submits),
+            "most unknown": most_unknown(minutes * 60),
+            "final": final,
+        }
