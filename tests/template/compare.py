@@ -94,6 +94,7 @@ RENAMES = [
 ]
 EXPLAINED = [
     Explained(r"Resources\.\w+\.Properties\.Definition(\..+)?\.Comment", "Wording of a comment on a state."),
+    Explained(r"Resources\.Workflow\..+\.Assign\.outcome(\.advice)?", "Wording of a report's advice."),
     Explained(r"Resources\.BackfillWorkflow\..+\.Cause", "Wording of a message of the backfill."),
     Explained(r"(Description|(Parameters|Outputs)\.\w+\.(Constraint)?Description)", "Wording of a description."),
     Explained(r"Rules\.\w+\.Assertions\..+\.AssertDescription", "Wording of a description."),
