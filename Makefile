@@ -81,11 +81,15 @@ KEYS ?= 400
 chaos: $(VENV)/.tests ## Check the promises under injected faults, about 15 minutes per seed: make chaos [SEED=1] [SEEDS=20] [JOBS=4] [UPLOADS=500] [KEYS=400].
 	@$(BIN)/python -m tests.chaos --seed $(SEED) --seeds $(SEEDS) --jobs $(JOBS) --uploads $(UPLOADS) --keys $(KEYS)
 
+.PHONY: model
+model: $(VENV)/.tests ## Explore every interleaving of deliveries, crashes, answers, and endings of an upload: five minutes.
+	@PYTHONPATH=layers $(BIN)/python -m tests.model.explorer
+
 .PHONY: chaos-mutations
 chaos-mutations: $(VENV)/.tests ## Check that the chaos suite catches one-line changes that break a promise.
 	@$(BIN)/python -m tests.chaos.mutations
 
-BENCHMARKS := backfill cold-start delivery enhancer polling cost burst
+BENCHMARKS := backfill cold-start delivery enhancer polling cost burst outage
 
 .PHONY: bench
 bench: $(BENCHMARKS:%=bench-%) ## Run all benchmarks: each prints a table and writes docs/benchmarks/.

@@ -42,6 +42,8 @@ FIGURES = {
     "peak_megabytes": "peak MB",
 }
 SEED = 1
+# A whole JPEG up to its compressed data.
+_JPEG_START = bytes.fromhex("ffd8 ffc0000b080008000801011100 ffda0008010100003f00")
 WARM_BYTES = 1 << 16
 RUN_SECONDS = 120
 
@@ -104,7 +106,12 @@ def vendor(folder: Path, tls: ssl.SSLContext) -> ThreadingHTTPServer:
 
 def photo(folder: Path, size: int) -> None:
     """Writes a file with the start and the end of a JPEG; nothing decodes the rest."""
-    (folder / f"{size}.jpg").write_bytes(b"\xff\xd8\xff\xe0" + os.urandom(size - 6) + b"\xff\xd9")
+    (folder / f"{size}.jpg").write_bytes(_jpeg(size))
+
+
+def _jpeg(size: int) -> bytes:
+    data = os.urandom(size - len(_JPEG_START) - 2).replace(b"\xff", b"\0")
+    return _JPEG_START + data + b"\xff\xd9"
 
 
 @contextmanager

@@ -36,6 +36,9 @@ Exit status: 0 if every photo was enhanced, 1 if not, 2 if the sandbox could not
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     chosen = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")  # a terminal without UTF-8 must not end the command
     # SIGTERM ends a command as cleanly as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A shell makes background jobs ignore Ctrl-C's signal.
@@ -49,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(chosen: argparse.Namespace, console: Console) -> int:
     # Imported here, so that --help and usage errors take no time.
+    from lumendrop_cli.text import clean
     from sandbox.aws.cloud import CloudError
     from sandbox.aws.template import TemplateError
     from sandbox.demo import demo, up
@@ -61,7 +65,7 @@ def _run(chosen: argparse.Namespace, console: Console) -> int:
             return 0
         return demo.run(chosen.photos, chosen.out, chosen.resolution, console)
     except (CloudError, PhotosError, StartError, TemplateError) as error:
-        print(f"sandbox: {error}", file=sys.stderr)
+        print("\n".join(clean(line) for line in f"sandbox: {error}".splitlines()), file=sys.stderr)
         return BAD_USAGE
 
 

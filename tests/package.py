@@ -11,6 +11,7 @@ from pathlib import Path
 from samcli.lib.package.utils import make_zip_with_lambda_permissions, zip_folder
 
 MOST_LAYER_BYTES = 10_000_000
+MOST_UNPACKED_LAYER_BYTES = 20_000_000
 CODE_STORAGE_BYTES = 75_000_000_000  # the smaller of the two quotas that AWS names, see docs/limits.md
 NESTED_STACK = "Monitoring"
 
@@ -53,6 +54,10 @@ def main(*builds: str) -> str | None:
             return f"The builds differ: {sorted(found)}"
     if NESTED_STACK not in nested:
         return f"The build has no template of the nested stack {NESTED_STACK}."
+    unpacked = sum(path.stat().st_size for path in Path(builds[0], "LumendropLayer").rglob("*") if path.is_file())
+    print(f"The layer has {unpacked:,} bytes unpacked.")
+    if unpacked > MOST_UNPACKED_LAYER_BYTES:
+        return f"The unpacked layer must have at most {MOST_UNPACKED_LAYER_BYTES:,} bytes to keep cold starts fast."
     if zipped["LumendropLayer"][1] >= MOST_LAYER_BYTES:
         return f"The layer must stay below {MOST_LAYER_BYTES:,} bytes to keep cold starts fast."
     return None

@@ -11,17 +11,15 @@ from itertools import islice
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from lumendrop_cli import ledger
-from lumendrop_cli.errors import FAILURE, CliError
+from lumendrop_cli import cost, event_source, ledger, upload_queue
+from lumendrop_cli.errors import FAILURE, CliError, on_interrupt
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.polling import poll_until
 from lumendrop_cli.printer import Progress, printer
 from lumendrop_cli.stack import Stack, load_stack
+from lumendrop_cli.workflow import running_backfills
 
-# USD per task, without and with profiles, as listed on the vendor's model page.
-_PRICE, _PRICE_WITH_PROFILES = 0.12, 0.15
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _RUN_SECONDS = 86_400  # the timeout of the backfill's state machine
 
@@ -74,12 +72,20 @@ def backfill(
     )
     data["execution"] = started["executionArn"]
     if no_wait:
-        out.result(data, [f"Started: {escape(data['execution'])}"])
+        out.result(data, [f"Started: {data['execution']}"])
         return
-    with out.progress("Sending …") as progress:
-        data["sent"] = _wait_for_end(stack, data["execution"], progress)
+    continues = f"The backfill continues: {data['execution']}. `lumendrop stop --backfill` stops it."
+    with on_interrupt(continues, data), out.progress("Sending …") as progress:
+        output = _wait_for_end(stack, data["execution"], progress)
+    # A run that an earlier version of the stack started counts nothing that was left out.
+    data |= {"sent": int(output["sent"]), "left_out": int(output.get("left_out", 0))}
+    left_out = f"{data['left_out']:,} objects were left out: their keys contain U+FFFE or U+FFFF, which SQS refuses."
+    also = [left_out] if data["left_out"] else []
+    if not data["sent"]:
+        out.result(data, [f"There are no photos in {_uri(stack, prefix)}.", *also])
+        raise typer.Exit(FAILURE)
     sent = f"{data['sent']:,} photos were sent to the upload queue. Photos that are already enhanced create no task."
-    out.result(data, [sent, "`lumendrop doctor` shows how many are waiting."])
+    out.result(data, [sent, *also, "`lumendrop doctor` shows how many are waiting."])
 
 
 def _effective_prefix(stack: Stack, prefix: str | None) -> str:
@@ -112,11 +118,11 @@ def _survey(stack: Stack, prefix: str, progress: Progress) -> Survey:
 
 
 def _photos(stack: Stack, prefix: str) -> Iterator[Any]:
-    """The latest versions below a prefix, without empty objects and folder markers."""
+    """The latest versions below a prefix, without folder markers."""
     pages = stack.client("s3").get_paginator("list_object_versions")
     for page in pages.paginate(Bucket=stack.output("InputBucketName"), Prefix=prefix):
         for one in page.get("Versions", []):
-            if one["IsLatest"] and one["Size"] and not one["Key"].endswith("/"):
+            if one["IsLatest"] and (one["Size"] or not one["Key"].endswith("/")):
                 yield one
 
 
@@ -135,7 +141,7 @@ def _count(survey: Survey, photo: Any, row: Row | None, largest: int) -> None:
 
 
 def _summary(stack: Stack, survey: Survey) -> dict[str, Any]:
-    price = _PRICE_WITH_PROFILES if stack.parameters.get("ProfileIds") else _PRICE
+    waiting = upload_queue.count_messages(stack, stack.output("UploadQueueUrl"))
     return {
         "photos": survey.photos,
         "ended": dict(survey.ended),
@@ -143,14 +149,17 @@ def _summary(stack: Stack, survey: Survey) -> dict[str, Any]:
         "too_big": survey.too_big,
         "archived": survey.archived,
         "tasks": survey.new,
-        "price_usd": price,
-        "cost_usd": round(survey.new * price, 2),
-        "days": math.ceil(survey.new / int(stack.parameter("DailyTaskLimit"))),
+        "price_usd": cost.price_usd(stack),
+        "cost_usd": cost.cost_usd(stack, survey.new),
+        "waiting": waiting,
+        "days": math.ceil((survey.new + waiting) / int(stack.parameter("DailyTaskLimit"))),
+        "event_source": event_source.state(stack),
+        "running": running_backfills(stack),
     }
 
 
 def _lines(stack: Stack, data: dict[str, Any]) -> list[str]:
-    place = escape(_uri(stack, data["prefix"]))
+    place = _uri(stack, data["prefix"])
     if not data["photos"]:
         return [f"There are no photos in {place}."]
     ended = ", ".join(f"{number:,} {status}" for status, number in sorted(data["ended"].items()))
@@ -161,16 +170,28 @@ def _lines(stack: Stack, data: dict[str, Any]) -> list[str]:
         "archived": f"{data['archived']:,}, which are rejected without payment",
         "new": f"{data['tasks']:,}; files that are not images are rejected without payment",
     }
-    cost = f"about {data['cost_usd']:,.2f} USD at {data['price_usd']:.2f} USD per task"
+    price = f"about {data['cost_usd']:,.2f} USD at {data['price_usd']:.2f} USD per task"
     return [
         f"{data['photos']:,} photos in {place}:",
         *(f"  {name:<12} {value}" for name, value in counts.items() if not value.startswith("0,")),
-        f"  {'cost':<12} {cost}; {data['days']:,} days at the daily limit",
+        f"  {'cost':<12} {price}; {data['days']:,} days at the daily limit",
+        *_circumstances(data),
     ]
 
 
-def _wait_for_end(stack: Stack, execution: str, progress: Progress) -> int:
-    """Waits for the end of an execution and returns the number of photos it sent. Raises CliError if it failed."""
+def _circumstances(data: dict[str, Any]) -> Iterator[str]:
+    """What delays the photos, or sends them too."""
+    if data["waiting"]:
+        yield f"  {'queue':<12} {data['waiting']:,} uploads wait already; photos among them are paid for once"
+    if data["event_source"] != event_source.ENABLED:
+        state = data["event_source"].lower()
+        yield f"  {'paused':<12} the event source is {state}: photos wait until `lumendrop resume`"
+    for execution in data["running"]:
+        yield f"  {'running':<12} another backfill, {execution}; photos of both are paid for once"
+
+
+def _wait_for_end(stack: Stack, execution: str, progress: Progress) -> dict[str, Any]:
+    """Waits for the end of an execution and returns its output. Raises CliError if it failed."""
     states = stack.client("stepfunctions")
 
     def ended() -> Any:
@@ -187,4 +208,5 @@ def _wait_for_end(stack: Stack, execution: str, progress: Progress) -> int:
         raise CliError(f"The backfill is not finished after a day: {execution}")
     if end["status"] != "SUCCEEDED":
         raise CliError(f"The backfill {end['status'].lower()}: {end.get('cause', 'it was stopped')} ({execution})")
-    return int(json.loads(end["output"])["sent"])
+    output: dict[str, Any] = json.loads(end["output"])
+    return output

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import shlex
+import time
 from collections.abc import Iterator
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import typer
 from botocore.exceptions import ClientError
-from rich.markup import escape
 
-from lumendrop_cli.errors import CliError, error_code
-from lumendrop_cli.polling import poll_until
-from lumendrop_cli.printer import printer
+from lumendrop_cli import polling, upload_queue
+from lumendrop_cli.errors import CliError, error_code, on_interrupt
+from lumendrop_cli.printer import printer, some_of
 from lumendrop_cli.stack import Stack, load_stack
+from lumendrop_cli.versions import delete_versions, versions_and_markers
+from lumendrop_cli.workflow import running_backfills, running_executions
 
 _BUCKETS = ("InputBucket", "OutputBucket")
-# The other resources that the template retains, and the command that deletes each.
+# The other resources that the template retains: what each is good for, and the command that deletes it.
 _RETAINED = {
-    "LedgerTable": "aws dynamodb delete-table --table-name {}",
-    "EncryptionKey": "aws kms schedule-key-deletion --key-id {}",
+    "LedgerTable": (
+        "To give it to a new stack, deploy that with ExistingLedgerTable={0}: its photos are not paid for again. "
+        "`aws dynamodb delete-table --table-name {0}` deletes it."
+    ),
+    "EncryptionKey": (
+        "Photos and ledger can't be read without it. `aws kms schedule-key-deletion --key-id {}` deletes it."
+    ),
 }
 _DELETE_SECONDS = 1800
+_BUCKET_ATTEMPTS = 10
+_MISSING = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "ResourceNotFoundException"})
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What is lost, or paid for and not delivered, if the stack is deleted now."""
+
+    executions: list[str]
+    backfills: list[str]
+    waiting: int
+    dead_letters: int
 
 
 def destroy(
@@ -29,31 +50,50 @@ def destroy(
         bool,
         typer.Option("--delete-photos", help="Also empty and delete the stack's own buckets, with every version."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask for confirmation.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")] = False,
 ) -> None:
-    """Delete the stack. Photos, ledger, and encryption key stay. With --delete-photos, the photos are deleted too."""
-    stack, out = load_stack(context), printer(context)
-    with out.progress("Counting photos …"):
-        buckets = {stack.resource(one): _count(stack, one) for one in _BUCKETS if one in stack.resources}
+    """Delete the stack. Photos, ledger, and encryption key stay. With --delete-photos, the photos are deleted too.
+
+    The buckets are emptied first, so that an interrupted command can be run again.
+    """
+    stack, out = load_stack(context, may_be_incomplete=True), printer(context)
+    with out.progress("Counting photos, uploads, and executions …"):
+        buckets = _count_photos(stack)
+        pending = _pending(stack)
     if not yes:
+        for line in _pending_lines(pending):
+            out.note(line)
         out.confirm(f"Delete the stack {stack.name}? {_consequence(buckets, delete_photos)}")
-    with out.progress(f"Deleting the stack {stack.name} …"):
-        _delete_stack(stack)
-    # The buckets come last: until the stack's rule is deleted, photos can still be uploaded and enhanced.
-    for bucket in buckets if delete_photos else ():
-        with out.progress(f"Emptying {bucket} …"):
-            _empty(stack, bucket)
-            stack.client("s3").delete_bucket(Bucket=bucket)
-    retained = {name: stack.resource(name) for name in _RETAINED if name in stack.resources}
-    kept = [] if delete_photos else list(buckets)
+    options = " --delete-photos" if delete_photos else ""
+    again = f"To complete it, run `lumendrop --stack {shlex.quote(stack.name)} destroy{options}` again."
+    with on_interrupt(f"The stack {stack.name} may be partly deleted. {again}", {"stack": stack.name}):
+        if delete_photos:
+            with out.progress("Stopping uploads and executions …"):
+                _stop(stack, pending)
+            for bucket in buckets:
+                with out.progress(f"Emptying {bucket} …"):
+                    _delete_bucket(stack, bucket)
+        with out.progress(f"Deleting the stack {stack.name} …"):
+            _delete_stack(stack, again)
+    existing = {name: one.physical_id for name, one in stack.resources.items() if one.physical_id}
+    retained = {name: existing[name] for name in _RETAINED if name in existing}
+    kept = {} if delete_photos else buckets
+    data = {"stack": stack.name, "photos": buckets, "photos_deleted": delete_photos, **asdict(pending)}
     out.result(
-        {"stack": stack.name, "photos": buckets, "photos_deleted": delete_photos, "kept": [*kept, *retained.values()]},
+        data | {"kept": [*kept, *retained.values()]},
         [
-            f"The stack {escape(stack.name)} is deleted.",
-            *(f"Kept: the bucket {one}. With --delete-photos, it would have been deleted." for one in kept),
-            *(f"Kept: {name}. `{escape(_RETAINED[name].format(one))}` deletes it." for name, one in retained.items()),
+            f"The stack {stack.name} is deleted.",
+            *(
+                f"Kept: the bucket {one}, with {count:,} object versions. {_how_to_delete(one)}"
+                for one, count in kept.items()
+            ),
+            *(f"Kept: {name} ({one}). {_RETAINED[name].format(one)}" for name, one in retained.items()),
         ],
     )
+
+
+def _how_to_delete(bucket: str) -> str:
+    return f"To delete it, empty it in the S3 console, then run `aws s3api delete-bucket --bucket {bucket}`."
 
 
 def _consequence(buckets: dict[str, int], delete_photos: bool) -> str:
@@ -63,37 +103,88 @@ def _consequence(buckets: dict[str, int], delete_photos: bool) -> str:
     return f"It has {contents}. {'They are permanently DELETED' if delete_photos else 'They stay'}."
 
 
-def _count(stack: Stack, logical_id: str) -> int:
-    return sum(len(page) for page in _pages(stack, stack.resource(logical_id)))
+def _count_photos(stack: Stack) -> dict[str, int]:
+    """The number of object versions and delete markers in each of the stack's own buckets that exist."""
+    s3, found = stack.client("s3"), dict[str, int]()
+    for logical_id in _BUCKETS:
+        if (resource := stack.resources.get(logical_id)) and resource.physical_id:
+            pages = list(map(len, versions_and_markers(s3, resource.physical_id)))
+            if pages:  # at least one, unless the bucket doesn't exist
+                found[resource.physical_id] = sum(pages)
+    return found
 
 
-def _pages(stack: Stack, bucket: str) -> Iterator[list[dict[str, Any]]]:
-    """The key and version ID of every object version and delete marker, in pages of up to 1,000."""
+def _pending(stack: Stack) -> Pending:
+    return Pending(
+        executions=list(running_executions(stack)) if "WorkflowArn" in stack.outputs else [],
+        backfills=running_backfills(stack) if "BackfillWorkflowArn" in stack.outputs else [],
+        waiting=_count_messages(stack, "UploadQueueUrl"),
+        dead_letters=_count_messages(stack, "DeadLetterQueueUrl"),
+    )
+
+
+def _count_messages(stack: Stack, output: str) -> int:
     try:
-        for page in stack.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket):
-            found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-            yield [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
+        return upload_queue.count_messages(stack, stack.outputs[output]) if output in stack.outputs else 0
     except ClientError as error:
-        if error_code(error) != "NoSuchBucket":
-            raise
+        if error_code(error) in _MISSING:
+            return 0
+        raise
 
 
-def _empty(stack: Stack, bucket: str) -> None:
-    for page in _pages(stack, bucket):
-        if page:
-            answer = stack.client("s3").delete_objects(Bucket=bucket, Delete={"Objects": page, "Quiet": True})
-            if errors := answer.get("Errors"):
-                raise CliError(f"{bucket}: S3 did not delete {errors[0]['Key']}: {errors[0]['Message']}. Try again.")
+def _pending_lines(pending: Pending) -> Iterator[str]:
+    if pending.executions:
+        count = len(pending.executions)
+        yield f"Running executions: {count:,}. Their tasks are paid for, and their photos are not delivered."
+        yield from some_of(pending.executions)
+    if pending.backfills:
+        yield f"Running backfills: {len(pending.backfills):,}."
+        yield from some_of(pending.backfills)
+    if pending.waiting:
+        yield f"Waiting uploads: {pending.waiting:,}. They are not paid for, and are not enhanced."
+    if pending.dead_letters:
+        yield f"Messages in the dead-letter queue: {pending.dead_letters:,}. They are lost."
 
 
-def _delete_stack(stack: Stack) -> None:
+def _stop(stack: Stack, pending: Pending) -> None:
+    """Ends what still adds photos to the buckets, or pays for them."""
+    rule = stack.resources.get("UploadRule")
+    if rule and rule.physical_id:
+        try:
+            stack.client("events").disable_rule(Name=rule.physical_id)
+        except ClientError as error:
+            if error_code(error) not in _MISSING:
+                raise
+    for execution in (*pending.backfills, *pending.executions):
+        stack.client("stepfunctions").stop_execution(
+            executionArn=execution, error="stopped", cause="The owner deletes the stack with `lumendrop destroy`."
+        )
+
+
+def _delete_bucket(stack: Stack, bucket: str) -> None:
+    """Empties a bucket and deletes it. Repeats that for results that are still being written."""
+    s3 = stack.client("s3")
+    for _ in range(_BUCKET_ATTEMPTS):
+        delete_versions(s3, bucket)
+        try:
+            s3.delete_bucket(Bucket=bucket)
+        except ClientError as error:
+            if error_code(error) != "BucketNotEmpty":
+                raise
+            time.sleep(polling.INTERVAL_SECONDS)
+        else:
+            return
+    raise CliError(f"Something still writes to {bucket}. Stop it, and run the command again.")
+
+
+def _delete_stack(stack: Stack, again: str) -> None:
     """Deletes the stack, and with it its nested stacks. Raises CliError if CloudFormation can't."""
     stack.client("cloudformation").delete_stack(StackName=stack.name)
-    status = poll_until(lambda: _deletion_status(stack), _DELETE_SECONDS)
+    status = polling.poll_until(lambda: _deletion_status(stack), _DELETE_SECONDS)
     if status != "DELETE_COMPLETE":
         raise CliError(
-            f"The stack {stack.name} is {status or 'still being deleted'}. No photo was deleted. The stack's events in "
-            "the CloudFormation console show the cause; if the failed resource is a nested stack, see its events."
+            f"The stack {stack.name} is {status or 'still being deleted'}. The stack's events in the CloudFormation "
+            f"console show the cause; if the failed resource is a nested stack, see its events. {again}"
         )
 
 

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 import typer
 from botocore.exceptions import ClientError
-from rich.markup import escape
 
-from lumendrop_cli import enhancer, event_source, ledger, statuses, upload_queue
+from lumendrop_cli import enhancer, event_delivery, event_source, ledger, statuses, upload_queue
 from lumendrop_cli.errors import FAILURE, CliError, from_aws_error, is_denied
-from lumendrop_cli.printer import Progress, printer
+from lumendrop_cli.printer import Line, Progress, printer
 from lumendrop_cli.stack import Stack, load_stack
+from lumendrop_cli.workflow import correlation_id, execution_of_each
 
 Level = Literal["ok", "warning", "problem"]
 _COLORS = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -25,6 +25,8 @@ _AGE_WINDOW = timedelta(minutes=15)
 _OLD_SECONDS = 3600
 _RECENT_SUCCESSES = 10
 _MAX_COUNTED = 100
+_NAMED = 5
+_GRACE = timedelta(minutes=15)
 _ALARMS_PER_CALL = 100
 # CloudFormation does not recreate a nested stack that was deleted without its parent.
 _RESTORE_NESTED = "Deploy the template once without this nested stack, then deploy it as it is."
@@ -73,11 +75,10 @@ def _run(check: Callable[[Stack], Iterator[Finding]], stack: Stack, progress: Pr
     return findings
 
 
-def _lines(one: Finding) -> Iterator[str]:
-    color = _COLORS[one.level]
-    yield f"[{color}]{one.level:<8}[/{color}] [bold]{escape(one.check)}[/bold]: {escape(one.finding)}"
+def _lines(one: Finding) -> Iterator[Line]:
+    yield (f"{one.level:<8}", _COLORS[one.level]), (" ", ""), (one.check, "bold"), (f": {one.finding}", "")
     if one.to_do:
-        yield f"         To do: {escape(one.to_do)}"
+        yield f"         To do: {one.to_do}"
 
 
 def _stack(stack: Stack) -> Iterator[Finding]:
@@ -165,22 +166,41 @@ def _rules(stack: Stack) -> Iterator[Finding]:
 
 def _buckets(stack: Stack) -> Iterator[Finding]:
     s3, source, target = stack.client("s3"), stack.output("InputBucketName"), stack.output("OutputBucketName")
+    yield from _bucket_pair(stack, source, target)
+    if seconds := event_delivery.seconds_until_reliable(stack):
+        text = "The stack is new. EventBridge needs about five minutes, and may lose events of uploads until then."
+        to_do = f"Wait {seconds} seconds. Then `lumendrop backfill` sends photos that were uploaded before."
+        yield Finding("buckets", "warning", text, to_do)
     if "EventBridgeConfiguration" in s3.get_bucket_notification_configuration(Bucket=source):
         yield Finding("buckets", "ok", "The input bucket sends events to EventBridge.")
     else:
         text = f"The input bucket {source} sends no events to EventBridge, so uploads are not received."
         yield Finding("buckets", "problem", text, "Turn on Amazon EventBridge in the bucket's properties.")
     enable = "aws s3api put-bucket-versioning --versioning-configuration Status=Enabled --bucket"
-    if s3.get_bucket_versioning(Bucket=source).get("Status") == "Enabled":
+    status = s3.get_bucket_versioning(Bucket=source).get("Status")
+    if status == "Enabled":
         yield Finding("buckets", "ok", "The input bucket has versioning.")
     else:
-        text = f"The input bucket {source} has no versioning. Every upload is rejected."
+        lacks = "suspended versioning: a new upload replaces the previous one" if status else "no versioning"
+        text = f"The input bucket {source} has {lacks}. Every upload is rejected."
         yield Finding("buckets", "problem", text, f"`{enable} {source}`")
     if s3.get_bucket_versioning(Bucket=target).get("Status") == "Enabled":
         yield Finding("buckets", "ok", "The output bucket has versioning.")
     else:
         text = f"The output bucket {target} has no versioning. A new result replaces the previous one of the same key."
         yield Finding("buckets", "warning", text, f"To keep previous results: `{enable} {target}`")
+
+
+def _bucket_pair(stack: Stack, source: str, target: str) -> Iterator[Finding]:
+    """The input and the output bucket must differ, and the workflow writes reports only in its own region."""
+    if source == target:
+        text = f"The input bucket {source} is also the output bucket. Each result is an upload that is paid for again."
+        yield Finding("buckets", "problem", text, "Run `lumendrop pause`, then deploy with two different buckets.")
+    s3 = stack.client("s3")
+    region, own = s3.get_bucket_location(Bucket=target).get("LocationConstraint") or "us-east-1", s3.meta.region_name
+    if {"EU": "eu-west-1"}.get(region, region) != own:
+        text = f"The output bucket {target} is in {region}, the stack in {own}. Reports can't be written."
+        yield Finding("buckets", "problem", text, f"Deploy with an output bucket in {own}.")
 
 
 def _queues(stack: Stack) -> Iterator[Finding]:
@@ -248,6 +268,30 @@ def _executions(stack: Stack) -> Iterator[Finding]:
         yield Finding("executions", "ok", "None failed in the last 24 hours.")
 
 
+def _deadlines(stack: Stack) -> Iterator[Finding]:
+    """Rows that nothing completes any more. Depends on no event, so it also finds what a lost event left behind."""
+    rows = ledger.list_overdue(stack, int((datetime.now(UTC) - _GRACE).timestamp()))
+    executions = execution_of_each(stack) if rows else {}
+    idle = [row for row in rows if correlation_id(row) not in executions]
+    paid = [row["key"] for row in idle if row["status"] == statuses.SUBMITTED]
+    claimed = [row["key"] for row in idle if row["status"] == statuses.CLAIMED]
+    if paid:
+        text = f"{len(paid):,} paid uploads are past their deadline, and no workflow runs for them: {_names(paid)}."
+        to_do = "Get each result without paying again, while it lives (24 hours): `lumendrop fetch KEY`."
+        yield Finding("deadlines", "problem", text, to_do)
+    if claimed and not upload_queue.count_messages(stack, stack.output("UploadQueueUrl")):
+        text = f"{len(claimed):,} uploads are claimed, and no message continues them: {_names(claimed)}."
+        to_do = "`lumendrop backfill --prefix KEY` sends each again. It becomes unknown, and is not paid for again."
+        yield Finding("deadlines", "problem", text, to_do)
+    if not paid and not claimed:
+        yield Finding("deadlines", "ok", "No upload is past its deadline without a workflow.")
+
+
+def _names(keys: list[str]) -> str:
+    more = f", and {len(keys) - _NAMED:,} more" if len(keys) > _NAMED else ""
+    return f"{', '.join(keys[:_NAMED])}{more}"
+
+
 def _last_enhanced(stack: Stack) -> ledger.Row | None:
     """The newest enhanced upload among the last successful executions. Those of rejected uploads are successful too."""
     states = stack.client("stepfunctions")
@@ -288,4 +332,4 @@ def _describe_alarms(stack: Stack, names: list[str]) -> Iterator[dict[str, Any]]
             yield from found.get(f"{kind}s", [])
 
 
-_CHECKS = (_stack, _key, _event_source, _rules, _buckets, _queues, _daily_limit, _executions, _alarms)
+_CHECKS = (_stack, _key, _event_source, _rules, _buckets, _queues, _daily_limit, _executions, _deadlines, _alarms)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
 
+import typer
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -19,7 +25,9 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-FAILURE, AWS_ERROR = 1, 3
+FAILURE, USAGE_ERROR, AWS_ERROR, INTERRUPTED = 1, 2, 3, 130
+
+BUG = "This is a bug of lumendrop; please report it."
 
 _SANDBOX_ADVICE = "For the sandbox, add --endpoint-url http://127.0.0.1:4566."
 _CREDENTIALS_ADVICE = (
@@ -54,21 +62,66 @@ _INVALID_CREDENTIALS = frozenset(
 
 
 class CliError(Exception):
-    """A command can't continue. The text describes the cause and what to do; `code` is the exit code."""
+    """A command can't continue. The text describes the cause and what to do; `code` is the exit code.
 
-    def __init__(self, message: str, code: int = FAILURE) -> None:
+    `data` has the details for programs, such as the execution that continues.
+    """
+
+    def __init__(self, message: str, code: int = FAILURE, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.data = dict(data or {})
+
+
+@contextmanager
+def on_interrupt(message: str, data: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Turns Ctrl-C inside the block into an error that describes what continues without the command."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise CliError(f"Interrupted. {message}".rstrip(), INTERRUPTED, data) from None
+
+
+def describe(error: Exception) -> CliError:
+    """The CliError for any exception."""
+    if isinstance(error, CliError):
+        return error
+    if isinstance(error, typer.TyperException):
+        return CliError(f"{error.format_message().rstrip('.')}. See `lumendrop COMMAND --help`.", error.exit_code)
+    if isinstance(error, typer.Abort):
+        return CliError("The input ended, so nothing was done.")
+    if isinstance(error, BotoCoreError | ClientError | ResponseParserError):
+        return from_aws_error(error)
+    if isinstance(error, OSError):
+        return CliError(f"The command can't continue: {error}")
+    place = extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}, line {place.lineno}"
+    return CliError(f"{BUG} {type(error).__name__} in {where}: {error}")
 
 
 def from_aws_error(error: BotoCoreError | ClientError | ResponseParserError) -> CliError:
     """The CliError for an exception of the AWS SDK."""
     if isinstance(error, ResponseParserError):
-        return CliError("The endpoint's response is not an AWS response. Check --endpoint-url.", AWS_ERROR)
+        return not_aws()
     if isinstance(error, ClientError):
         return CliError(_describe(error), AWS_ERROR)
     advice = next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), "")
     return CliError(f"{str(error).rstrip('.')}. {advice}".rstrip(), AWS_ERROR)
+
+
+def not_aws() -> CliError:
+    """The endpoint is something else than AWS, such as a web server or a proxy."""
+    return CliError("The endpoint's response is not an AWS response. Check --endpoint-url.", AWS_ERROR)
+
+
+def bad_credentials(error: Exception) -> CliError:
+    """The credentials can't be read, for example because `credential_process` is broken."""
+    cause = "it returns no valid JSON" if isinstance(error, json.JSONDecodeError) else f"{error}"
+    return CliError(
+        f"The credentials can't be read: {cause}. Check credential_process and the files of the AWS CLI. "
+        f"{_CREDENTIALS_ADVICE}",
+        AWS_ERROR,
+    )
 
 
 def error_code(error: ClientError) -> str:
@@ -82,7 +135,7 @@ def is_denied(error: ClientError) -> bool:
 
 
 def _describe(error: ClientError) -> str:
-    code, message = error_code(error), error.response["Error"].get("Message", "")
+    code, message = error_code(error), error.response.get("Error", {}).get("Message", "")
     summary = f"AWS returned {code} for {error.operation_name}: {message.strip().rstrip('.')}."
     if is_denied(error):
         return (

@@ -11,6 +11,7 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
+from lumendrop_cli import statuses
 from lumendrop_cli.errors import CliError
 from lumendrop_cli.printer import Progress
 from lumendrop_cli.stack import Stack
@@ -107,6 +108,27 @@ def scan(stack: Stack, field: str, value: str, progress: Progress) -> list[Row]:
         scanned += page["ScannedCount"]
         progress(f"{scanned:,} rows read, {len(rows):,} found …")
     return rows
+
+
+def list_overdue(stack: Stack, before: int) -> list[Row]:
+    """The rows whose task's deadline, or whose claim, ended before a time (epoch seconds). Reads the whole ledger."""
+    pages = (
+        stack.client("dynamodb")
+        .get_paginator("scan")
+        .paginate(
+            TableName=stack.output("LedgerTableName"),
+            FilterExpression=(
+                "(#status = :submitted AND deadline < :before) OR (#status = :claimed AND claim_expires < :before)"
+            ),
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues={
+                ":submitted": {"S": statuses.SUBMITTED},
+                ":claimed": {"S": statuses.CLAIMED},
+                ":before": {"N": str(before)},
+            },
+        )
+    )
+    return [_row(item) for page in pages for item in page["Items"]]
 
 
 def count_tasks(stack: Stack, day: date) -> int:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import islice
+import os
+import sys
+from collections.abc import Sequence
+from itertools import islice, takewhile
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from lumendrop_cli.backfill import backfill
 from lumendrop_cli.destroy import destroy
 from lumendrop_cli.doctor import doctor
-from lumendrop_cli.errors import CliError, from_aws_error
+from lumendrop_cli.errors import CliError, describe, on_interrupt
 from lumendrop_cli.fetch import fetch
 from lumendrop_cli.pause import pause
+from lumendrop_cli.printer import Printer
 from lumendrop_cli.redrive import redrive
 from lumendrop_cli.resume import resume
 from lumendrop_cli.retry import retry
@@ -24,32 +26,73 @@ from lumendrop_cli.smoke import smoke
 from lumendrop_cli.stack import Options
 from lumendrop_cli.status import status
 from lumendrop_cli.stop import stop
+from lumendrop_cli.text import decode_argument
 
 EXIT_CODES = (
     "Exit codes: 0 success; 1 a problem was found, or the command failed; 2 invalid usage; "
-    "3 AWS is unreachable, denies the request, or has no such stack."
+    "3 AWS is unreachable, denies the request, or has no such stack; 130 interrupted with Ctrl-C."
 )
 _OPTIONS_WITH_VALUE = ("--stack", "--endpoint-url", "--profile", "--region")
 
 
+class Command(TyperCommand):
+    """A command whose arguments are checked."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parses the arguments and checks their values."""
+        ctx.allow_extra_args = True
+        remaining = super().parse_args(ctx, args)
+        if remaining:  # not the parser's message, which would repeat a key that is given to set-key
+            raise typer.BadParameter(f"{ctx.info_name} got too many arguments")
+        return _checked(ctx, remaining)
+
+
 class Commands(TyperGroup):
-    """Accepts the shared options before and after the command's name, and turns expected errors into messages."""
+    """Accepts the shared options before and after the command's name. The one place that exits."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Moves the shared options to the front, where the parser expects them."""
-        parsed: list[str] = super().parse_args(ctx, _shared_first(args))
-        return parsed
+        return _checked(ctx, super().parse_args(ctx, _shared_first(args)))
+
+    def main(self, args: Sequence[str] | None = None, *options: Any, **extra: Any) -> Any:
+        """Runs a command and exits with its code. An error becomes a message, and with --json a document."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        out = Printer("--json" in takewhile(lambda one: one != "--", arguments))
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(arguments or ["--help"], *options, **extra)
+            sys.stdout.flush()
+        except Exception as error:  # noqa: BLE001  # a traceback would print keys as they are, and help nobody
+            code = _fail(out, describe(error))
+        sys.exit(code)
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command. For an expected error, prints its message and exits with its code."""
-        try:
-            return super().invoke(ctx)
-        except (BotoCoreError, ClientError, ResponseParserError) as error:
-            cli_error = from_aws_error(error)
-        except CliError as error:
-            cli_error = error
-        typer.echo(f"lumendrop: {cli_error}", err=True)
-        raise typer.Exit(cli_error.code)
+        """Runs the command. Ctrl-C becomes an error that is reported like any other."""
+        with on_interrupt(""):
+            super().invoke(ctx)
+
+
+def _checked(ctx: Any, remaining: list[str]) -> list[str]:
+    """Refuses values that no AWS service accepts: empty text, and bytes that are not UTF-8."""
+    for name, value in ctx.params.items():
+        if isinstance(value, str):
+            decoded = decode_argument(value)
+            if not decoded:
+                reason = "is empty" if decoded == "" else "is not valid UTF-8"
+                raise typer.BadParameter(f"the value of {name.replace('_', '-')} {reason}")
+            ctx.params[name] = decoded
+    return remaining
+
+
+def _fail(out: Printer, error: CliError) -> int:
+    """Prints an error and returns the exit code."""
+    try:
+        out.fail(error)
+        sys.stdout.flush()
+    except OSError:  # a full disk, or a closed pipe: nothing more can be printed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    return error.code
 
 
 def _shared_first(args: list[str]) -> list[str]:
@@ -67,7 +110,7 @@ def _shared_first(args: list[str]) -> list[str]:
 
 
 # Plain tracebacks, because typer's show the values of local variables, which can include the API key.
-app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback(epilog=EXIT_CODES)
@@ -91,4 +134,4 @@ def main(
 
 # In the order of `lumendrop --help`.
 for command in (doctor, set_key, smoke, status, backfill, redrive, retry, fetch, pause, resume, stop, destroy):
-    app.command(epilog=EXIT_CODES)(command)
+    app.command(cls=Command, epilog=EXIT_CODES)(command)

@@ -1,56 +1,92 @@
-"""What commands print: text for people, or one JSON document for programs. Progress and prompts go to stderr."""
+"""The one place that prints and asks. It cleans everything that it prints.
+
+The result goes to stdout, as text or as one JSON document. Errors, progress, and questions go to stderr.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator
+import getpass
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
+
+from lumendrop_cli.errors import FAILURE, CliError
+from lumendrop_cli.text import clean, to_json
 
 Progress = Callable[[str], None]
+# A line of output: plain text, or parts of it with the name of a style (empty for none).
+Line = str | tuple[tuple[str, str], ...]
+
+_LISTED = 20
+_MAX_LINE = 8192
 
 
 class Printer:
-    """Prints a command's result. With `as_json`, stdout gets exactly one JSON document."""
+    """Prints a command's result. With `as_json`, stdout gets exactly one JSON document, also after an error."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
-        self._stdout = Console(highlight=False, soft_wrap=True)
-        self._stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+        for stream in (sys.stdout, sys.stderr):
+            # A terminal without UTF-8 shows `\u2026` instead of ending the command.
+            if reconfigure := getattr(stream, "reconfigure", None):
+                reconfigure(errors="backslashreplace")
+        self._stdout = Console(highlight=False, soft_wrap=True, emoji=False)
+        self._stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
-    def result(self, data: Any, lines: Iterable[str]) -> None:
-        """Prints `data` as JSON, or `lines` as text. Lines are rich markup; escape values that come from outside."""
+    def result(self, data: Any, lines: Iterable[Line]) -> None:
+        """Prints `data` as JSON, or `lines` as text."""
         if self._as_json:
-            print(json.dumps(data, indent=2, ensure_ascii=False, default=str))
-            return
-        for line in lines:
-            self._stdout.print(line)
+            print(to_json(data))
+        else:
+            for line in lines:
+                self._stdout.print(_rich(line, sys.stdout))
+        sys.stdout.flush()
 
-    def note(self, line: str) -> None:
-        """Prints a line to stderr. The line is rich markup."""
-        self._stderr.print(line)
+    def fail(self, error: CliError) -> None:
+        """Prints an error to stderr; with --json, also as the document on stdout."""
+        self._stderr.print(_rich(f"lumendrop: {error}", sys.stderr))
+        if self._as_json:
+            self.result({"error": str(error), "exit_code": error.code, **error.data}, [])
 
-    def confirm(self, question: str) -> None:
-        """Asks for confirmation. Any answer but yes ends the command with exit code 1."""
-        typer.confirm(question, abort=True, err=True)
+    def note(self, line: Line) -> None:
+        """Prints a line to stderr."""
+        self._stderr.print(_rich(line, sys.stderr))
+
+    def confirm(self, question: str, data: Mapping[str, Any] | None = None) -> None:
+        """Asks for confirmation. Raises CliError with `data` for any answer but yes."""
+        self._stderr.print(_rich(f"{question} [y/N]: ", sys.stderr), end="")
+        sys.stderr.flush()
+        answer = sys.stdin.readline()
+        if not (sys.stdin.isatty() and answer):
+            self.note("")  # nobody pressed Enter, so the cursor is still behind the question
+        if answer.strip().lower() not in ("y", "yes"):
+            raise CliError("Not confirmed, so nothing was done. --yes skips the question.", FAILURE, data)
+
+    def ask_secret(self, question: str) -> str:
+        """Asks for a text that is not shown, or reads the first line of stdin if it is not a terminal."""
+        if sys.stdin.isatty():
+            return getpass.getpass(f"{question}: ", stream=sys.stderr)
+        return sys.stdin.readline(_MAX_LINE)
 
     @contextmanager
     def progress(self, text: str) -> Iterator[Progress]:
         """Shows that a step is running. Yields a function that updates the text."""
         if self._stderr.is_terminal:
-            with self._stderr.status(escape(text)) as status:
-                yield lambda update: status.update(escape(update))
+            spinner = "dots" if _is_unicode(sys.stderr) else "line"
+            with self._stderr.status(_rich(text, sys.stderr), spinner=spinner) as status:
+                yield lambda update: status.update(_rich(update, sys.stderr))
             return
         last = ""
 
         def print_change(update: str) -> None:
             nonlocal last
             if update != last:
-                self._stderr.print(escape(update))
+                self.note(update)
             last = update
 
         print_change(text)
@@ -60,3 +96,23 @@ class Printer:
 def printer(context: typer.Context) -> Printer:
     """The printer of the running command."""
     return Printer(context.obj.as_json)
+
+
+def some_of(names: list[str]) -> list[str]:
+    """The first names as indented lines, and the number of further ones."""
+    more = [f"  … and {len(names) - _LISTED:,} more"] if len(names) > _LISTED else []
+    return [*(f"  {name}" for name in names[:_LISTED]), *more]
+
+
+def _rich(line: Line, stream: TextIO) -> Text:
+    """Text without markup. Nothing in it is an instruction to rich or to a terminal."""
+    parts = ((line, ""),) if isinstance(line, str) else line
+    return Text.assemble(*((_readable(clean(part), stream), style) for part, style in parts))
+
+
+def _readable(text: str, stream: TextIO) -> str:
+    return text if _is_unicode(stream) else text.replace("…", "...")
+
+
+def _is_unicode(stream: TextIO) -> bool:
+    return (stream.encoding or "").lower().startswith("utf")

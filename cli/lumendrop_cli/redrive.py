@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from lumendrop_cli import upload_queue
-from lumendrop_cli.errors import CliError
+from lumendrop_cli.errors import CliError, on_interrupt
 from lumendrop_cli.polling import poll_until
 from lumendrop_cli.printer import Progress, printer
 from lumendrop_cli.stack import Stack, load_stack
@@ -26,7 +26,8 @@ def redrive(context: typer.Context) -> None:
     if not total:
         out.result({"moved": 0}, ["The dead-letter queue is empty."])
         return
-    with out.progress(f"Moving {total:,} back to the upload queue …") as progress:
+    continues = "AWS continues to move the messages. `lumendrop doctor` counts what is left in the dead-letter queue."
+    with on_interrupt(continues), out.progress(f"Moving {total:,} back to the upload queue …") as progress:
         moved = _move(stack, total, progress)
     out.result({"moved": moved}, [f"{moved:,} moved back to the upload queue."])
 

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from itertools import islice
-from typing import Annotated
+from dataclasses import dataclass
+from itertools import compress, islice
+from operator import not_
+from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
+from botocore.exceptions import ClientError
 
-from lumendrop_cli import ledger, statuses
-from lumendrop_cli.errors import FAILURE, CliError
+from lumendrop_cli import cost, ledger, statuses, upload_queue
+from lumendrop_cli.errors import FAILURE, CliError, error_code, on_interrupt
 from lumendrop_cli.ledger import Row
-from lumendrop_cli.printer import Progress, printer
+from lumendrop_cli.printer import Progress, printer, some_of
 from lumendrop_cli.stack import Stack, load_stack
+from lumendrop_cli.workflow import correlation_id, execution_of_each
 
 _BATCH_SIZE = 10  # the most that SQS accepts in one SendMessageBatch
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The uploads to send, and those that are left out: running ones, and ones that would be rejected again."""
+
+    rows: list[Row]
+    running: dict[str, str]
+    rejected: list[Row]
 
 
 def retry(
@@ -30,66 +41,118 @@ def retry(
 ) -> None:
     """Send uploads again that ended without an enhanced photo. Pays for a new task for each.
 
-    --unknown and --code read the whole ledger, which takes minutes for a million rows. Exit code 1 if there is nothing
-    to send.
+    Uploads whose workflow runs, for example because of `lumendrop fetch`, are not sent, and neither are those that
+    would be rejected again. --unknown and --code read the whole ledger, which takes minutes for a million rows. Exit
+    code 1 if there is nothing to send.
     """
     if [key is not None, unknown, code is not None].count(True) != 1 or (version_id and key is None):
         raise typer.BadParameter("give one KEY (optionally with --version-id), or --unknown, or --code CODE")
     stack, out = load_stack(context), printer(context)
     with out.progress("Reading the ledger …") as progress:
-        rows = _select(stack, key, version_id, code, progress)
+        selected = _select_all(stack, code, progress) if key is None else _select_one(stack, key, version_id)
+    rows = selected.rows
     uploads = [{name: row[name] for name in ("key", "version_id", "status", "attempt")} for row in rows]
-    cost = f"{len(rows)} new {'task' if len(rows) == 1 else 'tasks'}"
-    listed = [f"  {escape(one['key'])}  {one['status']}, version {escape(one['version_id'])}" for one in uploads]
+    data: dict[str, Any] = {
+        "sent": 0,
+        "uploads": uploads,
+        "cost_usd": cost.cost_usd(stack, len(rows)),
+        "running": selected.running,
+        "rejected_again": [row["key"] for row in selected.rejected],
+    }
+    listed = [f"{one['key']}  {one['status']}, version {one['version_id']}" for one in uploads]
     if dry_run or not rows:
-        summary = f"This would pay for {cost}." if rows else "No matching upload ended without an enhanced photo."
-        out.result({"sent": 0, "uploads": uploads}, [*listed, summary])
+        would = f"This would pay for {cost.describe(stack, len(rows), 'new ')}."
+        summary = would if rows else "No matching upload ended without an enhanced photo."
+        out.result(data, [*(f"  {one}" for one in listed), *_left_out(selected), summary])
         if not rows:
             raise typer.Exit(FAILURE)
         return
     if not yes:
-        out.confirm(f"This pays for {cost}. Continue?")
+        for line in (*some_of(listed), *_left_out(selected)):
+            out.note(line)
+        out.confirm(f"This pays for {cost.describe(stack, len(rows), 'new ')}. Continue?")
     with out.progress(f"Sending {len(rows):,} uploads …") as progress:
         _send(stack, rows, progress)
-    out.result(
-        {"sent": len(rows), "uploads": uploads},
-        [f"{len(rows):,} sent. `lumendrop status KEY` shows what happens to each."],
-    )
+    done = f"{len(rows):,} sent. `lumendrop status KEY` shows what happens to each."
+    out.result(data | {"sent": len(rows)}, [*_left_out(selected), done])
 
 
-def _select(stack: Stack, key: str | None, version_id: str | None, code: str | None, progress: Progress) -> list[Row]:
-    if key is None:
-        field, value = ("outcome.code", code) if code else ("status", statuses.UNKNOWN)
-        return [row for row in ledger.scan(stack, field, value, progress) if row["status"] in statuses.RETRYABLE]
+def _left_out(selected: Selection) -> list[str]:
+    lines = []
+    if selected.running:
+        lines.append(f"Not sent, because their workflow is running: {len(selected.running):,}.")
+        lines += some_of([f"{key}  {execution}" for key, execution in selected.running.items()])
+    if selected.rejected:
+        lines.append(f"Not sent, because they would be rejected again: {len(selected.rejected):,}.")
+        lines += some_of([f"{row['key']}  {row['outcome']['code']}" for row in selected.rejected])
+    return lines
+
+
+def _select_one(stack: Stack, key: str, version_id: str | None) -> Selection:
     row = ledger.newest_row(stack, key, version_id)
     if row["status"] not in statuses.RETRYABLE:
         raise CliError(f"The upload is {row['status']}. Only uploads that ended without an enhanced photo are retried.")
-    return [row]
+    if execution := execution_of_each(stack).get(correlation_id(row)):
+        raise CliError(
+            f"The upload's workflow is running: {execution}. It may deliver the photo without a second payment. "
+            "`lumendrop status KEY` shows its progress; `lumendrop stop KEY` stops it.",
+            data={"key": key, "execution": execution},
+        )
+    if _is_rejected_again(stack, row):
+        outcome = row["outcome"]
+        raise CliError(
+            f"Nothing is sent and nothing would be paid, because this version would be rejected again "
+            f"({outcome['code']}): {outcome['message']} {outcome['advice']}"
+        )
+    if _is_deleted(stack, row):
+        raise CliError(
+            "Nothing is sent and nothing would be paid, because this version of the photo is deleted from the input "
+            "bucket. Upload the photo again."
+        )
+    return Selection([row], {}, [])
+
+
+def _select_all(stack: Stack, code: str | None, progress: Progress) -> Selection:
+    field, value = ("outcome.code", code) if code else ("status", statuses.UNKNOWN)
+    rows = [row for row in ledger.scan(stack, field, value, progress) if row["status"] in statuses.RETRYABLE]
+    executions = execution_of_each(stack) if rows else {}
+    running = {row["key"]: executions[correlation_id(row)] for row in rows if correlation_id(row) in executions}
+    idle = [row for row in rows if correlation_id(row) not in executions]
+    again = [_is_rejected_again(stack, row) for row in idle]
+    return Selection(list(compress(idle, map(not_, again))), running, list(compress(idle, again)))
+
+
+def _is_rejected_again(stack: Stack, row: Row) -> bool:
+    code = row.get("outcome", {}).get("code")
+    if code == statuses.TOO_BIG:
+        return bool(row["size"] > int(stack.parameter("MaxUploadBytes")))
+    return code in statuses.REJECTED_AGAIN
+
+
+def _is_deleted(stack: Stack, row: Row) -> bool:
+    try:
+        stack.client("s3").head_object(Bucket=row["bucket"], Key=row["key"], VersionId=row["version_id"])
+    except ClientError as error:
+        return error_code(error) in ("404", "405", "NoSuchKey", "NoSuchVersion")
+    return False
 
 
 def _send(stack: Stack, rows: list[Row], progress: Progress) -> None:
     sqs, url, sent = stack.client("sqs"), stack.output("UploadQueueUrl"), 0
-    for batch in _batches(rows):
-        entries = [{"Id": str(place), **_message(row)} for place, row in enumerate(batch)]
-        failed = sqs.send_message_batch(QueueUrl=url, Entries=entries).get("Failed", [])
-        sent += len(batch) - len(failed)
-        if failed:
-            raise CliError(
-                f"SQS accepted {sent} of {len(rows)} uploads, then returned an error: "
-                f"{failed[0].get('Message', failed[0]['Code'])}. Run the command again: no attempt is paid for twice."
-            )
-        progress(f"{sent:,} of {len(rows):,} sent …")
-
-
-def _message(row: Row) -> dict[str, object]:
-    """The upload's event. The attribute names the previous attempt, so that a duplicate message doesn't pay twice."""
-    named = {"key": row["key"], "version-id": row["version_id"], "size": row["size"]}
-    found = {**named, "etag": row["etag"], "sequencer": row["sequencer"]}
-    detail = {"bucket": {"name": row["bucket"]}, "object": found}
-    return {
-        "MessageBody": json.dumps({"time": row.get("time", ""), "detail": detail}),
-        "MessageAttributes": {"send-again": {"DataType": "Number", "StringValue": str(row["attempt"])}},
-    }
+    again = "Run the command again: no attempt is paid for twice."
+    with on_interrupt(f"Some of the {len(rows):,} uploads may be sent. {again}"):
+        for batch in _batches(rows):
+            messages = [upload_queue.upload_message(row, send_again=True) for row in batch]
+            entries = [{"Id": str(place), **message} for place, message in enumerate(messages)]
+            failed = sqs.send_message_batch(QueueUrl=url, Entries=entries).get("Failed", [])
+            sent += len(batch) - len(failed)
+            if failed:
+                cause = failed[0].get("Message", failed[0]["Code"])
+                raise CliError(
+                    f"SQS accepted {sent} of {len(rows)} uploads, then returned an error: {cause}. {again}",
+                    data={"sent": sent},
+                )
+            progress(f"{sent:,} of {len(rows):,} sent …")
 
 
 def _batches(rows: list[Row]) -> Iterator[list[Row]]:

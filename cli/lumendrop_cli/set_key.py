@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ def set_key(
         bool, typer.Option("--no-check", help="Store the key without checking it with the enhancer.")
     ] = False,
 ) -> None:
-    """Store the enhancer's API key, read from a hidden prompt or from stdin.
+    """Store the enhancer's API key, read from a hidden prompt or from stdin. It is never an argument.
 
     The command first checks with the enhancer that the key can use the model. If it can't, nothing is stored and the
     exit code is 1.
@@ -26,8 +25,7 @@ def set_key(
     stack, out = load_stack(context), printer(context)
     secret, base_url = stack.output("KeySecretArn"), stack.parameter("ApiBaseUrl")
     # The key is never an argument. Arguments appear in the process list and in the shell's history.
-    typed = typer.prompt("API key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
-    key = typed.strip()
+    key = out.ask_secret("API key").strip()
     if no_check:
         enhancer.check_format(key)
     else:

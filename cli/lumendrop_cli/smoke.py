@@ -12,16 +12,17 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
-from rich.markup import escape
 
-from lumendrop_cli import ledger, statuses
-from lumendrop_cli.errors import CliError
+from lumendrop_cli import cost, event_delivery, event_source, ledger, polling, statuses
+from lumendrop_cli.errors import CliError, on_interrupt
 from lumendrop_cli.ledger import Row
-from lumendrop_cli.polling import poll_until
 from lumendrop_cli.printer import Progress, printer
 from lumendrop_cli.stack import Stack, load_stack
+from lumendrop_cli.versions import delete_versions
+from lumendrop_cli.workflow import running_executions
 
 _WIDTH, _HEIGHT = 256, 192
+_REPORT_SECONDS = 30
 # The first bytes of the formats that the enhancer returns: JPEG, PNG, WebP, HEIC.
 _IMAGES = ((0, b"\xff\xd8\xff"), (0, b"\x89PNG\r\n\x1a\n"), (8, b"WEBP"), (4, b"ftyp"))
 
@@ -34,32 +35,38 @@ def smoke(
     ] = None,
     timeout: Annotated[int, typer.Option(min=1, help="Seconds to wait for the result.")] = 600,
     clean: Annotated[
-        bool, typer.Option("--clean", help="Delete both photos afterward. The ledger keeps the row.")
+        bool,
+        typer.Option("--clean", help="Delete both photos afterward, also after a failure. The ledger keeps the row."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")] = False,
 ) -> None:
     """Upload a photo, wait until it is enhanced, and check the result. Pays for one task."""
+    body = _read(photo)
     stack, out = load_stack(context), printer(context)
-    body = photo.read_bytes() if photo else built_in_photo()
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}{photo.suffix if photo else '.png'}"
+    _check_acceptable(stack, body)
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}{_extension(photo)}"
     key = f"{stack.parameter('InputPrefix')}lumendrop-smoke/{name}"
     if not yes:
-        out.confirm("This pays for one task. Continue?")
+        out.confirm(f"This pays for {cost.describe(stack, 1)}. Continue?")
+    if event_delivery.seconds_until_reliable(stack):
+        with out.progress("Waiting for EventBridge …") as progress:
+            _wait_for_events(stack, progress)
     began = time.monotonic()
-    with out.progress(f"Uploading {key} …") as progress:
+    continues = (
+        f"{key} is still being processed, may be paid for, and is not deleted. `lumendrop status {key}` shows it."
+    )
+    with on_interrupt(continues, {"key": key}), out.progress(f"Uploading {key} …") as progress:
         version_id = _upload(stack, key, body)
-        row = poll_until(lambda: _finished_row(stack, key, version_id, progress), timeout)
-    seconds = round(time.monotonic() - began, 1)
-    if row is None:
-        raise CliError(
-            f"{key} is not finished after {timeout} seconds, and is still being processed. `lumendrop doctor` shows "
-            "what it waits for."
-        )
-    if row["status"] != statuses.ENHANCED:
-        raise CliError(f"{key} ended as {row['status']}: {row['outcome']['message']} {row['outcome']['advice']}")
-    _check_result(stack, row)
-    if clean:
-        _delete_photos(stack, row)
+        try:
+            row = _wait_for_result(stack, key, version_id, timeout, progress)
+            _check_result(stack, row)
+        except CliError as error:
+            if clean:
+                _delete_objects(stack, key, version_id)
+            raise CliError(str(error), error.code, {"key": key, "version_id": version_id, "cleaned": clean}) from None
+        seconds = round(time.monotonic() - began, 1)
+        if clean:
+            _delete_objects(stack, key, version_id)
     uri = f"s3://{row['output']['bucket']}/{row['output']['key']}"
     data = {
         "key": key,
@@ -70,9 +77,49 @@ def smoke(
         "cleaned": clean,
     }
     deleted = " Both photos are deleted." if clean else ""
-    out.result(
-        data, [f"Enhanced in {seconds} seconds. The result and its metadata are correct: {escape(uri)}{deleted}"]
-    )
+    out.result(data, [f"Enhanced in {seconds} seconds. The result and its metadata are correct: {uri}{deleted}"])
+
+
+def _read(photo: Path | None) -> bytes:
+    body = photo.read_bytes() if photo else built_in_photo()
+    if not body:
+        raise typer.BadParameter("the photo is empty")
+    return body
+
+
+def _check_acceptable(stack: Stack, body: bytes) -> None:
+    """Raises CliError if the stack would never handle the photo, or not before it is resumed."""
+    limit = int(stack.parameter("MaxUploadBytes"))
+    if len(body) > limit:
+        raise CliError(f"The photo has {len(body):,} bytes; this stack enhances at most {limit:,} (MaxUploadBytes).")
+    if (state := event_source.state(stack)) in (event_source.DISABLED, "Disabling"):
+        raise CliError(f"The event source is {state.lower()}, so the photo would wait. First run `lumendrop resume`.")
+
+
+def _wait_for_events(stack: Stack, progress: Progress) -> None:
+    """Waits until EventBridge certainly receives the event of an upload."""
+    while (seconds := event_delivery.seconds_until_reliable(stack)) > 0:
+        progress(f"The stack is new: EventBridge needs about five minutes. Waiting for {seconds} more seconds …")
+        time.sleep(polling.INTERVAL_SECONDS)
+
+
+def _wait_for_result(stack: Stack, key: str, version_id: str, timeout: int, progress: Progress) -> Row:
+    """The row of the enhanced photo. Raises CliError if there is none after the timeout."""
+    row = polling.poll_until(lambda: _finished_row(stack, key, version_id, progress), timeout)
+    if row is None:
+        raise CliError(
+            f"{key} is not finished after {timeout} seconds, and is still being processed. `lumendrop doctor` shows "
+            "what it waits for."
+        )
+    if row["status"] != statuses.ENHANCED:
+        raise CliError(f"{key} ended as {row['status']}: {row['outcome']['message']} {row['outcome']['advice']}")
+    return row
+
+
+def _extension(photo: Path | None) -> str:
+    """The key's extension. An unusual one is left out, because the key is printed and typed again."""
+    extension = photo.suffix if photo else ".png"
+    return extension if extension[1:].isascii() and extension[1:].isalnum() else ""
 
 
 def built_in_photo() -> bytes:
@@ -127,7 +174,12 @@ def _check_result(stack: Stack, row: Row) -> None:
         )
 
 
-def _delete_photos(stack: Stack, row: Row) -> None:
-    s3, place = stack.client("s3"), row["output"]
-    s3.delete_object(Bucket=row["bucket"], Key=row["key"], VersionId=row["version_id"])
-    s3.delete_object(Bucket=place["bucket"], Key=place["key"], VersionId=place["version_id"])
+def _delete_objects(stack: Stack, key: str, version_id: str) -> None:
+    """Deletes the photo, its result, and its report, with every version. Only this upload has these keys."""
+    row = ledger.row_of(stack, key, version_id)
+    if row is not None and ledger.is_finished(row):  # its report may be written now
+        polling.poll_until(lambda: not list(running_executions(stack, [row])) or None, _REPORT_SECONDS)
+    target = stack.output("OutputBucketName")
+    places = [(stack.output("InputBucketName"), key), (target, key), (target, f"errors/{key}")]
+    for bucket, prefix in places:
+        delete_versions(stack.client("s3"), bucket, prefix)

@@ -6,6 +6,7 @@ import ipaddress
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,13 +16,16 @@ import typer
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from lumendrop_cli.errors import AWS_ERROR, CliError, error_code
+from lumendrop_cli.errors import AWS_ERROR, USAGE_ERROR, CliError, bad_credentials, error_code, not_aws
 
 # Three attempts in all, so that no call takes longer than two minutes.
 _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
 _NESTED_STACK = "AWS::CloudFormation::Stack"
 # The sandbox accepts any credentials.
 _SANDBOX_CREDENTIALS, _SANDBOX_REGION = "test", "us-east-1"
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource of a stack."""
+    """A resource of a stack. `physical_id` is empty if the resource doesn't exist yet, or no longer."""
 
     physical_id: str
     type: str
+    updated: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,9 @@ class Stack:
     _session: boto3.Session
     _endpoint_url: str | None
     _clients: dict[str, Any] = field(default_factory=dict)
+    created: datetime = _LONG_AGO
+    is_sandbox: bool = False
+    account: str = ""
 
     def output(self, name: str) -> str:
         """An output's value. Raises CliError if the stack doesn't have it."""
@@ -75,7 +83,7 @@ class Stack:
     def resource(self, logical_id: str) -> str:
         """A resource's physical ID, from the stack or from its nested stacks. Raises CliError if none has it."""
         found = self.resources.get(logical_id) or self._nested_resources.get(logical_id)
-        if found is None:
+        if found is None or not found.physical_id:
             raise CliError(
                 f"The stack {self.name} ({self.status}) has no resource {logical_id}. Choose another stack with "
                 "--stack, or deploy this version.",
@@ -86,7 +94,7 @@ class Stack:
     def physical_ids(self, *types: str) -> list[str]:
         """The physical IDs of all resources of these types, including those of nested stacks."""
         everything = [*self.resources.values(), *self._nested_resources.values()]
-        return [one.physical_id for one in everything if one.type in types]
+        return [one.physical_id for one in everything if one.type in types and one.physical_id]
 
     def nested_stacks(self) -> Iterator[tuple[str, str]]:
         """The logical ID and the status of each nested stack."""
@@ -105,23 +113,33 @@ class Stack:
     def client(self, service: str) -> Any:
         """A boto3 client with timeouts."""
         if service not in self._clients:
-            create: Any = self._session.client
-            self._clients[service] = create(service, endpoint_url=self._endpoint_url, config=_CONFIG)
+            client = _create_client(self._session, service, self._endpoint_url)
+            client.meta.events.register("provide-client-params.s3", self._expect_owner)
+            self._clients[service] = client
         return self._clients[service]
 
+    def _expect_owner(self, params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any]:
+        """S3 refuses a bucket of the same name that belongs to another account."""
+        expects = self.account and "ExpectedBucketOwner" in model.input_shape.members
+        return {**params, "ExpectedBucketOwner": self.account} if expects else params
 
-def load_stack(context: typer.Context) -> Stack:
-    """The stack that the options name. Raises CliError if it doesn't exist or isn't a Lumendrop stack."""
+
+def load_stack(context: typer.Context, *, may_be_incomplete: bool = False) -> Stack:
+    """The stack that the options name. Raises CliError if it doesn't exist or isn't a Lumendrop stack.
+
+    With `may_be_incomplete`, a stack without outputs is accepted, such as one whose creation failed.
+    """
     options: Options = context.obj
     session = _session(options)
-    create: Any = session.client
-    cloudformation = create("cloudformation", endpoint_url=options.endpoint_url, config=_CONFIG)
+    cloudformation = _create_client(session, "cloudformation", options.endpoint_url)
     try:
         described = cloudformation.describe_stacks(StackName=options.stack)["Stacks"][0]
     except ClientError as error:
         if error_code(error) == "ValidationError":
             raise CliError(_no_such_stack(options, cloudformation.meta), AWS_ERROR) from None
         raise
+    except (KeyError, IndexError):  # XML or HTML of something else
+        raise not_aws() from None
     stack = Stack(
         name=options.stack,
         status=described["StackStatus"],
@@ -131,17 +149,53 @@ def load_stack(context: typer.Context) -> Stack:
         _session=session,
         _endpoint_url=options.endpoint_url,
         _clients={"cloudformation": cloudformation},
+        created=described["CreationTime"],
+        account=described["StackId"].split(":")[4],
+        is_sandbox=_is_local(cloudformation.meta.endpoint_url),
     )
-    stack.output("LedgerTableName")
+    if "LedgerTable" not in stack.resources or not may_be_incomplete:
+        stack.output("LedgerTableName")
     return stack
 
 
 def _session(options: Options) -> boto3.Session:
     endpoint = options.endpoint_url or os.environ.get("AWS_ENDPOINT_URL", "")
+    if endpoint:
+        _check_url(endpoint)
     has_credentials = options.profile or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_ACCESS_KEY_ID")
     if _is_local(endpoint) and not has_credentials:
         return boto3.Session(_SANDBOX_CREDENTIALS, _SANDBOX_CREDENTIALS, region_name=options.region or _SANDBOX_REGION)
-    return boto3.Session(profile_name=options.profile, region_name=options.region)
+    session = boto3.Session(profile_name=options.profile, region_name=options.region)
+    try:
+        session.get_credentials()
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+    ) as error:  # botocore runs `credential_process` and trusts its output
+        raise bad_credentials(error) from None
+    return session
+
+
+def _create_client(session: boto3.Session, service: str, endpoint_url: str | None) -> Any:
+    create: Any = session.client
+    try:
+        return create(service, endpoint_url=endpoint_url, config=_CONFIG)
+    except ValueError as error:  # a malformed URL from AWS_ENDPOINT_URL_… or from the configuration file
+        raise CliError(f"{error}. Check --endpoint-url, AWS_ENDPOINT_URL, and the profile.", USAGE_ERROR) from None
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        # `port` raises ValueError too.
+        valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        valid = False
+    if not valid or not url.isascii() or " " in url:
+        raise CliError(f"{url} is not a URL such as http://127.0.0.1:4566. Check --endpoint-url.", USAGE_ERROR)
 
 
 def _is_local(url: str) -> bool:
@@ -154,11 +208,13 @@ def _is_local(url: str) -> bool:
 
 def _list_resources(cloudformation: Any, stack: str) -> dict[str, Resource]:
     pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
-    return {
-        one["LogicalResourceId"]: Resource(one.get("PhysicalResourceId", ""), one["ResourceType"])
-        for page in pages
-        for one in page["StackResourceSummaries"]
-    }
+    return {one["LogicalResourceId"]: _resource(one) for page in pages for one in page["StackResourceSummaries"]}
+
+
+def _resource(summary: Any) -> Resource:
+    exists = summary.get("ResourceStatus") != "DELETE_COMPLETE"
+    physical_id = summary.get("PhysicalResourceId", "") if exists else ""
+    return Resource(physical_id, summary["ResourceType"], summary.get("LastUpdatedTimestamp"))
 
 
 def _nested(resources: dict[str, Resource]) -> Iterator[tuple[str, str]]:

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 from botocore.exceptions import ClientError
-from rich.markup import escape
 
 from lumendrop_cli import event_source, ledger, statuses, upload_queue
 from lumendrop_cli.errors import FAILURE, error_code
 from lumendrop_cli.ledger import Row
-from lumendrop_cli.printer import printer
+from lumendrop_cli.printer import Line, printer
 from lumendrop_cli.stack import Stack, load_stack
+from lumendrop_cli.versions import history
 from lumendrop_cli.workflow import correlation_id, execution_arn
 
 
@@ -31,19 +31,36 @@ def status(
     if rows:
         links = [{"execution": execution_arn(stack, row), "correlation_id": correlation_id(row)} for row in rows]
         rows = [row | more for row, more in zip(rows, links, strict=True)]
-        out.result({"key": key, "rows": rows}, (line for row in rows for line in _lines(row)))
+        existing, deleted = _history(stack, key)
+        for row in rows:
+            row["deleted"] = None if existing is None else row["version_id"] not in existing
+        lines = [*_deletion(deleted), *(line for row in rows for line in _lines(row))]
+        out.result({"key": key, "rows": rows, "deleted_at": deleted and deleted["LastModified"]}, lines)
         return
     reason = _why_no_row(stack, key)
-    out.result({"key": key, "rows": [], "why": reason}, [escape(reason)])
+    out.result({"key": key, "rows": [], "why": reason}, [reason])
     raise typer.Exit(FAILURE)
 
 
-def _lines(row: Row) -> Iterator[str]:
+def _history(stack: Stack, key: str) -> tuple[set[str] | None, dict[str, Any] | None]:
+    """See `versions.history`; None for the versions if these credentials can't list them."""
+    try:
+        return history(stack.client("s3"), stack.output("InputBucketName"), key)
+    except ClientError:
+        return None, None
+
+
+def _deletion(deleted: dict[str, Any] | None) -> Iterator[str]:
+    if deleted:
+        yield f"The photo was deleted from the input bucket at {deleted['LastModified'].isoformat()}."
+
+
+def _lines(row: Row) -> Iterator[Line]:
     state = str(row["status"])
-    yield f"[bold]{state}[/bold]: {statuses.DESCRIPTIONS.get(state, state)}"
+    yield (state, "bold"), (f": {statuses.DESCRIPTIONS.get(state, state)}", "")
     outcome, photo = row.get("outcome", {}), row.get("output")
     details = {
-        "version": f"{row['version_id']}, {row['size']} bytes",
+        "version": f"{row['version_id']}, {row['size']} bytes{', deleted' if row['deleted'] else ''}",
         "attempt": row["attempt"],
         "options": row.get("options"),
         "task": row.get("task_id"),
@@ -59,7 +76,7 @@ def _lines(row: Row) -> Iterator[str]:
         "execution": row["execution"],
         "in logs": row["correlation_id"],
     }
-    yield from (f"  {name:<10} {escape(str(value))}" for name, value in details.items() if value is not None)
+    yield from (f"  {name:<10} {value}" for name, value in details.items() if value is not None)
 
 
 def _time(seconds: Any) -> str | None:
@@ -76,7 +93,7 @@ def _why_no_row(stack: Stack, key: str) -> str:
     except ClientError as error:
         if error_code(error) not in ("404", "NoSuchKey"):
             raise
-        return f"Neither the ledger nor the input bucket has {key!r}. Check the key."
+        return _why_no_object(stack, key)
     if head["ContentLength"] == 0 or key.endswith("/"):
         return f"{key!r} is skipped: it is empty, or a folder marker."
     waiting = upload_queue.count_messages(stack, stack.output("UploadQueueUrl"))
@@ -91,4 +108,15 @@ def _why_no_row(stack: Stack, key: str) -> str:
         f"{key!r} is in the input bucket, but the upload queue is empty. The photo was uploaded before this stack was "
         "deployed, its event was lost, or its message is in the dead-letter queue. `lumendrop doctor` checks the "
         "queues; `lumendrop backfill` sends existing photos."
+    )
+
+
+def _why_no_object(stack: Stack, key: str) -> str:
+    versions, deleted = _history(stack, key)
+    if not deleted:
+        return f"Neither the ledger nor the input bucket has {key!r}. Check the key."
+    earlier = " Earlier versions of it still exist." if versions else ""
+    return (
+        f"{key!r} was deleted from the input bucket at {deleted['LastModified'].isoformat()}, before it was enhanced."
+        f"{earlier} If its event still waits in the upload queue, it ends as upload_gone, unpaid."
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 ENHANCED = "enhanced"
 SUBMITTED = "submitted"
+CLAIMED = "claimed"
 UNKNOWN = "unknown"
 
 DESCRIPTIONS = {
-    "claimed": "its task is being created now",
+    CLAIMED: "its task is being created now",
     SUBMITTED: "paid for; the workflow waits for the task or delivers the result",
     "retrying": "its task failed for a temporary reason; the next task follows automatically",
     ENHANCED: "in the output bucket",
@@ -18,6 +19,12 @@ DESCRIPTIONS = {
 }
 
 # submit creates another task only for these statuses. It checks the row again when the message arrives.
-RETRYABLE = frozenset({"failed", "rejected", "superseded", UNKNOWN})
+RETRYABLE = frozenset({"failed", "rejected", UNKNOWN})
 # An upload stays submitted if its execution ended before it could record the outcome.
 FETCHABLE = frozenset({"failed", SUBMITTED})
+
+# Codes of rejections that another attempt can't change, because a version's bytes and metadata never change.
+REJECTED_AGAIN = frozenset({"empty", "not_an_image", "invalid_option", "bucket_not_versioned", "upload_gone"})
+TOO_BIG = "too_big"
+# Codes of rejections that another attempt may not repeat: the owner can restore the object, or raise a limit.
+MAY_BE_ACCEPTED = frozenset({"archived", TOO_BIG})

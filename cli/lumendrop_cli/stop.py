@@ -7,43 +7,61 @@ from typing import Annotated
 import typer
 
 from lumendrop_cli import ledger
-from lumendrop_cli.errors import FAILURE
-from lumendrop_cli.printer import Progress, printer
+from lumendrop_cli.errors import FAILURE, on_interrupt
+from lumendrop_cli.printer import Progress, printer, some_of
 from lumendrop_cli.stack import Stack, load_stack
-from lumendrop_cli.workflow import running_executions
+from lumendrop_cli.workflow import running_backfills, running_executions
 
 
 def stop(
     context: typer.Context,
     key: Annotated[str | None, typer.Argument(help="Stop the executions of this key.")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Stop all executions.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Stop all executions and backfills.")] = False,
+    backfills: Annotated[bool, typer.Option("--backfill", help="Stop running backfills.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")] = False,
 ) -> None:
     """Stop running executions. Their tasks are paid for and not refunded, and each upload gets a report.
 
-    `lumendrop fetch KEY` fetches such a result within 24 hours. Uploads in the queue are still submitted; to keep them
-    there, use `lumendrop pause`. Exit code 1 if no execution is running.
+    `lumendrop fetch KEY` fetches such a result within 24 hours. Uploads in the queue are still submitted, including
+    those that a stopped backfill has sent; to keep them there, use `lumendrop pause`. Exit code 1 if nothing is
+    running.
     """
-    if (key is not None) == all_:
-        raise typer.BadParameter("give one KEY, or --all")
+    if [key is not None, all_, backfills].count(True) != 1:
+        raise typer.BadParameter("give one KEY, or --all, or --backfill")
     stack, out = load_stack(context), printer(context)
+    executions, runs = list[str](), list[str]()
     with out.progress("Listing the running executions …"):
-        executions = list(running_executions(stack, None if key is None else ledger.rows_of(stack, key)))
-    if not executions:
-        out.result({"stopped": []}, ["No execution is running."])
+        if not backfills:
+            executions = list(running_executions(stack, None if key is None else ledger.rows_of(stack, key)))
+        if key is None:
+            runs = running_backfills(stack)
+    if not executions and not runs:
+        out.result({"stopped": [], "backfills": []}, ["No execution is running."])
         raise typer.Exit(FAILURE)
     if not yes:
-        what = "1 execution" if len(executions) == 1 else f"{len(executions):,} executions"
-        out.confirm(f"Stop {what}? Their tasks are paid for and not refunded.")
-    with out.progress(f"Stopping {len(executions):,} …") as progress:
-        _stop(stack, executions, progress)
-    summary = f"{len(executions):,} stopped. Their reports appear automatically below errors/ in the output bucket."
-    out.result({"stopped": executions}, [summary])
+        for line in some_of([*runs, *executions]):
+            out.note(line)
+        out.confirm(f"Stop {' and '.join(_parts(executions, runs))}?{_consequence(executions)}")
+    with out.progress(f"Stopping {len(executions) + len(runs):,} …") as progress:
+        _stop(stack, [*runs, *executions], progress)
+    reports = " Their reports appear automatically below errors/ in the output bucket." if executions else ""
+    summary = f"Stopped: {' and '.join(_parts(executions, runs))}.{reports}"
+    out.result({"stopped": executions, "backfills": runs}, [summary])
+
+
+def _parts(executions: list[str], runs: list[str]) -> list[str]:
+    found = ((executions, "execution"), (runs, "backfill"))
+    return [f"{len(arns):,} {noun}{'' if len(arns) == 1 else 's'}" for arns, noun in found if arns]
+
+
+def _consequence(executions: list[str]) -> str:
+    return " The tasks of executions are paid for and not refunded." if executions else ""
 
 
 def _stop(stack: Stack, executions: list[str], progress: Progress) -> None:
-    for count, execution in enumerate(executions, 1):
-        stack.client("stepfunctions").stop_execution(
-            executionArn=execution, error="stopped", cause="The owner stopped it with `lumendrop stop`."
-        )
-        progress(f"{count:,} of {len(executions):,} stopped …")
+    with on_interrupt("Some executions may be stopped. Run the command again for the others."):
+        for count, execution in enumerate(executions, 1):
+            stack.client("stepfunctions").stop_execution(
+                executionArn=execution, error="stopped", cause="The owner stopped it with `lumendrop stop`."
+            )
+            progress(f"{count:,} of {len(executions):,} stopped …")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from lumendrop_cli.stack import Stack
 
 # Visible, in flight (submit is handling them), and requeued with a delay.
@@ -23,3 +26,18 @@ def queue_arn(stack: Stack, url: str) -> str:
     answer = stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
     arn: str = answer["Attributes"]["QueueArn"]
     return arn
+
+
+def upload_message(row: dict[str, Any], *, send_again: bool) -> dict[str, Any]:
+    """The message of a row's upload.
+
+    With `send_again`, it asks for a new attempt and names the previous one, so that a duplicate doesn't pay twice.
+    """
+    named = {"key": row["key"], "version-id": row["version_id"], "size": row["size"]}
+    found = {**named, "etag": row["etag"], "sequencer": row["sequencer"]}
+    detail = {"bucket": {"name": row["bucket"]}, "object": found}
+    attempt = {"send-again": {"DataType": "Number", "StringValue": str(row["attempt"])}}
+    return {
+        "MessageBody": json.dumps({"time": row.get("time", ""), "detail": detail}),
+        "MessageAttributes": attempt if send_again else {},
+    }

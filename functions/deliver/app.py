@@ -1,4 +1,4 @@
-"""Downloads the result of one task, checks it, and writes it to the output bucket."""
+"""Downloads the result of one task, checks it, and writes it to the output bucket. Also writes reports there."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from lumendrop import clients, downloads, images, outcomes, settings, storage
+from lumendrop import clients, containers, downloads, images, outcomes, reports, settings, storage
 from lumendrop.api_key import ApiKey
+from lumendrop.containers import Broken, FileReader
 from lumendrop.downloads import Download, DownloadFailed, DownloadRefused
 from lumendrop.enhancer import MODEL, Enhancer, TaskNotFound, Unavailable
 from lumendrop.outcomes import Outcome
 from lumendrop.polling import Task
-from lumendrop.storage import DeliveredObject
+from lumendrop.storage import DeliveredObject, Result
 from lumendrop.telemetry import count, log_context, logger, measure, metrics
 from lumendrop.uploads import Upload
 
@@ -32,40 +33,68 @@ class Settings(msgspec.Struct, frozen=True):
     api_base_url: str
     key_secret_arn: str
     output_bucket: str
+    bucket_owner: str
 
 
 class Request(msgspec.Struct, frozen=True):
-    """The payload from the workflow."""
+    """The payload from the workflow. `incomplete` identifies the result that the last delivery found incomplete."""
 
     correlation_id: str
     upload: Upload
     attempt: int
     options: dict[str, Any]
     task: Task
+    incomplete: str | None = None
 
 
 class NotAnImage(Exception):
-    """The result is not an image."""
+    """The result is not an image that can be delivered; `outcome` says why."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.message)
+        self.outcome = outcome
+
+
+class Incomplete(Exception):
+    """The result is not a complete image; `download` identifies it by its bytes."""
+
+    def __init__(self, download: Download, detail: str) -> None:
+        super().__init__(f"The result is not a complete image. {detail}")
+        self.download = f"{download.bytes} {download.sha256}"
+        self.outcome = outcomes.outcome("result_incomplete", detail=detail)
 
 
 SETTINGS = settings.read(Settings)
-S3 = clients.s3()
+S3 = clients.s3(SETTINGS.bucket_owner)
 ENHANCER = Enhancer(SETTINGS.api_base_url, ApiKey(clients.secretsmanager(), SETTINGS.key_secret_arn))
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001  # Lambda passes it
-    """Returns a `state`: `enhanced` with its `output`, `superseded` or `failed` with the `outcome`, or `waiting`."""
+    """Returns a `state`: `enhanced` with its `output`, `superseded` or `failed` with the `outcome`, or `waiting`.
+
+    If the event has a `report`, this is written instead. Returns its `report_key`, null next to a newer photo.
+    """
+    if "report" in event:
+        return report(event["correlation_id"], event["report"])
     request = msgspec.convert(event, Request)
     with log_context(request.correlation_id, task_id=request.task.id, upload=request.upload.uri):
         try:
             return deliver(request)
-        except (DownloadFailed, DownloadRefused, NotAnImage, TaskNotFound, Unavailable) as error:
+        except (DownloadFailed, DownloadRefused, Incomplete, NotAnImage, TaskNotFound, Unavailable) as error:
             # An earlier run may have delivered the photo and ended before it returned.
             if delivered := storage.find_delivered(S3, SETTINGS.output_bucket, request.upload):
                 return enhanced(request, delivered)
-            return not_delivered(error)
+            return not_delivered(request, error)
+
+
+def report(correlation_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    upload = msgspec.convert(body["upload"], Upload)
+    with log_context(correlation_id, upload=upload.uri):
+        key = reports.write(S3, SETTINGS.output_bucket, upload, body)
+        logger.info("reported" if key else "not reported, because a newer upload was enhanced", extra={"report": key})
+    return {"report_key": key}
 
 
 def deliver(request: Request) -> dict[str, Any]:
@@ -85,14 +114,26 @@ def deliver(request: Request) -> dict[str, Any]:
 
 
 def write(request: Request, download: Download) -> dict[str, Any]:
-    with download.path.open("rb") as file:
-        format_ = images.detect(file.read(images.HEAD_BYTES))
-    if format_ is None:
-        raise NotAnImage
-    if not images.is_complete(download.path, format_):
-        raise DownloadFailed("The result was truncated.")
-    delivered = storage.write(S3, SETTINGS.output_bucket, request.upload, download, format_, provenance(request))
+    result = Result(download, examine(download), provenance(request))
+    delivered = storage.write(S3, SETTINGS.output_bucket, request.upload, result)
     return superseded() if delivered is None else enhanced(request, delivered)
+
+
+def examine(download: Download) -> containers.Image:
+    """What the result is. Raises NotAnImage, or Incomplete if another download may help."""
+    with download.path.open("rb") as file:
+        head = file.read(images.HEAD_BYTES)
+        if images.detect(head) is None:
+            other = images.describe(head)
+            raise NotAnImage(
+                outcomes.outcome("result_format_unsupported", format=other)
+                if other
+                else outcomes.outcome("result_not_an_image")
+            )
+        try:
+            return containers.examine(FileReader(file, download.bytes))
+        except Broken as error:
+            raise Incomplete(download, str(error)) from None
 
 
 def provenance(request: Request) -> dict[str, str]:
@@ -111,7 +152,7 @@ def provenance(request: Request) -> dict[str, str]:
 
 
 def enhanced(request: Request, delivered: DeliveredObject) -> dict[str, Any]:
-    storage.remove_report(S3, SETTINGS.output_bucket, request.upload)
+    reports.remove(S3, SETTINGS.output_bucket, request.upload)
     count("PhotosEnhanced")
     seconds = seconds_since(request.upload)
     if seconds is not None:
@@ -133,14 +174,17 @@ def superseded() -> dict[str, Any]:
     return {"state": "superseded", "outcome": msgspec.to_builtins(outcomes.outcome("newer_upload_delivered"))}
 
 
-def not_delivered(error: Exception) -> dict[str, Any]:
+def not_delivered(request: Request, error: Exception) -> dict[str, Any]:
     if isinstance(error, DownloadRefused):
         return refused(outcomes.outcome("result_refused", detail=error))
     if isinstance(error, NotAnImage):
-        return refused(outcomes.outcome("result_not_an_image"))
+        return refused(error.outcome)
+    incomplete = error.download if isinstance(error, Incomplete) else request.incomplete
+    if isinstance(error, Incomplete) and incomplete == request.incomplete:
+        return refused(error.outcome)
     count("DeliveriesWaiting")
     logger.warning("the result can't be fetched now", extra={"detail": str(error)})
-    return {"state": "waiting", "wait_seconds": RETRY_SECONDS}
+    return {"state": "waiting", "wait_seconds": RETRY_SECONDS, "incomplete": incomplete}
 
 
 def refused(outcome: Outcome) -> dict[str, Any]:

@@ -62,14 +62,26 @@ _session = _boto3_session()
 _config = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 5})
 
 
-def s3() -> S3Client:
-    """Uses SigV4 and virtual-hosted addresses, which presigned URLs need in some regions."""
+def s3(bucket_owner: str) -> S3Client:
+    """Uses SigV4 and virtual-hosted addresses, which presigned URLs need in some regions.
+
+    Each call fails if its bucket does not belong to the account `bucket_owner`. Presigned URLs are excepted, because
+    whoever uses them would have to send the header.
+    """
     style = Config(signature_version="s3v4", s3={"addressing_style": "virtual"}, read_timeout=60)
-    return _session.client("s3", config=_config.merge(style))
+    client = _session.client("s3", config=_config.merge(style))
+
+    def expect_owner(params: dict[str, Any], **_: object) -> None:
+        params["headers"]["x-amz-expected-bucket-owner"] = bucket_owner
+
+    client.meta.events.register("before-call.s3", expect_owner)
+    return client
 
 
 def dynamodb() -> DynamoDBClient:
-    return _session.client("dynamodb", config=_config)
+    """Gives up early, because the ledger repeats what is safe to repeat, and a paid task must still reach the queue."""
+    quick = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
+    return _session.client("dynamodb", config=_config.merge(quick))
 
 
 def secretsmanager() -> SecretsManagerClient:
@@ -77,7 +89,9 @@ def secretsmanager() -> SecretsManagerClient:
 
 
 def sqs() -> SQSClient:
-    return _session.client("sqs", config=_config)
+    """Tries twice, because each try of a send can leave a copy of the message in the queue."""
+    quick = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+    return _session.client("sqs", config=_config.merge(quick))
 
 
 def stepfunctions() -> SFNClient:

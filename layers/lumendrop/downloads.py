@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ipaddress
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ _READ_SECONDS = 20
 _MOST_REDIRECTS = 5
 _CHUNK_BYTES = 1 << 18
 _REDIRECTS = (301, 302, 303, 307, 308)
+# IANA assigns public addresses from 2000::/3 only. The two blocks in it contain addresses with an embedded IPv4 address
+# (Teredo, 6to4) and other special ones. Source: https://www.iana.org/assignments/iana-ipv6-special-registry
+_PUBLIC_IPV6 = ipaddress.ip_network("2000::/3")
+_SPECIAL_IPV6 = (ipaddress.ip_network("2001::/23"), ipaddress.ip_network("2002::/16"))
 
 
 class DownloadRefused(Exception):
@@ -51,7 +56,15 @@ class _Filtered(VerifiedTLSAdapter, IPFilterAdapter):  # type: ignore[misc]  # r
         """
         found: Any = super().build_connection_pool_key_attributes(*arguments, **more)
         found[1].pop("assert_hostname", None)
+        self._check_address(ipaddress.ip_address(found[0]["host"].strip("[]")))
         return found
+
+    def _check_address(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+        """Refuses IPv6 addresses that the filter lets through although they are not public, such as fec0::1."""
+        if address.version == 4 or (self._allow_loopback and address.is_loopback):
+            return
+        if address not in _PUBLIC_IPV6 or any(address in special for special in _SPECIAL_IPV6):
+            raise InvalidIPAddress(address)
 
 
 def fetch(url: str, path: Path, *, most_bytes: int, seconds: float, allow_loopback: bool = False) -> Download:

@@ -6,9 +6,12 @@ presigned URL, even if the vendor quotes them.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
+import queue
 import re
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -29,6 +32,8 @@ MODEL = "phota-image-enhance"
 _CONNECT_SECONDS = 5
 _SUBMIT_SECONDS = 30
 _STATUS_SECONDS = 10
+_GRACE_SECONDS = 2
+_LEAST_SECONDS = 5
 _MOST_ANSWER_BYTES = 1 << 20
 _MOST_RETRY_AFTER_SECONDS = 900
 _TASK_ID = re.compile(r"[!-~]{1,256}")
@@ -37,6 +42,8 @@ _SIGNATURE = re.compile(r"(X-Amz-[A-Za-z-]+)(=|%3D)[^&\s\"'<>]+", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 # requests parses a redirect's Location even if it does not follow it, and raises ValueError if it is not a URL.
 _TRANSPORT_ERRORS = (requests.RequestException, HTTPError, OSError, ValueError)
+
+_NO_CHANNEL = frozenset({"no_compatible_channel", "service_unavailable_error"})
 
 RETRYABLE_CODES = frozenset(
     {
@@ -132,6 +139,11 @@ class _Answer(msgspec.Struct, frozen=True):
         found = self.body.get("error") if isinstance(self.body, dict) else None
         return found if isinstance(found, dict) else None
 
+    @property
+    def is_api_error(self) -> bool:
+        """Whether this is an error of the API itself, not one of a gateway in front of it."""
+        return bool(self.error and isinstance(self.error.get("type"), str))
+
 
 class Enhancer:
     """A client of the enhancer at `base_url`."""
@@ -142,16 +154,19 @@ class Enhancer:
 
     def submit(self, image_url: str, options: Options) -> SubmittedTask:
         """Creates one task, which is charged. Raises Refused, Unavailable, Ambiguous."""
+        return self._submit(image_url, options, _SUBMIT_SECONDS)
+
+    def _submit(self, image_url: str, options: Options, seconds: float) -> SubmittedTask:
         payload = msgspec.json.encode({"model": MODEL, "image_url": image_url, **options.as_json()})
         body = _Body()
 
-        def post(key: str) -> _Answer:
+        def post(key: str, left: float) -> _Answer:
             nonlocal body
             body = _Body(payload)
-            return _call("POST", f"{self._base_url}/v1/images/generations", key, _SUBMIT_SECONDS, body)
+            return _call("POST", f"{self._base_url}/v1/images/generations", key, left, body)
 
         try:
-            answer = self._with_key(post)
+            answer = self._with_key(post, seconds)
         except _TRANSPORT_ERRORS as error:
             self._raise_for_broken_submit(error, body)
         if answer.status in (200, 201, 202):
@@ -160,42 +175,70 @@ class Enhancer:
 
     def submit_supported(self, image_url: str, options: Options) -> tuple[SubmittedTask, Options]:
         """Like `submit`, but omits the optional fields if the enhancer does not support them. Returns what was sent."""
+        begun = time.monotonic()
         try:
             return self.submit(image_url, options), options
         except Refused as error:
             required = options.required_only()
             if error.code != "unsupported_advanced_options" or options == required:
                 raise
-            return self.submit(image_url, required), required
+            left = _SUBMIT_SECONDS - (time.monotonic() - begun)
+            if left < _LEAST_SECONDS:
+                raise Unavailable("too_slow", "The enhancer answered too late to be called again.") from None
+            return self._submit(image_url, required, left), required
+
+    def prepare(self) -> None:
+        """Reads the API key, so that nothing but the call itself can fail later. Raises Unavailable."""
+        try:
+            self._key.read()
+        except KeyUnavailable as error:
+            raise Unavailable("key_unavailable", str(error), account=True) from None
+
+    def probe(self) -> None:
+        """A request that costs nothing. Raises Unavailable if the enhancer gave no usable answer.
+
+        A 404 is usable, because the list of models is not in the vendor's own documentation.
+        """
+        answer = self._get(f"{self._base_url}/v1/models")
+        if answer.status not in (404, 405) and not (answer.status == 200 and isinstance(answer.body, dict)):
+            raise self._unavailable(answer)
 
     def status(self, task_id: str) -> TaskStatus:
         """Polls one task once. Raises TaskNotFound, or Unavailable if the enhancer gave no usable answer."""
         url = f"{self._base_url}/v1/tasks/{quote(task_id, safe='')}?sync_upstream=true"
-        try:
-            answer = self._with_key(lambda key: _call("GET", url, key, _STATUS_SECONDS))
-        except _TRANSPORT_ERRORS as error:
-            raise Unavailable("unreachable", f"No answer ({type(error).__name__}).") from None
-        if answer.status == 404:
+        answer = self._get(url)
+        if answer.status == 404 and answer.is_api_error:
             raise TaskNotFound("task_not_found", self._error_text(answer))
         if answer.status != 200:
-            raise Unavailable(
-                f"http_{answer.status}",
-                self._error_text(answer),
-                account=answer.status in (401, 402, 403),
-                too_fast=answer.status == 429,
-                retry_after=_retry_after(answer),
-            )
+            raise self._unavailable(answer)
         status = parse_status(answer.body)
         code, message = self._sanitize(status.error_code)[:100], self._sanitize(status.error_message)
         return msgspec.structs.replace(status, error_code=code, error_message=message)
 
-    def _with_key(self, call: Callable[[str], _Answer]) -> _Answer:
-        """Calls with the cached key. After a 401, calls again if Secrets Manager has another key."""
+    def _get(self, url: str) -> _Answer:
+        try:
+            return self._with_key(lambda key, left: _call("GET", url, key, left), _STATUS_SECONDS)
+        except _TRANSPORT_ERRORS as error:
+            raise Unavailable("unreachable", f"No answer ({type(error).__name__}).") from None
+
+    def _unavailable(self, answer: _Answer) -> Unavailable:
+        return Unavailable(
+            f"http_{answer.status}",
+            self._error_text(answer),
+            account=answer.status in (401, 402, 403),
+            too_fast=answer.status == 429,
+            retry_after=_retry_after(answer),
+        )
+
+    def _with_key(self, call: Callable[[str, float], _Answer], seconds: float) -> _Answer:
+        """Calls with the cached key. After a 401, calls again if Secrets Manager has another key and time is left."""
+        begun = time.monotonic()
         try:
             key = self._key.read()
-            answer = call(key)
+            answer = call(key, seconds)
             if answer.status == 401 and (fresh := self._key.read(fresh=True)) != key:
-                answer = call(fresh)
+                left = seconds - (time.monotonic() - begun)
+                answer = call(fresh, left) if left >= min(seconds, _LEAST_SECONDS) / 2 else answer
         except KeyUnavailable as error:
             raise Unavailable("key_unavailable", str(error), account=True) from None
         return answer
@@ -208,21 +251,20 @@ class Enhancer:
         raise Unavailable("unreachable", f"No connection to the enhancer ({what}).") from None
 
     def _submit_error(self, answer: _Answer) -> EnhancerError:
-        """The contract's table. An answer that is not in it may have created a task."""
+        """The contract's table, by status and code. An answer that is not in it may have created a task."""
         status, text, code = answer.status, self._error_text(answer), self._sanitize(_error_code(answer))[:100]
-        retry_after = _retry_after(answer)
-        if status in (401, 402, 403) or code == "model_not_found":
-            return Unavailable(code or f"http_{status}", text, account=True, retry_after=retry_after)
-        if status == 429 or code in ("no_compatible_channel", "service_unavailable_error"):
-            too_fast = status == 429
-            return Unavailable(code or f"http_{status}", text, too_fast=too_fast, retry_after=retry_after)
+        code, names, retry_after = code or f"http_{status}", _error_names(answer), _retry_after(answer)
+        if status in (401, 402, 403) or (status in (400, 422) and "model_not_found" in names):
+            return Unavailable(code, text, account=True, retry_after=retry_after)
+        if status == 429:
+            return Unavailable(code, text, too_fast=True, retry_after=retry_after)
         if status in (400, 422):
-            return Refused(code or f"http_{status}", text)
+            return Unavailable(code, text, retry_after=retry_after) if names & _NO_CHANNEL else Refused(code, text)
         if status == 503 and answer.error is not None:
-            return Unavailable(code or "http_503", text, retry_after=retry_after)
+            return Unavailable(code, text, retry_after=retry_after)
         if status in (301, 302, 307, 308, 404, 405):
             return Unavailable(f"http_{status}", f"ApiBaseUrl does not accept tasks. {text}", account=True)
-        return Ambiguous(code or f"http_{status}", text)
+        return Ambiguous(code, text)
 
     def _error_text(self, answer: _Answer) -> str:
         error = answer.error or {}
@@ -234,6 +276,17 @@ class Enhancer:
         with contextlib.suppress(KeyUnavailable):  # a key that can't be read was not sent
             text = text.replace(self._key.read(), "[key]")
         return _CONTROL.sub(" ", redact(text))[:500]
+
+
+_COMPLETED = frozenset({"completed", "succeeded"})
+_FAILED = {
+    "failed": "unknown_error",
+    "error": "unknown_error",
+    "cancelled": "request_cancelled",
+    "canceled": "request_cancelled",
+    "expired": "task_expired",
+}
+"""The statuses of tasks that have ended without a result, and the code of a task that has none."""
 
 
 def redact(text: str) -> str:
@@ -252,10 +305,10 @@ def parse_status(body: object) -> TaskStatus:
     progress = body.get("progress")
     progress = float(progress) if isinstance(progress, int | float) and 0 <= progress <= 100 else None
     status = body["status"].lower()
-    if status in ("failed", "cancelled", "canceled"):
+    if status in _FAILED:
         code, message = _task_error(body, status)
         return TaskStatus("failed", progress, error_code=code, error_message=message)
-    url = _result_url(body) if status == "completed" else None
+    url = _result_url(body) if status in _COMPLETED else None
     return TaskStatus("completed" if url else "waiting", progress, result_url=url)
 
 
@@ -263,9 +316,8 @@ def _task_error(body: dict[str, Any], status: str) -> tuple[str, str]:
     error = body.get("error")
     if not isinstance(error, dict):
         error = {"message": error} if isinstance(error, str) else {}
-    default = "unknown_error" if status == "failed" else "request_cancelled"
-    code = error.get("code") or error.get("type") or default
-    return str(code), str(error.get("message") or "no explanation")
+    code = error.get("code") or error.get("type") or _FAILED[status]
+    return str(code), str(error.get("message") or f"no explanation (status {status})")
 
 
 def _result_url(body: dict[str, Any]) -> str | None:
@@ -299,12 +351,17 @@ def _error_code(answer: _Answer) -> str:
     return str(error.get("code") or error.get("type") or "")
 
 
+def _error_names(answer: _Answer) -> set[str]:
+    error = answer.error or {}
+    return {str(error.get("code")), str(error.get("type"))}
+
+
 def _retry_after(answer: _Answer) -> float | None:
     """Seconds from a Retry-After header in either of its formats, at most SQS's longest delay."""
-    text = answer.headers.get("retry-after", "")
+    text = answer.headers.get("retry-after", "").strip()
     try:
-        seconds = float(text) if text.isdigit() else _seconds_until(text)
-    except ValueError:
+        seconds = float(text) if text.isdecimal() else _seconds_until(text)
+    except (ValueError, TypeError, ArithmeticError):  # dates in the year 99999, or with an impossible time zone
         return None
     return min(max(seconds, 0), _MOST_RETRY_AFTER_SECONDS)
 
@@ -320,6 +377,34 @@ def _call(method: str, url: str, key: str, seconds: float, body: _Body | None = 
     On a reused connection, a request that is lost because the connection was already closed looks like one that was
     accepted without an answer.
     """
+    return _bounded(lambda: _exchange(method, url, key, seconds, body), seconds + _GRACE_SECONDS)
+
+
+def _bounded(call: Callable[[], _Answer], seconds: float) -> _Answer:
+    """What `call` returns or raises. Raises ConnectionError if it takes longer than `seconds`.
+
+    The timeouts of requests begin anew with each byte that is received, so a server that drips its headers would hold
+    the function until it is killed.
+    """
+    ends: queue.SimpleQueue[_Answer | BaseException] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            ends.put(call())
+        except BaseException as error:  # noqa: BLE001  # raised again by the waiting thread
+            ends.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        end = ends.get(timeout=seconds)
+    except queue.Empty:
+        raise requests.ConnectionError("the answer is too slow") from None
+    if isinstance(end, BaseException):
+        raise end
+    return end
+
+
+def _exchange(method: str, url: str, key: str, seconds: float, body: _Body | None) -> _Answer:
     deadline = time.monotonic() + seconds
     headers = {"Authorization": f"Bearer {key}", "Accept": "application/json", "Connection": "close"}
     if body is not None:
@@ -356,6 +441,6 @@ def _read(response: requests.Response, deadline: float) -> bytes:
 
 def _json(content: bytes) -> Any:
     try:
-        return msgspec.json.decode(content)
+        return msgspec.json.decode(content.removeprefix(codecs.BOM_UTF8))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -12,8 +11,18 @@ Name = Literal["jpeg", "png", "webp", "heic"]
 HEAD_BYTES = 64
 """How many bytes from the start `detect` needs."""
 
-_TAIL_BYTES = 65536
-_HEIF_BRANDS = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"])
+_HEIC_BRANDS = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"])
+_HEIF_BRANDS = _HEIC_BRANDS | frozenset([b"mif1", b"mif2", b"mif3", b"miaf", b"msf1"])
+_AVIF_BRANDS = frozenset([b"avif", b"avis"])
+_OTHERS = (
+    (b"GIF8", "a GIF image"),
+    (b"II*\0", "a TIFF image"),
+    (b"MM\0*", "a TIFF image"),
+    (b"\xff\x0a", "a JPEG XL image"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
+    (b"BM", "a BMP image"),
+)
 
 
 class Format(msgspec.Struct, frozen=True):
@@ -45,28 +54,22 @@ def detect(head: bytes) -> Format | None:
     return HEIC if _is_heif(head) else None
 
 
+def describe(head: bytes) -> str | None:
+    """What a file of another image format is, as in "a TIFF image", or None if `head` is not one of these formats."""
+    if _brands(head) & _AVIF_BRANDS:
+        return "an AVIF image"
+    return next((name for magic, name in _OTHERS if head.startswith(magic)), None)
+
+
 def _is_heif(head: bytes) -> bool:
     """AVIF shares HEIF's container and generic brands. Only its own brands distinguish it."""
+    brands = _brands(head)
+    return (head[8:12] in _HEIF_BRANDS or bool(brands & _HEIC_BRANDS)) and not brands & _AVIF_BRANDS
+
+
+def _brands(head: bytes) -> set[bytes]:
+    """The major and the compatible brands, and the minor version: a file of brand mif3 states its codec there."""
     if head[4:8] != b"ftyp":
-        return False
+        return set()
     box = head[: int.from_bytes(head[:4], "big")]
-    brands = {box[8:12], *(box[at : at + 4] for at in range(16, len(box) - 3, 4))}
-    return box[8:12] in _HEIF_BRANDS and not brands & {b"avif", b"avis"}
-
-
-def is_complete(path: Path, format_: Format) -> bool:
-    """Whether the file ends as its format requires. A truncated file does not."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(12)
-        file.seek(max(0, size - _TAIL_BYTES))
-        tail = file.read()
-    match format_.name:
-        case "jpeg":  # some cameras and editors append bytes after the end-of-image marker
-            return b"\xff\xd9" in tail
-        case "png":
-            return b"IEND\xaeB`\x82" in tail
-        case "webp":
-            return size >= int.from_bytes(head[4:8], "little") + 8
-        case "heic":  # a sequence of boxes without an end marker
-            return True
+    return {box[at : at + 4] for at in range(8, len(box) - 3, 4)}

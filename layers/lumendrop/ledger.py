@@ -6,16 +6,18 @@ counter change in one transaction.
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import msgspec
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from lumendrop.outcomes import Outcome
 from lumendrop.uploads import Upload
@@ -23,18 +25,21 @@ from lumendrop.uploads import Upload
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+T = TypeVar("T")
+
 Status = Literal["claimed", "submitted", "retrying", "enhanced", "failed", "rejected", "superseded", "unknown"]
 
 TRANSITIONS: dict[Status | None, frozenset[Status | None]] = {
     None: frozenset({"claimed", "rejected"}),
     # Releasing a claim restores the previous row, or deletes the row.
-    "claimed": frozenset({"submitted", "rejected", "unknown", "retrying", "failed", "superseded", None}),
+    "claimed": frozenset({"submitted", "rejected", "unknown", "retrying", "failed", None}),
     "submitted": frozenset({"enhanced", "failed", "superseded", "retrying"}),
     "retrying": frozenset({"claimed", "failed"}),
     "failed": frozenset({"claimed", "enhanced"}),
     "rejected": frozenset({"claimed"}),
-    "superseded": frozenset({"claimed"}),
-    "unknown": frozenset({"claimed"}),
+    "superseded": frozenset(),
+    # A task ID that could not be recorded in time arrives later, with its message.
+    "unknown": frozenset({"claimed", "submitted"}),
     "enhanced": frozenset(),
 }
 """The statuses that can follow each status. None is an upload without a row."""
@@ -42,15 +47,29 @@ TRANSITIONS: dict[Status | None, frozenset[Status | None]] = {
 FINAL: frozenset[Status] = frozenset({"enhanced", "failed", "rejected", "superseded", "unknown"})
 """Processing has ended. Only the owner can send such an upload again."""
 
-RESENDABLE: frozenset[Status] = FINAL - {"enhanced"}
-"""Ended without an enhanced photo, so the owner can send the upload again, which pays for another task."""
+RESENDABLE: frozenset[Status] = FINAL - {"enhanced", "superseded"}
+"""The owner can send the upload again, which pays for another task. A superseded one could only be superseded again."""
 
 POSSIBLY_CHARGED: frozenset[Status] = frozenset(get_args(Status)) - {"rejected"}
 """The current attempt may have created a task."""
 
 _CLOCK_SKEW_SECONDS = 5
-_CONFLICT_TRIES = 8
-_CONFLICT_SECONDS = 0.05
+_CHAIN_SECONDS = 30 * 24 * 3600
+_TRIES = 8
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 2.0
+_CONTENTION = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+_TRANSIENT = frozenset(
+    {
+        "InternalServerError",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingException",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+    }
+)
 
 
 class DailyLimitReached(Exception):
@@ -69,10 +88,24 @@ class EarlierAttempt(msgspec.Struct, frozen=True):
     credits: float | None = None
 
 
+class PaidTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A task that was paid for. `attempt` is its number within its upload. Times are in seconds since the epoch."""
+
+    attempt: int
+    task_id: str
+    options: str
+    submitted_at: int
+    deadline: int
+    estimated_seconds: float | None = None
+    credits: float | None = None
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The row of one upload version. Times are in seconds since the epoch; `day` is in UTC.
 
     The function that made a claim has certainly ended by `claim_expires`. `options` is the JSON text that was sent.
+    `recovered` is true if the task was recorded after the upload had become unknown. The workflow writes `finished_at`
+    and `report_key`. `other` holds the attributes that have no field here.
     """
 
     upload: Upload
@@ -88,6 +121,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     credits: float | None = None
     earlier: tuple[EarlierAttempt, ...] = ()
     outcome: Outcome | None = None
+    recovered: bool = False
+    finished_at: str | None = None
+    report_key: str | None = None
+    other: tuple[tuple[str, Any], ...] = ()
 
     @property
     def pk(self) -> str:
@@ -98,12 +135,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.upload.version_id
 
     @property
-    def needs_workflow(self) -> bool:
-        """Whether a workflow has to wait for the task or to report the outcome.
+    def is_reported(self) -> bool:
+        """Whether the workflow has recorded how the upload ended.
 
-        `submit` records `rejected` and `unknown` before the workflow reports them, so these may not be reported yet.
+        `submit` records `rejected`, `unknown`, and a retry that ends as `failed` before the workflow reports them.
         """
-        return self.status not in FINAL or self.status in ("rejected", "unknown")
+        return self.finished_at is not None or self.status in ("enhanced", "superseded")
 
     def attempts_that_may_have_cost(self) -> tuple[EarlierAttempt, ...]:
         """The attempts so far, without those that certainly created no task."""
@@ -124,6 +161,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.status == "retrying"
 
 
+_KNOWN = frozenset(Upload.__struct_fields__ + Row.__struct_fields__) - {"upload", "other"}
+
+
 class Ledger:
     """The ledger in the DynamoDB table `table`. Allows at most `daily_limit` claims a day that are not released."""
 
@@ -133,11 +173,13 @@ class Ledger:
         table: str,
         daily_limit: int,
         now: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
         self._table = table
         self._daily_limit = daily_limit
         self._now = now
+        self._sleep = sleep
 
     def claim(self, upload: Upload, options: str, seconds: float, previous: Row | None = None) -> tuple[Row, bool]:
         """Claims an upload, immediately before the payment, for a function that runs for `seconds` at most.
@@ -164,37 +206,41 @@ class Ledger:
             raise LedgerBusy("the row that this claim replaces no longer exists")
         raise DailyLimitReached(f"the daily limit of {self._daily_limit} tasks is reached")
 
-    def release(self, claim: Row, previous: Row | None = None) -> None:
+    def release(self, claim: Row, previous: Row | None = None, until: float | None = None) -> None:
         """Undoes a claim that certainly created no task, and decrements the daily counter. Raises LedgerBusy."""
         undo = self._put(previous, claim) if previous else self._delete(claim)
-        self._transact(undo, self._count(claim, -1))
+        self._transact(undo, self._count(claim, -1), until=until)
 
-    def record(
-        self,
-        claim: Row,
-        *,
-        task_id: str,
-        options: str,
-        submitted_at: int,
-        deadline: int,
-        estimated_seconds: float | None,
-        credits: float | None,
-    ) -> Row:
-        """Records the task of a claim, which becomes `submitted`, and returns the current row.
+    def read(self, upload: Upload) -> Row | None:
+        """The current row of an upload."""
+        row = Row(upload=upload, status="claimed")
+        key = {"pk": {"S": row.pk}, "sk": {"S": row.sk}}
+        found = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        return _from_item(found["Item"]) if "Item" in found else None
 
-        If the claim expired in the meantime, the current row may have been written by another run.
+    def record(self, claim: Row, task: PaidTask, until: float) -> Row:
+        """Records the task of a claim, which becomes `submitted`, and returns the current row. Retries until `until`.
+
+        If the claim has expired and another run has marked the upload as unknown, the task is recorded all the same.
         """
         row = msgspec.structs.replace(
             claim,
             status="submitted",
-            task_id=task_id,
-            options=options,
-            submitted_at=submitted_at,
-            deadline=deadline,
-            estimated_seconds=estimated_seconds,
-            credits=credits,
+            task_id=task.task_id,
+            options=task.options,
+            submitted_at=task.submitted_at,
+            deadline=task.deadline,
+            estimated_seconds=task.estimated_seconds,
+            credits=task.credits,
+            outcome=None,
+            recovered=claim.status == "unknown",
+            finished_at=None,
+            report_key=None,
         )
-        return self._put_or_read(row, claim)
+        found = self._retried(lambda: self._put_or_read(row, claim), until)
+        if found.status == "unknown" and found.attempt == claim.attempt and claim.status == "claimed":
+            return self.record(found, task, until)
+        return found
 
     def finish_claim(self, claim: Row, outcome: Outcome) -> Row:
         """Ends a claim as `rejected` (the daily counter is decremented) or `unknown` (it may have been paid for).
@@ -202,25 +248,51 @@ class Ledger:
         Returns the current row, which may have been written by another run. Raises LedgerBusy.
         """
         row = msgspec.structs.replace(claim, status=outcome.status, outcome=outcome)
-        if outcome.may_have_cost:
-            return self._put_or_read(row, claim)
+        if outcome.status == "unknown":
+            return self._retried(lambda: self._put_or_read(row, claim))
         cancelled = self._transact(self._put(row, claim), self._count(claim, -1))
         return row if cancelled is None else _from_item(cancelled[0]["Item"])
+
+    def end_retry(self, retrying: Row, outcome: Outcome) -> Row:
+        """Ends a retry that can't be sent. Returns the current row, which may have been written by another run."""
+        row = msgspec.structs.replace(retrying, status="failed", outcome=outcome)
+        return self._retried(lambda: self._put_or_read(row, retrying))
 
     def reject(self, upload: Upload, outcome: Outcome) -> Row:
         """Records that an upload without a claim is rejected. Returns the current row, which may be an earlier one."""
         return self._put_or_read(Row(upload=upload, status="rejected", outcome=outcome), None)
 
-    def is_final(self, upload: Upload) -> bool:
-        """Whether the workflow has recorded the final status of an upload, so that nothing is left to do."""
-        row = Row(upload=upload, status="submitted")
-        key = {"pk": {"S": row.pk}, "sk": {"S": row.sk}}
-        found = self._client.get_item(TableName=self._table, Key=key, ProjectionExpression="finished_at")
-        return "Item" in found and "finished_at" in found["Item"]
+    def take_requeue(self, chain: str, requeue_count: int, message_id: str) -> bool:
+        """Whether this message may be requeued as number `requeue_count` of its chain of copies.
 
-    def has_expired(self, claim: Row) -> bool:
-        """Whether the function that made this claim has certainly ended."""
-        return self._now() >= (claim.claim_expires or 0)
+        SQS can accept a copy without an answer, so a copy can exist several times. The first one to be requeued
+        continues the chain; the others are stale. A message that was received again is not stale.
+        """
+        item = {
+            "pk": {"S": f"requeue#{chain}"},
+            "sk": {"S": "requeue"},
+            "requeue_count": {"N": str(requeue_count)},
+            "message_id": {"S": message_id},
+            "expires_at": {"N": str(int(self._now()) + _CHAIN_SECONDS)},
+        }
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=item,
+                ConditionExpression=(
+                    "attribute_not_exists(pk) OR requeue_count < :requeue_count "
+                    "OR (requeue_count = :requeue_count AND message_id = :message_id)"
+                ),
+                ExpressionAttributeValues={
+                    ":requeue_count": item["requeue_count"],
+                    ":message_id": item["message_id"],
+                },
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            return False
+        return True
 
     def _put_or_read(self, row: Row, previous: Row | None) -> Row:
         try:
@@ -261,23 +333,54 @@ class Ledger:
             update["ExpressionAttributeValues"][":limit"] = {"N": str(self._daily_limit)}
         return {"Update": update}
 
-    def _transact(self, *items: Any) -> list[dict[str, Any]] | None:
+    def _transact(self, *items: Any, until: float | None = None) -> list[dict[str, Any]] | None:
         """Writes all items or none. Returns None on success, or the reason for each item.
 
         All claims of a day update the same counter. DynamoDB cancels one of two simultaneous transactions, and the SDK
-        does not retry the cancelled one.
+        does not retry the cancelled one. The token makes a transaction whose answer was lost succeed again.
         """
-        for attempt in range(_CONFLICT_TRIES):
+        token = uuid.uuid4().hex
+
+        def write() -> list[dict[str, Any]] | None:
             try:
-                self._client.transact_write_items(TransactItems=list(items))
+                self._client.transact_write_items(TransactItems=list(items), ClientRequestToken=token)
             except self._client.exceptions.TransactionCanceledException as error:
                 reasons: list[dict[str, Any]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]  # boto3-stubs leave the list's items open
-                if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
-                    return reasons
-                time.sleep(random.uniform(0, _CONFLICT_SECONDS * 2**attempt))  # noqa: S311  # jitter, no secret
-            else:
-                return None
-        raise LedgerBusy(f"the transaction conflicted with others {_CONFLICT_TRIES} times in a row")
+                if not any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
+                    raise
+                return reasons
+            return None
+
+        return self._retried(write, until)
+
+    def _retried(self, write: Callable[[], T], until: float | None = None) -> T:
+        """Repeats a write that met another one, a throttled table, or no answer: eight times, or until `until`.
+
+        Raises LedgerBusy if that did not help.
+        """
+        for attempt in itertools.count():
+            try:
+                return write()
+            except (BotoCoreError, ClientError) as error:
+                if not _is_transient(error):
+                    raise
+                pause = random.uniform(0, min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt))  # noqa: S311  # jitter, no secret
+                is_last = attempt + 1 >= _TRIES if until is None else self._now() + pause >= until
+                if is_last:
+                    raise LedgerBusy(f"the ledger could not be written, tried {attempt + 1} times: {error}") from error
+                self._sleep(pause)
+        raise AssertionError("unreachable")
+
+
+def _is_transient(error: Exception) -> bool:
+    """Whether a repetition may succeed. Errors without an answer (time-outs, broken connections) are transient."""
+    if not isinstance(error, ClientError):
+        return True
+    reasons: Any = error.response.get("CancellationReasons", [])
+    if reasons:
+        return {reason.get("Code", "None") for reason in reasons} - {"None"} <= _CONTENTION
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+    return error.response["Error"].get("Code") in _TRANSIENT or status >= 500
 
 
 def _is(row: Row) -> dict[str, Any]:
@@ -296,16 +399,19 @@ def _is(row: Row) -> dict[str, Any]:
     }
 
 
-def _to_item(row: Row) -> Any:
-    flat = msgspec.to_builtins(row) | {"status": row.status, "attempt": row.attempt}
+def _to_item(row: Row) -> dict[str, Any]:
+    flat: dict[str, Any] = msgspec.to_builtins(row) | {"status": row.status, "attempt": row.attempt}
     flat |= {"pk": row.pk, "sk": row.sk} | flat.pop("upload")
-    return TypeSerializer().serialize(_numbers(flat, float, lambda value: Decimal(str(value))))["M"]
+    other = dict(flat.pop("other", ()))
+    item = TypeSerializer().serialize(_numbers(flat, float, lambda value: Decimal(str(value))))["M"]
+    return {**item, **other}
 
 
 def _from_item(item: Any) -> Row:
-    flat = TypeDeserializer().deserialize({"M": item})
+    flat = TypeDeserializer().deserialize({"M": {name: one for name, one in item.items() if name in _KNOWN}})
     flat = _numbers(flat, Decimal, lambda value: int(value) if value % 1 == 0 else float(value))
-    return msgspec.convert(flat | {"upload": flat}, Row)
+    other = tuple((name, one) for name, one in item.items() if name not in _KNOWN | {"pk", "sk"})
+    return msgspec.convert(flat | {"upload": flat, "other": other}, Row)
 
 
 def _numbers(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:

@@ -12,6 +12,8 @@ import msgspec
 from lumendrop.outcomes import Rejected
 
 Resolution = Literal["1K", "4K"]
+# float() also reads 0_1, infinity, and digits of other scripts.
+_NUMBER = re.compile(r"\+?([0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?")
 _PROFILE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _MOST_PROFILE_IDS = 20
 
@@ -72,10 +74,7 @@ def _fraction(name: str, given: Mapping[str, str], default: float | None) -> flo
         return default
     if not given[name]:
         return None
-    try:
-        value = float(given[name])
-    except ValueError:
-        value = math.nan
+    value = float(given[name]) if _NUMBER.fullmatch(given[name]) else math.nan
     if not 0 <= value <= 1:
         raise _bad(name, given[name], "a number from 0.0 to 1.0")
     return value

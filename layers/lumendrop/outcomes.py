@@ -60,13 +60,16 @@ _EXECUTION_ENDED = Entry(
     "with the input of the execution {execution}.",
     may_have_cost=True,
 )
-_RESULT_ADVICE = "The task was paid for. Show the vendor the task ID. To pay for a new task, upload the photo again."
+_FETCH_FIRST = (
+    "The task was paid for. Its result lives 24 hours, and lumendrop fetch KEY fetches it again without paying. "
+)
+_RESULT_ADVICE = _FETCH_FIRST + "After that, show the vendor the task ID. To pay for a new task: lumendrop retry KEY."
 
 CATALOGUE = {
     # From submit, before anything is paid for.
     "bucket_not_versioned": Entry(
         "rejected",
-        "The bucket {bucket} is not versioned, so there is no record of which photo was paid for.",
+        "Versioning is off or suspended on the bucket {bucket}, so there is no record of which photo was paid for.",
         "Enable versioning on the bucket, then upload the photo again.",
         may_have_cost=False,
     ),
@@ -82,6 +85,12 @@ CATALOGUE = {
         "Upload the photo in another storage class, or restore it and send it again.",
         may_have_cost=False,
     ),
+    "empty": Entry(
+        "rejected",
+        "The upload is empty (0 bytes).",
+        "If it was not complete, upload the photo again.",
+        may_have_cost=False,
+    ),
     "too_big": Entry(
         "rejected",
         "The upload has {size} bytes; this stack enhances at most {limit}.",
@@ -90,10 +99,18 @@ CATALOGUE = {
     ),
     "not_an_image": Entry(
         "rejected",
-        "The file's first bytes are not those of a JPEG, PNG, WebP or HEIC image, whatever its name says.",
+        "{detail}",
         "Upload the photo in one of these formats.",
         may_have_cost=False,
     ),
+    "truncated": Entry("rejected", "{detail}", "Upload the whole file.", may_have_cost=False),
+    "unsupported_image": Entry(
+        "rejected",
+        "{detail}",
+        "Convert the image to an ordinary JPEG, PNG, WebP, or HEIC file, then upload that.",
+        may_have_cost=False,
+    ),
+    "too_many_pixels": Entry("rejected", "{detail}", "Upload a smaller image.", may_have_cost=False),
     "invalid_option": Entry(
         "rejected",
         "The option {name} is {value!r}; it must be {expected}.",
@@ -112,12 +129,33 @@ CATALOGUE = {
     "task_not_found": Entry(
         "failed",
         "The enhancer does not know the task that it accepted ({polls} polls).",
-        "Ask the vendor about the task ID. To pay for a new task, upload the photo again.",
+        "The task was paid for. If the vendor finds it again, its result lives 24 hours, and lumendrop fetch KEY "
+        "fetches it without paying. Otherwise, show the vendor the task ID. To pay for a new one: lumendrop retry KEY.",
+        may_have_cost=True,
+    ),
+    # From submit, if the workflow of an earlier version did not record how the last attempt had ended.
+    "retry_not_sent": Entry(
+        "failed",
+        "The last task failed for a temporary reason, and the photo could not be sent again, because it can't be read.",
+        "The task was paid for. To pay for a new one, upload the photo again.",
         may_have_cost=True,
     ),
     # From deliver.
     "result_refused": Entry("failed", "The result was refused. {detail}", _RESULT_ADVICE, may_have_cost=True),
     "result_not_an_image": Entry("failed", "The result is not an image.", _RESULT_ADVICE, may_have_cost=True),
+    "result_incomplete": Entry(
+        "failed",
+        "The result is not a complete image, and a second download was identical. {detail}",
+        _RESULT_ADVICE,
+        may_have_cost=True,
+    ),
+    "result_format_unsupported": Entry(
+        "failed",
+        "The result is {format}, which this version can't deliver.",
+        "The task was paid for, and its result lives 24 hours. Ask the vendor for the file by its task ID, or update "
+        "the stack and run lumendrop fetch KEY. Another task would probably have a result of the same format.",
+        may_have_cost=True,
+    ),
     "newer_upload_delivered": Entry(
         "superseded",
         "A newer upload of this key was enhanced first. Its photo is in the output bucket and is not replaced.",
@@ -138,6 +176,9 @@ CATALOGUE = {
     "execution_failed": _EXECUTION_ENDED,
 }
 
+UNEXPLAINED_CODES = frozenset({"unknown_error", "task_expired", "request_cancelled", "resource_not_found"})
+"""Codes of failed tasks that say nothing about the photo."""
+
 # The enhancer's own codes are passed on. The vendor can add new ones at any time.
 ENHANCER_REFUSED = Entry(
     "rejected",
@@ -151,6 +192,13 @@ TASK_FAILED = Entry(
     "Another task would fail in the same way. Change the photo or its options before you upload it again.",
     may_have_cost=True,
 )
+TASK_FAILED_UNEXPLAINED = Entry(
+    "failed",
+    "The enhancer's task failed: {detail}.",
+    "The enhancer gave no known reason, so another task may succeed or fail. Show the vendor the task ID. To pay for a "
+    "new task: lumendrop retry KEY.",
+    may_have_cost=True,
+)
 TASK_FAILED_RETRYABLE = Entry(
     "failed",
     "The enhancer's task failed: {detail}.",
@@ -162,6 +210,10 @@ WORKFLOW_ERRORS = {
     "not_recorded": WorkflowError(
         "The enhanced photo is in the output bucket, but the ledger could not be updated within five minutes.",
         "Run lumendrop fetch KEY, which records it without paying again.",
+    ),
+    "not_reported": WorkflowError(
+        "The report could not be written within five minutes ({code}): {message} {advice}",
+        "Fix the cause, then start the workflow once more with the input of this execution.",
     ),
     # From the backfill.
     "outside_input_prefix": WorkflowError(
@@ -194,11 +246,13 @@ def outcome(code: str, **values: object) -> Outcome:
     return CATALOGUE[code].outcome(code, **values)
 
 
-def refused_by_enhancer(code: str, detail: str) -> Outcome:
-    """The enhancer refused to create a task for this photo."""
-    return ENHANCER_REFUSED.outcome(code, detail=detail.rstrip(". "))
+def refused_by_enhancer(code: str, detail: str, *, may_have_cost: bool) -> Outcome:
+    """The enhancer refused to create a task for this photo. An earlier attempt may have been paid for."""
+    refused = ENHANCER_REFUSED.outcome(code, detail=detail.rstrip(". "))
+    return msgspec.structs.replace(refused, may_have_cost=may_have_cost)
 
 
 def task_failed(code: str, detail: str, *, retryable: bool) -> Outcome:
     """The enhancer's task ended without a result."""
-    return (TASK_FAILED_RETRYABLE if retryable else TASK_FAILED).outcome(code, detail=detail.rstrip(". "))
+    entry = TASK_FAILED_UNEXPLAINED if code in UNEXPLAINED_CODES else TASK_FAILED
+    return (TASK_FAILED_RETRYABLE if retryable else entry).outcome(code, detail=detail.rstrip(". "))

@@ -2,9 +2,10 @@
 
 Each 429 slows all functions down by a tenth; afterwards the rate recovers gradually. The rate never falls far below the
 best rate that the vendor accepted recently over two minutes, so that random refusals do not slow it down further and
-further. Consecutive refusals, as in an outage, make all functions pause, longer each time, and then one of them sends a
-probe. The state is one row in the ledger's table, which is not written before the first refusal. If the row can't be
-read or written, a function sends without a limit.
+further. Consecutive refusals, as in an outage, make all functions pause, longer each time. Then one of them sends a
+request that costs nothing, and one photo if that succeeds; the others wait for the answer. A submit without a clear
+answer counts as a refusal. The state is one row in the ledger's table, which is not written before the first refusal.
+If the row can't be read or written, a function sends without a limit.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ _INTERVAL_SECONDS = (0.001, 10.0)
 _PROBE_SECONDS = 1.0
 _FIRST_PAUSE_SECONDS = 2
 _LONGEST_PAUSE_SECONDS = 60
+_LONGEST_AMBIGUOUS_PAUSE_SECONDS = 900
+_TRIAL_SECONDS = 50  # the free request, the claim, and the POST of one photo
+_RECHECK_SECONDS = 2
 _FORGOTTEN_SECONDS = 600
 _WINDOW_SECONDS = 120
 _KEPT = 0.9  # the share of the best rate kept from one window to the next, as the vendor may have become slower
@@ -39,7 +43,8 @@ class State(msgspec.Struct, frozen=True):
     `refusals` counts all refusals so far, `consecutive_refusals` those since the vendor last accepted a task.
     `interval` is the number of seconds between two sends at `since`, the end of the pause after the last refusal.
     `accepted` counts the sends since `counted_from` that were not refused. `best` is the highest rate per second that
-    was accepted over two minutes; it decays.
+    was accepted over two minutes; it decays. `in_outage` is 1 from a refusal other than 429 until the vendor accepts a
+    task. `ambiguous` counts the submits without a clear answer since then.
     """
 
     refusals: int
@@ -50,6 +55,8 @@ class State(msgspec.Struct, frozen=True):
     counted_from: float
     accepted: int = 0
     best: float = 0
+    in_outage: int = 0
+    ambiguous: int = 0
 
     def current_interval(self, now: float) -> float:
         """Seconds between two sends now."""
@@ -57,17 +64,19 @@ class State(msgspec.Struct, frozen=True):
 
     def is_forgotten(self, now: float) -> bool:
         """Whether the last refusal is so long ago that functions send at full speed again."""
-        return now - self.since > _FORGOTTEN_SECONDS
+        return not self.in_outage and now - self.since > _FORGOTTEN_SECONDS
 
     def reserve(self, now: float, *, accepted: bool) -> tuple[State, float]:
         """The state with the next free slot reserved, and the time of that slot.
 
         The first send after a refusal is a probe: the next slot is at least a second later, so that a second refusal
-        stops the other functions before they send.
+        stops the other functions before they send. In an outage, the next slot is after the answer.
         """
         slot = max(self.next_at, now)
         interval = self.current_interval(now)
-        if self.next_at <= self.since:
+        if self.in_outage:
+            interval = _TRIAL_SECONDS
+        elif self.next_at <= self.since:
             interval = max(interval, _PROBE_SECONDS)
         consecutive_refusals = 0 if accepted else self.consecutive_refusals
         state = self._counted(now)
@@ -85,10 +94,21 @@ class State(msgspec.Struct, frozen=True):
         best = max(_KEPT * self.best, self.accepted / seconds)
         return msgspec.structs.replace(self, counted_from=now, accepted=0, best=best)
 
-    def after_refusal(self, now: float, seconds: float, *, too_fast: bool, accepted: bool) -> State:
+    def after_outage(self, now: float) -> State:
+        """The state after the vendor has accepted a task in an outage."""
+        normal = {"in_outage": 0, "ambiguous": 0, "consecutive_refusals": 0}
+        return msgspec.structs.replace(self, **normal, since=now, next_at=now + self.interval)
+
+    def after_refusal(
+        self, now: float, seconds: float, *, too_fast: bool, accepted: bool, ambiguous: bool = False
+    ) -> State:
         """The state after another refusal. The next slot is at least `seconds` later."""
         before = 0 if accepted else self.consecutive_refusals
         pause = min(_FIRST_PAUSE_SECONDS * (2 ** min(before, 10) - 1), _LONGEST_PAUSE_SECONDS)
+        unclear = (0 if accepted else self.ambiguous) + ambiguous
+        if ambiguous:
+            growing = _FIRST_PAUSE_SECONDS * (2 ** min(unclear - 1, 10) - 1)
+            pause = max(pause, min(growing, _LONGEST_AMBIGUOUS_PAUSE_SECONDS))
         interval = self.current_interval(now) * (_SLOWER if too_fast else 1)
         longest = 1 / (_SLOWEST_OF_BEST * self.best) if self.best else _INTERVAL_SECONDS[1]
         at = now + max(seconds, pause)
@@ -100,6 +120,8 @@ class State(msgspec.Struct, frozen=True):
             since=at,
             next_at=at,
             accepted=self.accepted - 1,
+            in_outage=int(not too_fast or bool(self.in_outage and not accepted)),
+            ambiguous=unclear,
         )
 
 
@@ -139,12 +161,22 @@ class RateLimiter:
 
         A slot that another function's refusal has made invalid is acquired again.
         """
-        while (seconds := self.acquire(deadline - self._now())) is not None:
-            self._sleep(seconds)
-            if not seconds or self.is_still_valid():
-                return True
-        self._sleep(max(0, deadline - self._now()))
-        return False
+        while True:
+            seconds = self.acquire(deadline - self._now())
+            if seconds is None:
+                left = deadline - self._now()
+                if left <= 0:
+                    return False
+                self._sleep(min(left, _RECHECK_SECONDS))  # a success can end an outage before the next slot
+            else:
+                self._sleep(seconds)
+                if not seconds or self.is_still_valid():
+                    return True
+
+    @property
+    def must_probe(self) -> bool:
+        """Whether a request that costs nothing has to succeed before this function sends a photo."""
+        return bool(self._seen and self._seen.in_outage)
 
     def acquire(self, within: float) -> float | None:
         """Seconds until this function may send: 0 before the first refusal, None if that is later than `within`.
@@ -181,16 +213,27 @@ class RateLimiter:
         self._sent_at = now
 
     def on_accepted(self) -> None:
-        """The vendor accepted the last send."""
+        """The vendor accepted the last send, which ends an outage."""
         self._accepted = True
+        if self.must_probe and (found := self._store.read()) and _refusals(found) == _refusals(self._seen):
+            self._store.write(found.after_outage(self._now()), found)
 
-    def on_throttled(self, seconds: float = 0, *, too_fast: bool) -> None:
-        """The vendor refused the last send with 429 (`too_fast`) or was unavailable. Nothing is sent for `seconds`."""
+    def on_unused(self) -> None:
+        """The reserved slot was not used, or the answer tells nothing about an outage. Another function may try."""
+        if self.must_probe and (found := self._store.read()) and _refusals(found) == _refusals(self._seen):
+            self._store.write(msgspec.structs.replace(found, next_at=self._now()), found)
+
+    def on_throttled(self, seconds: float = 0, *, too_fast: bool, ambiguous: bool = False) -> None:
+        """The vendor refused the last send with 429 (`too_fast`), was unavailable, or gave no clear answer.
+
+        Nothing is sent for `seconds`.
+        """
         found = self._store.read()
         if _refusals(found) == _refusals(self._seen):  # otherwise, this refusal is already taken into account
             now = self._now()
             state = found if found and not found.is_forgotten(now) else self._full_speed(found, now, too_fast)
-            self._store.write(state.after_refusal(now, seconds, too_fast=too_fast, accepted=self._accepted), found)
+            refused = state.after_refusal(now, seconds, too_fast=too_fast, accepted=self._accepted, ambiguous=ambiguous)
+            self._store.write(refused, found)
         self._accepted = False
 
     def _full_speed(self, found: State | None, now: float, too_fast: bool) -> State:

@@ -11,7 +11,8 @@ from urllib.parse import quote, unquote, unquote_plus
 import msgspec
 from botocore.exceptions import ClientError
 
-from lumendrop import images
+from lumendrop import containers, images
+from lumendrop.containers import EndsReader, Image
 from lumendrop.downloads import Download
 from lumendrop.images import Format
 from lumendrop.outcomes import Rejected
@@ -23,17 +24,23 @@ if TYPE_CHECKING:
 URL_SECONDS = 3600
 """How long the enhancer may fetch the photo with its presigned URL."""
 
+_HEAD_BYTES = 1 << 17  # EXIF with its thumbnail, a color profile, and the dimensions come first
+_TAIL_BYTES = 1 << 17
+_PARTIAL = (".filepart", ".part", ".partial", ".crdownload")
 _MOST_KEY_BYTES = 1024
 _MOST_METADATA_BYTES = 2048  # S3's limit for all names and values together
 _MOST_SOURCE_KEY_BYTES = 1024
-_MOST_REPORT_BYTES = 65_536
 _WRITE_TRIES = 8
 _GONE = ("404", "NoSuchKey", "NoSuchVersion")
 _LOST_RACE = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", *_GONE)
 
 
+class OwnResult(Exception):
+    """The object is an enhanced photo that was copied into the input bucket."""
+
+
 class Source(msgspec.Struct, frozen=True):
-    """An inspected upload: its format, according to its first bytes, and its metadata."""
+    """An inspected upload: its format, according to its bytes, and its metadata."""
 
     upload: Upload
     format: Format
@@ -41,21 +48,22 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class DeliveredObject(msgspec.Struct, frozen=True):
-    """Where an enhanced photo is stored. `bytes` is its size."""
+    """Where an enhanced photo is stored. `bytes` is its size, `pixels` its width and height as in `4096x3072`."""
 
     bucket: str
     key: str
     version_id: str
     bytes: int
     format: str
+    pixels: str | None = None
 
 
-class _Reported(msgspec.Struct):
-    version_id: str
+class Result(msgspec.Struct, frozen=True):
+    """A downloaded result that is a whole image, and its provenance, which becomes metadata (ASCII)."""
 
-
-class _Report(msgspec.Struct):
-    upload: _Reported
+    download: Download
+    image: Image
+    provenance: Mapping[str, str]
 
 
 class LostRace(Exception):
@@ -75,16 +83,37 @@ def resolve_version(client: S3Client, item: BackfillItem) -> Upload | None:
 
 
 def inspect(client: S3Client, upload: Upload, most_bytes: int) -> Source:
-    """Reads the first bytes and the metadata of an upload. Raises Rejected if it can't be enhanced."""
+    """Reads the first bytes, the last bytes, and the metadata of an upload.
+
+    Raises Rejected if it can't be enhanced, and OwnResult.
+    """
     if not upload.is_versioned:
         raise Rejected("bucket_not_versioned", bucket=upload.bucket)
+    if upload.key.lower().endswith(_PARTIAL):
+        raise Rejected("truncated", detail="Transfer tools use the extension of this key for incomplete files.")
     upload, found = _open(client, upload)
+    if {"task-id", "source-version-id"} <= found["Metadata"].keys():
+        raise OwnResult
     if upload.size > most_bytes:
         raise Rejected("too_big", size=upload.size, limit=most_bytes)
-    format_ = images.detect(found["Body"].read())
-    if format_ is None:
-        raise Rejected("not_an_image")
-    return Source(upload, format_, found["Metadata"])
+    head = found["Body"].read()
+    try:
+        image = containers.examine(EndsReader(upload.size, head, _read_tail(client, upload, len(head))))
+    except containers.Broken as error:
+        raise Rejected(error.code, detail=error) from None
+    upload = msgspec.structs.replace(upload, pixels=image.pixels, pictures=image.pictures)
+    return Source(upload, image.format, found["Metadata"])
+
+
+def _read_tail(client: S3Client, upload: Upload, head_bytes: int) -> bytes:
+    """The last bytes of an upload, without those that were already read."""
+    start = max(head_bytes, upload.size - _TAIL_BYTES)
+    if start >= upload.size:
+        return b""
+    found = client.get_object(
+        Bucket=upload.bucket, Key=upload.key, VersionId=upload.version_id, Range=f"bytes={start}-{upload.size - 1}"
+    )
+    return found["Body"].read()
 
 
 def _open(client: S3Client, upload: Upload) -> tuple[Upload, Any]:
@@ -98,23 +127,34 @@ def _open(client: S3Client, upload: Upload) -> tuple[Upload, Any]:
                 Bucket=upload.bucket,
                 Key=key,
                 VersionId=upload.version_id,
-                Range=f"bytes=0-{images.HEAD_BYTES - 1}",
+                Range=f"bytes=0-{_HEAD_BYTES - 1}",
             )
         except ClientError as error:
-            if error.response["Error"]["Code"] == "InvalidObjectState":
+            code = error.response["Error"]["Code"]
+            if code == "InvalidObjectState":
                 raise Rejected("archived") from None
-            if error.response["Error"]["Code"] not in _GONE:
+            if code == "InvalidRange":
+                raise Rejected("not_an_image", detail="The file is empty.") from None
+            if code not in _GONE:
                 raise
         else:
-            return msgspec.structs.replace(upload, key=key), found
+            return msgspec.structs.replace(upload, key=key, size=_total_bytes(found)), found
     raise Rejected("upload_gone")
+
+
+def _total_bytes(found: Any) -> int:
+    """The size of an object of which a range was read."""
+    _, _, total = found.get("ContentRange", "").rpartition("/")
+    return int(total) if total.isdecimal() else int(found["ContentLength"])
 
 
 def presign(client: S3Client, source: Source) -> str:
     """A URL that gives anyone read access to this version of the upload for an hour. It must not leave the function.
 
-    It sets the content type of the detected format, because many uploads are stored as binary/octet-stream. Dots of `.`
-    and `..` segments are encoded, because HTTP clients would remove these segments.
+    It sets the content type of the detected format, because many uploads are stored as binary/octet-stream. It replaces
+    the stored headers: a wrong Content-Encoding would make HTTP clients fail. S3 accepts no empty value, so each gets
+    one without an effect. Dots of `.` and `..` segments are encoded, because HTTP clients would remove these segments.
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
     """
     url = client.generate_presigned_url(
         "get_object",
@@ -123,6 +163,10 @@ def presign(client: S3Client, source: Source) -> str:
             "Key": source.upload.key,
             "VersionId": source.upload.version_id,
             "ResponseContentType": source.format.content_type,
+            "ResponseContentEncoding": "identity",
+            "ResponseContentDisposition": "inline",
+            "ResponseContentLanguage": "zxx",  # no linguistic content
+            "ResponseCacheControl": "no-store",
         },
         ExpiresIn=URL_SECONDS,
     )
@@ -131,76 +175,97 @@ def presign(client: S3Client, source: Source) -> str:
     return f"{'/'.join(segments)}?{query}"
 
 
-def report_key(key: str) -> str:
-    """The key of the report about an upload with this key, in the output bucket."""
-    return _fit(f"errors/{key}", ".json")
-
-
 def output_key(key: str, format_: Format) -> str:
     """The upload's key if its extension fits the format, otherwise the key plus the right extension."""
-    return key if key.lower().endswith(format_.extensions) else _fit(key, format_.extensions[0])
+    return key if key.lower().endswith(format_.extensions) else fit_key(key, format_.extensions[0])
 
 
-def _fit(key: str, suffix: str) -> str:
+def fit_key(key: str, suffix: str) -> str:
     """`key` with `suffix`. A key that would exceed S3's 1,024 bytes is shortened and gets a hash."""
     if len(f"{key}{suffix}".encode()) <= _MOST_KEY_BYTES:
         return f"{key}{suffix}"
-    return _disambiguate(key, key, suffix)
+    return disambiguate(key, key, suffix)
 
 
-def _disambiguate(key: str, by: str, suffix: str) -> str:
+def disambiguate(key: str, by: str, suffix: str) -> str:
+    """`key` with a hash of `by` and `suffix`, within 1,024 bytes."""
     suffix = f"~{hashlib.sha256(by.encode()).hexdigest()[:12]}{suffix}"
     return key.encode()[: _MOST_KEY_BYTES - len(suffix)].decode(errors="ignore") + suffix
 
 
-def write(
-    client: S3Client,
-    bucket: str,
-    upload: Upload,
-    download: Download,
-    format_: Format,
-    provenance: Mapping[str, str],
-) -> DeliveredObject | None:
+def _output_keys(upload: Upload, format_: Format) -> list[str]:
+    """The keys that the enhanced photo of an upload may get, in order of preference."""
+    key, extension = output_key(upload.key, format_), format_.extensions[0]
+    others = (upload.key, f"{upload.bucket}/{upload.key}", upload.correlation_id)
+    return [key, *(disambiguate(key, by, extension) for by in others)]
+
+
+def write(client: S3Client, bucket: str, upload: Upload, result: Result) -> DeliveredObject | None:
     """Writes an enhanced photo and returns it, or None if the result of a newer upload already exists.
 
-    `provenance` (ASCII) becomes metadata next to the source's key, version, and sequencer, as far as S3 has room. Each
-    write is conditional on the object that was read before, so the newest upload wins a race. If another photo has the
-    output key (`a.heic` and `a.heic.jpg` both become the latter), this one gets a key of its own. Raises LostRace.
+    Its metadata names the source and the provenance, as far as S3 has room. Each write is conditional on the object
+    that was read before, so the newest upload wins a race. An object that is not a result of this upload's bucket and
+    key is never replaced; this photo gets another key then. Raises LostRace.
     """
-    key = output_key(upload.key, format_)
-    metadata = _metadata(upload, provenance)
-    existing = None  # true for nearly every upload; otherwise S3 refuses before it receives the body
+    keys = iter(_output_keys(upload, result.image.format))
+    key, existing = next(keys), None  # free for nearly every upload; otherwise S3 refuses before it receives the body
     for _ in range(_WRITE_TRIES):
         condition = {"IfMatch": existing["ETag"]} if existing else {"IfNoneMatch": "*"}
         try:
-            version_id = _put(client, bucket, key, download, format_, metadata, condition)
+            version_id = _put(client, bucket, key, upload, result, condition)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _LOST_RACE:
+            if not lost_race(error):
                 raise
         else:
-            return DeliveredObject(bucket, key, version_id, download.bytes, format_.name)
+            pixels = result.image.pixels
+            return DeliveredObject(bucket, key, version_id, result.download.bytes, result.image.format.name, pixels)
         existing = _head(client, bucket, key)
-        if existing and (source := _source_key(existing["Metadata"])) is not None and source != upload.key:
-            key, existing = _disambiguate(key, upload.key, format_.extensions[0]), None
-        elif existing and existing["Metadata"].get("source-version-id") == upload.version_id:
-            return _written(bucket, key, existing, format_)
-        elif existing and _is_of_a_newer_upload(client, existing["Metadata"], upload):
+        if existing and not _is_result_of(existing["Metadata"], upload):
+            key, existing = next(keys, key), None
+        elif existing and existing["Metadata"]["source-version-id"] == upload.version_id:
+            return _delivered(bucket, key, existing, result.image.format)
+        elif existing and is_of_newer_upload(client, *_version(existing["Metadata"]), upload):
             return None
     raise LostRace(f"other functions wrote the output key {_WRITE_TRIES} times in a row")
 
 
-def _is_of_a_newer_upload(client: S3Client, metadata: Mapping[str, str], upload: Upload) -> bool:
-    """Whether an enhanced photo with this metadata comes from a newer upload of the same key than `upload`.
+def lost_race(error: ClientError) -> bool:
+    """Whether the object was written or deleted since it was read."""
+    return error.response["Error"]["Code"] in _LOST_RACE
+
+
+def _is_result_of(metadata: Mapping[str, str], upload: Upload) -> bool:
+    """Whether an object with this metadata is a result of any version of this upload's bucket and key.
+
+    Results of earlier releases have no `source-bucket`. Their correlation ID proves the bucket.
+    """
+    version_id = metadata.get("source-version-id")
+    if not version_id or _source_key(metadata) != upload.key:
+        return False
+    if "source-bucket" in metadata:
+        return metadata["source-bucket"] == upload.bucket
+    if "correlation-id" in metadata:
+        return metadata["correlation-id"] == msgspec.structs.replace(upload, version_id=version_id).correlation_id
+    return version_id == upload.version_id
+
+
+def _version(metadata: Mapping[str, str]) -> tuple[str, str]:
+    """The version ID and the sequencer of the upload that an enhanced photo comes from."""
+    return metadata["source-version-id"], metadata.get("sequencer", "")
+
+
+def is_of_newer_upload(client: S3Client, version_id: str, sequencer: str, upload: Upload) -> bool:
+    """Whether a version of the same bucket and key is newer than `upload`.
 
     Sequencers decide if both uploads have one. An upload that the backfill found has none; then the order of the
     versions decides, which S3 lists from the newest to the oldest.
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/list-obj-version-enabled-bucket.html
     """
-    if metadata.get("sequencer") and upload.sequencer:
-        return is_newer(metadata["sequencer"], upload.sequencer)
-    for version_id in _version_ids(client, upload) if "source-version-id" in metadata else ():
-        if version_id in (upload.version_id, metadata["source-version-id"]):
-            return version_id != upload.version_id
+    if sequencer and upload.sequencer:
+        return is_newer(sequencer, upload.sequencer)
+    for one in _version_ids(client, upload):
+        if one in (upload.version_id, version_id):
+            return one != upload.version_id
     return False
 
 
@@ -215,52 +280,44 @@ def _version_ids(client: S3Client, upload: Upload) -> Iterator[str]:
 
 def find_delivered(client: S3Client, bucket: str, upload: Upload) -> DeliveredObject | None:
     """The enhanced photo of this upload, under any of its output keys, if an earlier run has written it."""
-    for format_ in images.FORMATS:
-        key = output_key(upload.key, format_)
-        for one in (key, _disambiguate(key, upload.key, format_.extensions[0])):
-            existing = _head(client, bucket, one)
-            if existing and existing["Metadata"].get("source-version-id") == upload.version_id:
-                return _written(bucket, one, existing, format_)
+    for format_, key, existing in _results_of(client, bucket, upload):
+        if existing["Metadata"]["source-version-id"] == upload.version_id:
+            return _delivered(bucket, key, existing, format_)
     return None
 
 
-def remove_report(client: S3Client, bucket: str, upload: Upload) -> None:
-    """Removes the report of an earlier attempt of this upload. A report about another version is kept."""
-    key = report_key(upload.key)
-    try:
-        found = client.get_object(Bucket=bucket, Key=key)
-        report = msgspec.json.decode(found["Body"].read(_MOST_REPORT_BYTES), type=_Report)
-        if report.upload.version_id == upload.version_id:
-            client.delete_object(Bucket=bucket, Key=key, IfMatch=found["ETag"])
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in _LOST_RACE:
-            raise
-    except msgspec.MsgspecError:
-        return  # not a report
+def has_newer_photo(client: S3Client, bucket: str, upload: Upload) -> bool:
+    """Whether the output bucket has an enhanced photo of a newer upload of the same bucket and key."""
+    return any(
+        is_of_newer_upload(client, *_version(existing["Metadata"]), upload)
+        for _, _, existing in _results_of(client, bucket, upload)
+    )
 
 
-def _written(bucket: str, key: str, existing: Any, format_: Format) -> DeliveredObject:
-    return DeliveredObject(bucket, key, existing.get("VersionId", ""), existing["ContentLength"], format_.name)
+def _results_of(client: S3Client, bucket: str, upload: Upload) -> Iterator[tuple[Format, str, Any]]:
+    """The enhanced photos of all versions of this upload's bucket and key."""
+    for format_ in images.FORMATS:
+        for key in _output_keys(upload, format_):
+            existing = _head(client, bucket, key)
+            if existing and _is_result_of(existing["Metadata"], upload):
+                yield format_, key, existing
 
 
-def _put(
-    client: S3Client,
-    bucket: str,
-    key: str,
-    download: Download,
-    format_: Format,
-    metadata: Mapping[str, str],
-    condition: Mapping[str, Any],
-) -> str:
-    with download.path.open("rb") as file:
+def _delivered(bucket: str, key: str, existing: Any, format_: Format) -> DeliveredObject:
+    size, pixels = existing["ContentLength"], existing["Metadata"].get("result-pixels")
+    return DeliveredObject(bucket, key, existing.get("VersionId", ""), size, format_.name, pixels)
+
+
+def _put(client: S3Client, bucket: str, key: str, upload: Upload, result: Result, condition: Mapping[str, Any]) -> str:
+    with result.download.path.open("rb") as file:
         answer = client.put_object(
             Bucket=bucket,
             Key=key,
             Body=file,
-            ContentLength=download.bytes,
-            ContentType=format_.content_type,
-            ChecksumSHA256=download.sha256,
-            Metadata=metadata,
+            ContentLength=result.download.bytes,
+            ContentType=result.image.format.content_type,
+            ChecksumSHA256=result.download.sha256,
+            Metadata=_metadata(upload, _pixels(upload, result.image) | dict(result.provenance)),
             **condition,
         )
     return answer.get("VersionId", "")
@@ -273,6 +330,14 @@ def _head(client: S3Client, bucket: str, key: str) -> Any:
         if error.response["Error"]["Code"] in _GONE:
             return None
         raise
+
+
+def _pixels(upload: Upload, image: Image) -> dict[str, str]:
+    """What upload and result state about themselves. A result is always one picture."""
+    stated = {"source-pixels": upload.pixels, "result-pixels": image.pixels}
+    if upload.pictures != "one":
+        stated["source-pictures"] = upload.pictures
+    return {name: value for name, value in stated.items() if value}
 
 
 def _metadata(upload: Upload, provenance: Mapping[str, str]) -> dict[str, str]:
@@ -293,7 +358,8 @@ def _source_metadata(upload: Upload) -> dict[str, str]:
         named = {"source-key": encoded}
     else:
         named = {"source-key-base64": base64.b64encode(upload.key.encode()).decode()}
-    return named | {"source-version-id": upload.version_id, "sequencer": upload.sequencer}
+    version = {"source-version-id": upload.version_id, "sequencer": upload.sequencer}
+    return {"source-bucket": upload.bucket} | named | version
 
 
 def _source_key(metadata: Mapping[str, str]) -> str | None:

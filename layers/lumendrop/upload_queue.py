@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from lumendrop.ledger import PaidTask
+
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
@@ -36,9 +38,25 @@ class Message(msgspec.Struct, rename="camel", frozen=True):
         """The attempt after which the owner sends this upload again, or 0."""
         return self._number("send-again")
 
+    @property
+    def chain(self) -> str:
+        """The ID of the first message, of which this one is a copy of a copy."""
+        return self._text("chain") or self.message_id
+
+    @property
+    def task(self) -> PaidTask | None:
+        """A paid task that could not be recorded when its submit was answered."""
+        try:
+            return msgspec.json.decode(self._text("task"), type=PaidTask)
+        except msgspec.MsgspecError:
+            return None
+
     def _number(self, name: str) -> int:
-        text = self.message_attributes.get(name, _Attribute()).string_value
+        text = self._text(name)
         return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+    def _text(self, name: str) -> str:
+        return self.message_attributes.get(name, _Attribute()).string_value
 
 
 class _Event(msgspec.Struct):
@@ -46,13 +64,25 @@ class _Event(msgspec.Struct):
 
 
 class Deferred(Exception):
-    """The upload has to wait, for `seconds` if that is known. A `transient` reason may be over in a moment."""
+    """The upload has to wait, for `seconds` if that is known. A `transient` reason may be over in a moment.
 
-    def __init__(self, reason: str, message: str, seconds: float | None = None, *, transient: bool = False) -> None:
+    `task` is a paid task that could not be recorded.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        seconds: float | None = None,
+        *,
+        transient: bool = False,
+        task: PaidTask | None = None,
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.seconds = seconds
         self.transient = transient
+        self.task = task
 
 
 def messages(event: object) -> list[Message]:
@@ -77,8 +107,11 @@ def requeue(client: SQSClient, queue_url: str, message: Message, deferred: Defer
     attributes: dict[str, MessageAttributeValueTypeDef] = {
         "waits": {"DataType": "Number", "StringValue": str(message.requeue_count + 1)},
         "reason": {"DataType": "String", "StringValue": deferred.reason},
+        "chain": {"DataType": "String", "StringValue": message.chain},
     }
     if message.resend_after:
         attributes["send-again"] = {"DataType": "Number", "StringValue": str(message.resend_after)}
+    if task := deferred.task or message.task:
+        attributes["task"] = {"DataType": "String", "StringValue": msgspec.json.encode(task).decode()}
     client.send_message(QueueUrl=queue_url, MessageBody=message.body, DelaySeconds=wait, MessageAttributes=attributes)
     return wait

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -34,7 +34,8 @@ class Upload(msgspec.Struct, frozen=True):
     """One version of one object.
 
     `key` is raw, as in EventBridge events. `sequencer` orders the uploads of one key. `size` is in bytes. `time` is the
-    time of the event. An upload that the backfill found has neither sequencer nor time.
+    time of the event. An upload that the backfill found has neither sequencer nor time. `pixels` (as in `4032x3024`)
+    and `pictures` are what the file states, once it was inspected.
     """
 
     bucket: _Text
@@ -44,6 +45,8 @@ class Upload(msgspec.Struct, frozen=True):
     size: Annotated[int, Meta(ge=0)]
     etag: str
     time: str = ""
+    pixels: str | None = None
+    pictures: Literal["one", "animation", "several"] = "one"
 
     @property
     def correlation_id(self) -> str:
@@ -59,11 +62,10 @@ class Upload(msgspec.Struct, frozen=True):
         """Whether the bucket stored this upload as a separate version."""
         return not self.version_id.startswith(UNVERSIONED)
 
-    def reason_to_skip(self) -> str | None:
-        """Why this object is not a photo, or None. The S3 console and sync tools create such objects as folders."""
-        if self.key.endswith("/"):
-            return "folder marker"
-        return "empty object" if self.size == 0 else None
+    @property
+    def is_folder_marker(self) -> bool:
+        """Whether this object only represents a folder. The S3 console and sync tools create such objects."""
+        return self.size == 0 and self.key.endswith("/")
 
 
 class _Bucket(msgspec.Struct):
@@ -96,8 +98,8 @@ def parse_event(body: str | bytes) -> Upload | BackfillItem:
 
     The key is not decoded: EventBridge does not encode it, and decoding would change `+` and `%`.
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
-    An upload to a bucket without versioning has no version ID. It gets one that no version has, so that it can be
-    reported.
+    An upload to a bucket without versioning, or with suspended versioning, replaces the previous object. It gets a
+    version ID that no version has, so that it can be reported.
 
     Raises NotAnUploadEvent if `body` is anything else.
     """
@@ -108,7 +110,8 @@ def parse_event(body: str | bytes) -> Upload | BackfillItem:
     bucket, found = event.detail.bucket.name, event.detail.object
     if found.version_id is None and not found.sequencer:
         return BackfillItem(bucket, found.key)
-    version_id = found.version_id or f"{UNVERSIONED}{found.sequencer}"
+    replaces_null = found.version_id in (None, "null") and found.sequencer
+    version_id = f"{UNVERSIONED}{found.sequencer}" if replaces_null else found.version_id or "null"
     return Upload(bucket, found.key, version_id, found.sequencer, found.size, found.etag, event.time)
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from lumendrop.ledger import Row
 from lumendrop.polling import Poll, Task, first_wait
-from lumendrop.storage import report_key
+from lumendrop.reports import report_key
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -20,11 +20,12 @@ _NAME_TAIL = 30
 def execution_name(row: Row) -> str:
     """The same for the same upload and attempt, so that a second start has no effect.
 
-    The end of the key is for people; the correlation ID makes the name unique. At most 80 letters, digits, hyphens, and
-    underscores.
+    The end of the key is for people; the correlation ID makes the name unique. A name can be used only once, so an
+    attempt that already had an execution gets another name. At most 80 letters, digits, hyphens, and underscores.
     """
     tail = re.sub(r"[^A-Za-z0-9]+", "-", row.upload.key)[-_NAME_TAIL:].strip("-")
-    return f"{tail or 'upload'}-{row.upload.correlation_id}-{row.attempt}"
+    again = "-ended" if row.status == "failed" else "-recovered" if row.recovered else ""
+    return f"{tail or 'upload'}-{row.upload.correlation_id}-{row.attempt}{again}"
 
 
 def execution_input(row: Row) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import secrets
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -20,17 +21,19 @@ from moto.core.base_backend import BackendDict
 from moto.core.utils import unix_time_millis
 from moto.logs.models import logs_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.sqs.models import sqs_backends
 from werkzeug.serving import make_server
 
 from sandbox.aws import environment, moto_patches
 from sandbox.aws.deployment import Deployment
 from sandbox.aws.errors import CloudError, FunctionFailed
 from sandbox.aws.event_source import Poller
+from sandbox.aws.gate import Gate
 from sandbox.aws.hooks import Hooks
 from sandbox.aws.metrics import embedded
 from sandbox.aws.moto_patches.s3 import publish_after_requests
 from sandbox.aws.moto_patches.stepfunctions import stop_executions
-from sandbox.aws.permissions import Call, Grant, Permissions
+from sandbox.aws.permissions import Call, Grant, Permissions, access_key
 from sandbox.aws.role_checks import check_roles
 from sandbox.aws.runtime import Closed, Function, Outcome, Pool, Throttled
 from sandbox.aws.stacks import deploy
@@ -40,8 +43,6 @@ from sandbox.aws.template import load as load_template
 __all__ = ["ACCOUNT", "Call", "Cloud", "CloudError", "FunctionFailed", "Grant"]
 
 ACCOUNT = "123456789012"
-# Credentials of the account's owner, who may do everything.
-_OWNER = {"AWS_ACCESS_KEY_ID": "owner", "AWS_SECRET_ACCESS_KEY": "owner", "AWS_SESSION_TOKEN": ""}
 # moto keeps its state in modules.
 _only_one = Lock()
 # Seconds; longer than any function runs, or any long poll takes.
@@ -60,6 +61,8 @@ class Cloud:
         variables: Environment variables that every function gets in addition to its own.
         log: Receives each line that a function logs, as "<logical ID> <line>"; a callable, or a file to append to.
         prepare: Creates what exists in the account before the stack; called with this cloud.
+        complete: Does what is left to do when the stack is created; called with this cloud. Other clients' requests
+            wait until it returns.
         hooks: Takes part in the cloud's work; see `Hooks`.
 
     Attributes:
@@ -84,6 +87,7 @@ class Cloud:
         variables: Mapping[str, str] = {},
         log: Callable[[str], None] | Path | None = None,
         prepare: Callable[["Cloud"], None] | None = None,
+        complete: Callable[["Cloud"], None] | None = None,
         hooks: Hooks | None = None,
     ) -> None:
         self.stack_name = stack_name
@@ -99,6 +103,9 @@ class Cloud:
         self._hooks = hooks or Hooks()
         moto = publish_after_requests(DomainDispatcherApplication(create_backend_app), self._hooks.publish)
         self._permissions = Permissions(self._hooks.wrap(moto), ACCOUNT, region)
+        # The account's owner may do everything. This key is not one that a client would choose.
+        self._owner = {"AWS_ACCESS_KEY_ID": f"owner-{secrets.token_hex(8)}", "AWS_SECRET_ACCESS_KEY": "owner"}
+        self._gate = Gate(self._permissions, self._is_own)
         self._closing = contextlib.ExitStack()
         if not _only_one.acquire(blocking=False):
             raise CloudError("another sandbox cloud is open in this process; close it first")
@@ -116,6 +123,9 @@ class Cloud:
             if prepare:
                 prepare(self)
             self._deploy(load_template(template, parameters, region))
+            if complete:
+                complete(self)
+            self._gate.open()
         except BaseException:
             self.close()
             raise
@@ -140,6 +150,11 @@ class Cloud:
         """Start a process for each function now, so that the first invocation does not wait for its start."""
         for pool in self._pools.values():
             pool.warm()
+
+    def update_function(self, logical_id: str, variables: Mapping[str, str]) -> None:
+        """Deploy a new version of a function, with more environment variables or other values."""
+        pool = self._pools[self.resources[logical_id]]
+        pool.update(replace(pool.function, variables={**pool.function.variables, **variables}))
 
     def invoke(self, logical_id: str, payload: Any) -> Any:
         """Invoke a function and return its result.
@@ -191,7 +206,7 @@ class Cloud:
             server = make_server(
                 "127.0.0.1",
                 port,
-                self._permissions,
+                self._gate,
                 threaded=True,
                 request_handler=_Handler,
                 fd=listener.fileno(),
@@ -199,6 +214,7 @@ class Cloud:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
         self._closing.callback(server.server_close)
         self._closing.callback(server.shutdown)
+        self._closing.callback(self._gate.close)
         return f"http://127.0.0.1:{server.socket.getsockname()[1]}"
 
     def _deploy(self, stack_template: Template) -> None:
@@ -259,7 +275,9 @@ class Cloud:
             sqs = self._client("sqs", deployment.functions[name]["Role"])
             queue = self.client("sqs").get_queue_url(QueueName=_name(mapping.event_source_arn))
             patched: Any = mapping  # with `receiving`, from moto_patches
-            poller = Poller(patched, sqs, queue["QueueUrl"], self.region, self._pools[name].invoke, self._hooks.polling)
+            wait = sqs_backends[ACCOUNT][self.region].queues[_name(mapping.event_source_arn)].wait_for_messages
+            invoke = self._pools[name].invoke
+            poller = Poller(patched, sqs, queue["QueueUrl"], self.region, wait, invoke, self._hooks.polling)
             self._closing.callback(poller.close)
 
     def _invoke_api(self, name: str, body: Any, headers: Mapping[str, str], answer: dict[str, str]) -> bytes:
@@ -308,18 +326,23 @@ class Cloud:
             for namespace, data in embedded(line):
                 cloudwatch_backends[ACCOUNT][self.region].put_metric_data(namespace, data)
 
+    def _is_own(self, environ: dict[str, Any]) -> bool:
+        """Whether a request is this object's own, or one of the stack's functions or workflows."""
+        key = access_key(environ)
+        return key == self._owner["AWS_ACCESS_KEY_ID"] or self._permissions.is_role(key)
+
     def _client(self, service: str, role: str) -> Any:
         make: Any = self._session.client
         with self._clients_lock:
             if (service, role) not in self._clients:
-                keys = self._permissions.credentials(role) if role else _OWNER
+                keys = self._permissions.credentials(role) if role else self._owner
                 self._clients[service, role] = make(
                     service,
                     endpoint_url=self.endpoint,
                     region_name=self.region,
                     aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
                     aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-                    aws_session_token=keys["AWS_SESSION_TOKEN"],
+                    aws_session_token=keys.get("AWS_SESSION_TOKEN"),
                     # Step Functions does not retry, and leaves the validation of parameters to the service.
                     config=Config(
                         parameter_validation=not role,

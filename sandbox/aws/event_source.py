@@ -18,8 +18,8 @@ from sandbox.aws.runtime import Closed, Outcome, Throttled
 
 # Concurrent invocations of a mapping without MaximumConcurrency. On AWS, up to 1,000.
 DEFAULT_CONCURRENCY = 10
-# Seconds that a receive waits for messages. AWS waits up to 20; a shorter wait makes `Poller.close` faster.
-_LONG_POLL = 1
+# Seconds until a poller that waits for messages checks its mapping again.
+_WAIT_SECONDS = 1
 # Seconds until a poller that can't receive tries again.
 _PAUSE = 1.0
 _log = logging.getLogger(__name__)
@@ -42,8 +42,9 @@ class Mapping(Protocol):
 class Poller:
     """Receives from one queue, invokes one function, and deletes the messages that succeeded.
 
-    `sqs` is a boto3 client with the function's role. `invoke` runs the function on a JSON event. A `polling` context
-    is held from before a batch is received until it is handled.
+    `sqs` is a boto3 client with the function's role. `wait` returns when the queue may have messages, when the mapping
+    was changed, or after so many seconds. `invoke` runs the function on a JSON event. A `polling` context is held from
+    before a batch is received until it is handled.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Poller:
         sqs: Any,
         queue_url: str,
         region: str,
+        wait: Callable[[int], None],
         invoke: Callable[[bytes], Outcome],
         polling: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
@@ -59,6 +61,7 @@ class Poller:
         self._sqs = sqs
         self._url = queue_url
         self._region = region
+        self._wait = wait
         self._invoke = invoke
         self._polling = polling
         self._closed = Event()
@@ -84,6 +87,8 @@ class Poller:
             work = ExitStack()
             work.callback(self._slots.release)
             work.enter_context(self._polling())
+            # Not a long poll, which would continue after the mapping is disabled.
+            self._wait(_WAIT_SECONDS)
             messages = self._receive_if_enabled()
             if messages and not self._closed.is_set():
                 self._workers.submit(self._handle, messages, work)
@@ -107,7 +112,7 @@ class Poller:
             answer = self._sqs.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=min(self._mapping.batch_size, 10),
-                WaitTimeSeconds=_LONG_POLL,
+                WaitTimeSeconds=0,
                 MessageSystemAttributeNames=["All"],
                 MessageAttributeNames=["All"],
             )

@@ -116,12 +116,16 @@ class Permissions:
         self._roles[key] = role
         return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": "sandbox", "AWS_SESSION_TOKEN": "sandbox"}
 
+    def is_role(self, access_key: str) -> bool:
+        """Whether an access key is one of `credentials`."""
+        return access_key in self._roles
+
     def may(self, principal: str, action: str, resource: str, **context: str) -> bool:
         """Whether a role (its ARN) or a service (its name) may perform an action on a resource (its ARN).
 
         The policies of the resource and of its encryption key count, too. `context` has condition keys in lower case.
         """
-        question = Question(principal, action, resource, self._context(principal) | context)
+        question = Question(principal, action, resource, self._context(principal, resource) | context)
         return self._answer(question) and all(self._answer(one) for one in self._about_key(question))
 
     def _answer(self, question: Question) -> bool:
@@ -149,13 +153,13 @@ class Permissions:
     def trusts(self, role: str, service: str) -> bool:
         """Whether a service may assume a role, which is given by ARN."""
         document = _role(self._account, role).assume_role_policy_document
-        question = Question(service, "sts:AssumeRole", "*", self._context(service))
+        question = Question(service, "sts:AssumeRole", "*", self._context(service, role))
         return allowed(statements(document), question)
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         if _expired(environ):
             return _denial("s3", "", "Request has expired")(environ, start_response)
-        role = self._roles.get(_access_key(environ))
+        role = self._roles.get(access_key(environ))
         if role is None:
             return self._app(environ, start_response)
         request = self._read(environ)
@@ -187,15 +191,24 @@ class Permissions:
         start_response(*started[0])
         return content
 
-    def _context(self, principal: str) -> dict[str, str]:
+    def _context(self, principal: str, resource: str) -> dict[str, str]:
         return {
             # Requests use TLS on AWS; on loopback there is none.
             "aws:securetransport": "true",
             "aws:sourceaccount": self._account,
             "aws:principalaccount": self._account,
+            "aws:resourceaccount": self._owner(resource),
             "aws:principalarn": principal,
             "aws:requestedregion": self._region,
         }
+
+    def _owner(self, resource: str) -> str:
+        """The account of a resource. The ARN of a bucket does not contain it."""
+        if resource.startswith("arn:aws:s3:::"):
+            bucket = resource.split(":")[5].partition("/")[0]
+            return s3_backends.bucket_accounts.get(bucket, ("aws", self._account))[1]
+        parts = resource.split(":", 5)
+        return (parts[4] if len(parts) == 6 else "") or self._account
 
     def _own(self, principal: str) -> Iterator[Statement]:
         if not principal.startswith("arn:"):
@@ -324,7 +337,8 @@ def _credential(environ: Environ) -> list[str]:
     return rest.partition("&")[0].partition(",")[0].strip().split("/") if found else []
 
 
-def _access_key(environ: Environ) -> str:
+def access_key(environ: Environ) -> str:
+    """The access key that a request is signed with, or an empty string."""
     return next(iter(_credential(environ)), "")
 
 

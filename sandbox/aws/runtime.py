@@ -104,6 +104,13 @@ class Pool:
             finally:
                 self._give_back(environment)
 
+    def update(self, function: Function) -> None:
+        """Run another version of the function from the next invocation on; running invocations end in the old one."""
+        with self._lock:
+            self.function = function
+            while self._idle:
+                self._discard(self._idle.pop())
+
     def warm(self) -> None:
         """Start an environment before the first invocation, as Lambda does for provisioned concurrency."""
         with self._lock:
@@ -139,7 +146,7 @@ class Pool:
     def _give_back(self, environment: "_Environment") -> None:
         with self._lock:
             self._busy -= 1
-            if environment.alive:
+            if environment.alive and environment.function is self.function:
                 self._idle.append(environment)
             else:
                 self._discard(environment)

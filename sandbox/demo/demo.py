@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, track
 from rich.table import Column, Table
 from rich.text import Text
 
+from lumendrop_cli.text import clean
 from sandbox.demo.images import Photo, PhotosError, UnreadableError, compare, discover, load, samples
 from sandbox.demo.page import Outcome, Writer, size_text
 from sandbox.demo.start import Sandbox, sandbox
@@ -103,7 +104,7 @@ class Board:
 
     def _add(self, key: str) -> TaskID:
         label = _coloured("waiting")
-        return self._progress.add_task(key, total=ENDED, label=label, visible=not self._compact)
+        return self._progress.add_task(clean(key), total=ENDED, label=label, visible=not self._compact)
 
     def __enter__(self) -> "Board":
         self._progress.start()
@@ -237,14 +238,16 @@ def _print_results(outcomes: Sequence[Outcome], page: Path, console: Console) ->
     for heading in ("Pixels", "Sharpness", "Seconds", "Polls"):
         table.add_column(heading, justify="right", no_wrap=True)
     for outcome in outcomes:
-        table.add_row(Text(outcome.key), *_figures(outcome), f"{outcome.seconds:.1f}", str(outcome.polls))
+        table.add_row(Text(clean(outcome.key)), *_figures(outcome), f"{outcome.seconds:.1f}", str(outcome.polls))
     console.print(table)
     console.print("Sharpness is relative to a bicubic enlargement to the same size.", style="dim")
     for outcome in outcomes:
         if outcome.reason:
             report = f" Report: {outcome.report}" if outcome.report else ""
-            _print(console, f"\n{outcome.key}: {outcome.reason}{report}")
-    _print(console, f"\nBefore and after: {page}")
+            console.print()
+            _print(console, f"{outcome.key}: {outcome.reason}{report}")
+    console.print()
+    _print(console, f"Before and after: {page}")
 
 
 def _figures(outcome: Outcome) -> tuple[str, str]:
@@ -255,5 +258,5 @@ def _figures(outcome: Outcome) -> tuple[str, str]:
 
 
 def _print(console: Console, text: str) -> None:
-    """Print text literally: it can contain file names."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """Print a line literally: it can contain file names."""
+    console.print(clean(text), markup=False, emoji=False, highlight=False, soft_wrap=True)

@@ -59,6 +59,12 @@ def sandbox(
         with _enhancer(key, logs / "enhancer.log", enhancer_arguments) as enhancer:
             values = {"ApiBaseUrl": enhancer.url, "DailyTaskLimit": NO_TASK_LIMIT, **parameters}
             log = logs / "functions.log"
+
+            def complete(cloud: Cloud) -> None:
+                secret = cloud.outputs["KeySecretArn"]
+                cloud.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=key)
+                enhancer.wait_until_ready()
+
             with Cloud(
                 ROOT / "template.yaml",
                 STACK,
@@ -68,11 +74,9 @@ def sandbox(
                 variables={"LUMENDROP_ALLOW_LOOPBACK": "true"},
                 log=log,
                 prepare=prepare,
+                complete=complete,
                 hooks=hooks,
             ) as cloud:
-                secret = cloud.outputs["KeySecretArn"]
-                cloud.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=key)
-                enhancer.wait_until_ready()
                 yield Sandbox(cloud, enhancer.url, logs)
 
 

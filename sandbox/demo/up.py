@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lumendrop_cli.text import clean
 from sandbox.demo.start import Sandbox, sandbox
 from sandbox.demo.status import StatusReader, UploadStatus
 
@@ -28,7 +29,7 @@ def run(port: int, verbose: bool, console: Console) -> None:
         console.print(introduction(running, verbose), markup=False, soft_wrap=True)
         running.cloud.warm()
         for line in changes(running):
-            console.print(line, markup=False, soft_wrap=True)
+            console.print(clean(line), markup=False, emoji=False, soft_wrap=True)
 
 
 def introduction(running: Sandbox, verbose: bool) -> str:

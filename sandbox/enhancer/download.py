@@ -3,12 +3,18 @@
 import http.client
 import ipaddress
 import time
-from urllib.parse import urlsplit
+import zlib
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
 
 MAX_BYTES = 64 * 1024 * 1024
 READ_SECONDS = 10.0
 DEADLINE_SECONDS = 30.0
 CHUNK = 256 * 1024
+MAX_REDIRECTS = 10
+REDIRECTS = (301, 302, 303, 307, 308)
+# zlib's, by the name of an encoding.
+WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
 class DownloadError(Exception):
@@ -16,26 +22,66 @@ class DownloadError(Exception):
 
 
 def fetch(url: str) -> bytes:
-    """Download a presigned `http` URL of this machine, at most MAX_BYTES. Raises DownloadError.
+    """Download a presigned `http` URL of this machine, at most MAX_BYTES, decoded as its Content-Encoding says.
+
+    Follows redirects on this machine. Raises DownloadError.
 
     This uses the standard library, because other clients normalize a path (`%2E%2E`, `+`, `//`), which invalidates
     its signature.
     """
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    for _ in range(MAX_REDIRECTS + 1):
+        found = _get(url, deadline)
+        if isinstance(found, bytes):
+            return found
+        url = urljoin(url, found.to)
+    raise DownloadError(f"image_url redirects more than {MAX_REDIRECTS} times")
+
+
+@dataclass(frozen=True)
+class _Redirect:
+    to: str
+
+
+def _get(url: str, deadline: float) -> bytes | _Redirect:
     host, port, authority, target = _address(url)
     connection = http.client.HTTPConnection(host, port, timeout=READ_SECONDS)
     try:
         connection.putrequest("GET", target, skip_host=True, skip_accept_encoding=True)
         connection.putheader("Host", authority)
-        connection.putheader("Accept-Encoding", "identity")
+        connection.putheader("Accept-Encoding", "gzip, deflate")
         connection.endheaders()
         response = connection.getresponse()
+        if response.status in REDIRECTS and (location := response.getheader("Location")):
+            return _Redirect(location)
         if response.status != 200:
             raise DownloadError(f"image_url answered with HTTP status {response.status}")
-        return _read(response)
+        return _decoded(_read(response, deadline), response.getheader("Content-Encoding", ""))
     except (OSError, http.client.HTTPException) as error:
         raise DownloadError(f"image_url could not be fetched: {type(error).__name__}") from error
     finally:
         connection.close()
+
+
+def _decoded(data: bytes, encodings: str) -> bytes:
+    """The body without its encodings, the last of which is undone first. Unknown encodings are ignored."""
+    for encoding in reversed(encodings.lower().split(",")):
+        if bits := WINDOW_BITS.get(encoding.strip()):
+            data = _inflated(data, bits)
+    return data
+
+
+def _inflated(data: bytes, bits: int) -> bytes:
+    inflate = zlib.decompressobj(bits)
+    try:
+        content = inflate.decompress(data, MAX_BYTES + 1)
+    except zlib.error as error:
+        raise DownloadError("the image is not encoded as its Content-Encoding says") from error
+    if len(content) > MAX_BYTES:
+        raise DownloadError(f"the image is larger than {MAX_BYTES // 1024 // 1024} MiB")
+    if not inflate.eof:
+        raise DownloadError("the image is incomplete")
+    return content
 
 
 def _address(url: str) -> tuple[str, int, str, str]:
@@ -61,8 +107,7 @@ def _address(url: str) -> tuple[str, int, str, str]:
     return name, port, authority, target if target.startswith("/") else f"/{target}"
 
 
-def _read(response: http.client.HTTPResponse) -> bytes:
-    deadline = time.monotonic() + DEADLINE_SECONDS
+def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
     data = bytearray()
     while chunk := response.read1(CHUNK):
         data += chunk

@@ -19,7 +19,7 @@ LONG_SIDE = {"1K": 1024, "4K": 4096}
 MAX_PIXELS = 100_000_000
 ROUNDS = 2
 JPEG_QUALITY = 95
-HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1"}
 
 # Each photo is processed once, so libvips' cache of results would only use memory.
 pyvips.cache_set_max(0)
@@ -87,9 +87,21 @@ def _decode(data: bytes) -> pyvips.Image:
         raise ImageError("not a readable image; use JPEG, PNG, WebP, or HEIC/HEIF")
     if kind == "heif":
         return _decode_heif(data)
+    if kind == "png" and not _png_ends(data):  # libvips needs no more than the pixels
+        raise ImageError("the image is damaged or incomplete")
     image = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="truncated")
     _check_size(image.width, image.height)
     return image
+
+
+def _png_ends(data: bytes) -> bool:
+    """Whether a PNG has its last chunk, whole."""
+    at = 8
+    while at + 12 <= len(data):
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        if at <= len(data) and data[at - 8 : at - 4] == b"IEND":
+            return True
+    return False
 
 
 def _decode_heif(data: bytes) -> pyvips.Image:

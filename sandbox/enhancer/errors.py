@@ -31,7 +31,7 @@ def error_response(
 ) -> JSONResponse:
     """`{"error": {"message": …, "type": …, "code"?: …}}`, where the type depends on the status and the code."""
     no_channel = code == "no_compatible_channel"
-    error = {"message": message, "type": ERROR_TYPES[503 if no_channel else status]}
+    error = {"message": message, "type": ERROR_TYPES.get(503 if no_channel else status, "server_error")}
     if code is not None:
         error["code"] = code
     return JSONResponse({"error": error}, status, headers)

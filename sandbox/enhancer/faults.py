@@ -1,5 +1,20 @@
-"""Fault plans: which fault occurs on which route, and when. A seed makes a plan reproducible."""
+"""Fault plans: which fault occurs on which route, and when. A seed makes a plan reproducible.
 
+`PUT /_sandbox/faults` sets a plan. Its keys `submit`, `task`, `status`, and `result` have faults of single calls. Its
+key `outages` has periods in which every call of some routes fails: here, of every route for 40 s from now, and of
+submits for ten minutes that begin in an hour.
+
+    {"outages": [
+        {"seconds": 40, "fault": {"kind": "http", "status": 503, "body": "html"}},
+        {"starts_in": 3600, "seconds": 600, "routes": ["submit"], "fault": {"kind": "hang", "seconds": 30}}
+    ]}
+
+A client can't reach the enhancer at all when its name does not resolve or its certificate has expired. Such faults are
+not simulated here, but on the side of the client.
+"""
+
+import time
+from collections.abc import Callable
 from random import Random
 from typing import Annotated, Generic, Literal, Self, TypeVar
 
@@ -37,10 +52,13 @@ class _Strict(BaseModel):
 
 
 class HttpFault(_Strict):
-    """An HTTP error with the contract's error object, without a body, or with a proxy's HTML page."""
+    """An HTTP error with the contract's error object, without a body, or with a proxy's HTML page.
+
+    502 to 504 are a gateway's; 520 to 526 are those of Cloudflare in front of a server that is in trouble.
+    """
 
     kind: Literal["http"] = "http"
-    status: Literal[400, 401, 402, 404, 422, 429, 500, 503]
+    status: Literal[400, 401, 402, 404, 422, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526]
     code: ErrorCode | None = None
     retry_after: Annotated[int, Field(ge=0)] | None = None
     body: Literal["error", "none", "html"] = "error"
@@ -59,6 +77,13 @@ class ResetFault(_Strict):
     kind: Literal["reset"] = "reset"
 
 
+class SlowHeadersFault(_Strict):
+    """A status line, then a header each half second for `seconds`, then a reset."""
+
+    kind: Literal["slow_headers"] = "slow_headers"
+    seconds: Seconds = MAX_HANG_SECONDS
+
+
 class SubmitHttpFault(HttpFault):
     """`created`: a task is created and charged. `quotes`: the message repeats the URL and the key."""
 
@@ -73,6 +98,12 @@ class SubmitHangFault(HangFault):
 
 
 class SubmitResetFault(ResetFault):
+    """`created`: a task is created and charged."""
+
+    created: bool = False
+
+
+class SubmitSlowHeadersFault(SlowHeadersFault):
     """`created`: a task is created and charged."""
 
     created: bool = False
@@ -127,9 +158,14 @@ class DripFault(_Strict):
     bytes_per_second: Annotated[int, Field(ge=1)] = 10
 
 
-SubmitFault = Annotated[SubmitHttpFault | SubmitHangFault | SubmitResetFault, Field(discriminator="kind")]
-StatusFault = Annotated[HttpFault | HangFault | ResetFault, Field(discriminator="kind")]
-ResultFault = Annotated[BrokenResult | RedirectFault | DripFault | HangFault | ResetFault, Field(discriminator="kind")]
+SubmitFaults = SubmitHttpFault | SubmitHangFault | SubmitResetFault | SubmitSlowHeadersFault
+StatusFaults = HttpFault | HangFault | ResetFault | SlowHeadersFault
+ResultFaults = BrokenResult | RedirectFault | DripFault | HangFault | ResetFault | SlowHeadersFault
+SubmitFault = Annotated[SubmitFaults, Field(discriminator="kind")]
+StatusFault = Annotated[StatusFaults, Field(discriminator="kind")]
+ResultFault = Annotated[ResultFaults, Field(discriminator="kind")]
+Route = Literal["submit", "status", "result", "models", "credits"]
+ROUTES: tuple[Route, ...] = ("submit", "status", "result", "models", "credits")
 F = TypeVar("F")
 
 
@@ -153,13 +189,32 @@ class Course(_Strict, Generic[F]):
         return self
 
 
+class Outage(_Strict):
+    """The same fault for every call of some routes, from `starts_in` seconds after the plan is set, for `seconds`.
+
+    Without `seconds`, the outage lasts until the next plan. `created` has an effect only on submits.
+    """
+
+    fault: SubmitFault
+    starts_in: Annotated[float, Field(ge=0)] = 0
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    routes: list[Route] = list(ROUTES)
+
+    def includes(self, route: str, passed: float) -> bool:
+        """Whether a call of `route` is in this outage, `passed` seconds after the plan was set."""
+        ends = float("inf") if self.seconds is None else self.starts_in + self.seconds
+        return route in self.routes and self.starts_in <= passed < ends
+
+
 class FaultPlan(_Strict):
     """A plan for all routes; `{}` has no faults. Faults apply only to calls that would succeed.
 
-    `submit`, `status`, and `result` draw once for each call, `task` once for each task.
+    `submit`, `status`, and `result` draw once for each call, `task` once for each task. During an outage, nothing is
+    drawn; the first outage that includes a call counts.
     """
 
     seed: int = 0
+    outages: list[Outage] = []
     submit: Course[SubmitFault] = Course()
     task: Course[TaskFault] = Course()
     status: Course[StatusFault] = Course()
@@ -169,28 +224,39 @@ class FaultPlan(_Strict):
 class Faults:
     """Draws the faults of a plan. Each route has its own random stream, so that routes are independent."""
 
-    def __init__(self, plan: FaultPlan) -> None:
+    def __init__(self, plan: FaultPlan, now: Callable[[], float] = time.monotonic) -> None:
         self.plan = plan
-        self.calls = {"submit": 0, "task": 0, "status": 0, "result": 0}
+        self.calls = dict.fromkeys(("submit", "task", "status", "result", "models", "credits"), 0)
         self.hits = dict(self.calls)
+        self._now = now
+        self._set_at = now()
         # Not for secrets. The same seed must give the same faults.
         self._chance = {route: Random(f"{plan.seed} {route}") for route in self.calls}  # noqa: S311
 
-    def submit(self) -> SubmitHttpFault | SubmitHangFault | SubmitResetFault | None:
+    def submit(self) -> SubmitFaults | None:
         """The fault of the next submit."""
-        return self._draw("submit", self.plan.submit)
+        return self.outage("submit") or self._draw("submit", self.plan.submit)
+
+    def outage(self, route: Route) -> SubmitFaults | None:
+        """The fault of a call of `route` that is in an outage, or None."""
+        passed = self._now() - self._set_at
+        fault = next((outage.fault for outage in self.plan.outages if outage.includes(route, passed)), None)
+        if fault or route in ("models", "credits"):
+            self.calls[route] += 1
+            self.hits[route] += fault is not None
+        return fault
 
     def task(self) -> TaskFault:
         """The course of the next task."""
         return self._draw("task", self.plan.task) or TaskFault()
 
-    def status(self) -> HttpFault | HangFault | ResetFault | None:
+    def status(self) -> StatusFaults | None:
         """The fault of the next poll."""
-        return self._draw("status", self.plan.status)
+        return self.outage("status") or self._draw("status", self.plan.status)
 
-    def result(self) -> BrokenResult | RedirectFault | DripFault | HangFault | ResetFault | None:
+    def result(self) -> ResultFaults | SubmitHttpFault | None:
         """The fault of the next download."""
-        return self._draw("result", self.plan.result)
+        return self.outage("result") or self._draw("result", self.plan.result)
 
     def _draw(self, route: str, course: Course[F]) -> F | None:
         call = self.calls[route]

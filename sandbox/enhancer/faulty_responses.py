@@ -10,14 +10,16 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from sandbox.enhancer.enhance import Enhanced
 from sandbox.enhancer.errors import error_response
 from sandbox.enhancer.faults import (
-    BrokenResult,
     DripFault,
     HangFault,
     HttpFault,
     RedirectFault,
     ResetFault,
+    ResultFaults,
+    SlowHeadersFault,
+    StatusFaults,
 )
-from sandbox.enhancer.wire import MAX_HANG_SECONDS, RawResponse, ResetResponse
+from sandbox.enhancer.wire import MAX_HANG_SECONDS, RawResponse, ResetResponse, SlowHeadersResponse
 
 CHUNK = 64 * 1024
 ENDLESS_CHUNKS = 5 * 1024**3 // CHUNK
@@ -25,8 +27,10 @@ PROXY_PAGE = "<html><head><title>Bad gateway</title></head><body><h1>Bad gateway
 EXPIRED_PAGE = "<html><head><title>Expired</title></head><body><p>This link has expired.</p></body></html>"
 
 
-def faulty_response(fault: HttpFault | HangFault | ResetFault, message: str = "Set by the fault plan") -> Response:
+def faulty_response(fault: StatusFaults, message: str = "Set by the fault plan") -> Response:
     """The response to a submit or a poll; `message` is for the error object."""
+    if isinstance(fault, SlowHeadersFault):
+        return SlowHeadersResponse(fault.seconds)
     if isinstance(fault, HangFault):
         return ResetResponse(fault.seconds)
     if isinstance(fault, ResetFault):
@@ -39,11 +43,9 @@ def faulty_response(fault: HttpFault | HangFault | ResetFault, message: str = "S
     return error_response(fault.status, message, fault.code, headers)
 
 
-def faulty_result(
-    fault: BrokenResult | RedirectFault | DripFault | HangFault | ResetFault, enhanced: Enhanced
-) -> Response:
+def faulty_result(fault: ResultFaults | HttpFault, enhanced: Enhanced) -> Response:
     """The response to a download."""
-    if isinstance(fault, HangFault | ResetFault):
+    if isinstance(fault, HttpFault | HangFault | ResetFault | SlowHeadersFault):
         return faulty_response(fault)
     if isinstance(fault, RedirectFault):
         return RedirectResponse(fault.to, 302)

@@ -139,16 +139,20 @@ async def status(task_id: str, shared: Shared, sync_upstream: bool = False) -> R
     return faulty_response(fault) if fault else JSONResponse(shared.store.poll(task, sync_upstream))
 
 
-@contract.get("/account/credits")
-async def account_credits(shared: Shared) -> CreditsBody:
+@contract.get("/account/credits", response_model=CreditsBody)
+async def account_credits(shared: Shared) -> Any:
     """Get the balance."""
+    if fault := shared.faults.outage("credits"):
+        return faulty_response(fault)
     account = shared.account
     return CreditsBody(data=Credits(remaining_credits=account.credits, used_credits=account.used))
 
 
-@contract.get("/models")
-async def models() -> ModelsBody:
+@contract.get("/models", response_model=ModelsBody)
+async def models(shared: Shared) -> Any:
     """List the models that are available to this key."""
+    if fault := shared.faults.outage("models"):
+        return faulty_response(fault)
     return ModelsBody(data=[MODEL])
 
 
@@ -177,7 +181,7 @@ async def faults(shared: Shared) -> Json:
 
 @controls.put("/faults")
 async def set_faults(plan: FaultPlan, shared: Shared) -> Json:
-    """Replace the plan and start it from the beginning."""
+    """Replace the plan and start it from the beginning; see `sandbox.enhancer.faults` for plans."""
     shared.faults = Faults(plan)
     return await faults(shared)
 

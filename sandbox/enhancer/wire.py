@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_HANG_SECONDS = 120.0
+HEADER_SECONDS = 0.5
 
 
 class WireProtocol(H11Protocol):
@@ -55,6 +56,25 @@ class RawResponse(Response):
         transport.write(self._bytes)
         transport.close()
         await _disconnected(receive)
+
+
+class SlowHeadersResponse(Response):
+    """Sends a header each half second, for `seconds` or until the client disconnects, then a TCP reset."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = min(seconds, MAX_HANG_SECONDS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # Response's signature
+        transport = cast(Transport, scope["transport"])
+        disconnected = asyncio.ensure_future(_disconnected(receive))
+        transport.write(b"HTTP/1.1 200 OK\r\n")
+        for number in range(max(1, int(self._seconds / HEADER_SECONDS))):
+            transport.write(f"X-Slow-{number}: 1\r\n".encode())
+            if (await asyncio.wait({disconnected}, timeout=HEADER_SECONDS))[0]:
+                break
+        reset(transport)
+        await disconnected
 
 
 def reset(transport: Transport) -> None:

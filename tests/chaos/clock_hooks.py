@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,17 @@ class ClockHooks(Hooks):
         self.clock = clock
         self._runs: dict[str, _Run] = {}
         self._sleep_address = ""
+        self._network = tempfile.NamedTemporaryFile(prefix="lumendrop-network-")  # noqa: SIM115  # deleted with this
+
+    def break_network(self, kind: str, port: int) -> None:
+        """From now on, functions can't connect to `port`: its name is not resolved (`dns`), or its certificate has
+        expired (`tls`).
+        """
+        Path(self._network.name).write_text(f"{kind} {port}")
+
+    def mend_network(self) -> None:
+        """Ends `break_network`."""
+        Path(self._network.name).write_text("")
 
     @contextlib.contextmanager
     def patch(self, account: str, region: str) -> Iterator[None]:
@@ -63,6 +75,7 @@ class ClockHooks(Hooks):
 
     def configure(self, function: Function) -> Function:
         variables = {"CHAOS_CLOCK": str(self.clock.path), "CHAOS_SLEEP": self._sleep_address}
+        variables["CHAOS_NETWORK"] = self._network.name
         return replace(
             function, variables={**function.variables, **variables}, layers=(*function.layers, _FUNCTION_CLOCK)
         )

@@ -91,7 +91,7 @@ def _read_ledger(run: Run, evidence: Evidence) -> None:
         evidence.texts["ledger row"].append(str(row))
         if row["pk"].startswith("day#"):
             evidence.days[row["pk"]] = int(row["tasks"])
-        elif row["pk"] != "rate_limit":
+        elif not row["pk"].startswith(("rate_limit", "requeue#")):
             evidence.rows[row["sk"]] = row
 
 

@@ -206,7 +206,7 @@ class Faults(ClockHooks):
                 return _error_response(call, _SERVER_ERRORS[call.service])(environ, start_response)
             return app(environ, start_response)
 
-        return run if self.plan != Plan() else app
+        return run
 
     def _record_call(self, call: Any, environ: Environ) -> None:
         if call.operation in ("SendMessage", "SendMessageBatch"):

@@ -16,6 +16,7 @@ from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommu
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
 from sandbox.aws.moto_patches import Replace, replacing
+from sandbox.aws.moto_patches.sqs_messages import messages_of
 from tests.chaos.clock import Clock, FairSemaphore
 
 _CONCURRENT_EXECUTIONS = 8
@@ -50,7 +51,9 @@ def _next_message(account: str, region: str, now: float) -> float | None:
     times: list[float] = []
     for queue in sqs_backends[account][region].queues.values():
         if queue.redrive_policy:
-            times += [max(m.visible_at, m.delayed_until) / 1000 for m in list(queue._messages)]  # moto's
+            with queue._messages_lock:  # moto's
+                moment = messages_of(queue).next_time()
+            times += [] if moment is None else [moment / 1000]
     return max(now, min(times)) if times else None
 
 

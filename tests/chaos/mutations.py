@@ -1,6 +1,7 @@
 """`python -m tests.chaos.mutations`: one-line changes that break the code, each of which the suite must catch.
 
-The command applies each mutation to a copy of the repository and runs one part of the suite there, which must fail.
+The command applies each mutation to a copy of the repository and runs one part of the suite there, or some of the other
+tests, which must fail.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
 COPIED = (
+    "cli",
     "functions",
     "layers",
     "sandbox",
@@ -37,6 +39,9 @@ SUBMIT = "functions/submit/app.py"
 DELIVER = "functions/deliver/app.py"
 STORAGE = "layers/lumendrop/storage.py"
 ENHANCER = "layers/lumendrop/enhancer.py"
+DECISIONS = "layers/lumendrop/decisions.py"
+RATE_LIMITER = "layers/lumendrop/rate_limiter.py"
+THROTTLE = "layers/lumendrop/throttle.py"
 TEMPLATE = "template.yaml"
 WORKFLOW = "statemachines/enhance.asl.yaml"
 
@@ -46,12 +51,16 @@ CONCURRENT_OVERWRITES = ("--only", "concurrent-overwrites", "--uploads", "480")
 REPEATED_FAILURES = ("--only", "repeated-failures", "--uploads", "120")
 AMBIGUOUS_SUBMITS = ("--only", "ambiguous-submits", "--uploads", "120")
 EMPTY_BALANCE = ("--only", "empty-balance", "--uploads", "300")
+OUTAGE = ("tests/chaos/test_chaos.py::test_an_outage_leaves_few_uploads_unknown",)
 DAILY_LIMIT = ("--only", "daily-limit", "--uploads", "150")
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """Replaces `old` by `new` in `file`; the suite, run with `arguments`, must then report `promise` as broken."""
+    """Replaces `old` by `new` in `file`; the suite, run with `arguments`, must then report `promise` as broken.
+
+    With `tests`, these tests must fail instead.
+    """
 
     name: str
     promise: str
@@ -59,6 +68,7 @@ class Mutation:
     old: str
     new: str
     arguments: Sequence[str] = RANDOM_FAULTS
+    tests: Sequence[str] = ()
 
 
 MUTATIONS = (
@@ -73,23 +83,22 @@ MUTATIONS = (
         "an ambiguous submit is released and repeated",
         "paid once",
         SUBMIT,
-        "        return mark_unknown(claim, error.message, message)",
-        "        LEDGER.release(claim, previous); raise Deferred(error.code, error.message) from None",
+        "            return mark_unknown(claim, error.message, message)",
+        "            LEDGER.release(claim, previous); raise Deferred(error.code, error.message) from None",
     ),
     Mutation(
         "the upload of a dead claimant is submitted again",
         "paid once",
         SUBMIT,
-        '        return mark_unknown(row, "The function that claimed the upload '
-        'ended before it recorded the answer.", message)',
-        '        LEDGER.release(row); raise Deferred("claimed", "its claim has expired")',
+        "                row = mark_unknown(expired, ",
+        '                LEDGER.release(expired); raise Deferred("claimed", "its claim has expired")  # ',
     ),
     Mutation(
         "a task is not recorded",
         "paid once",
         LEDGER,
-        "        return self._put_or_read(row, claim)\n\n    def finish_claim",
-        "        return row\n\n    def finish_claim",
+        "        found = self._retried(lambda: self._put_or_read(row, claim), until)\n",
+        "        found = row\n",
     ),
     Mutation(
         "failed tasks are retried thirty times",
@@ -125,8 +134,8 @@ MUTATIONS = (
         "a requeued message is not deleted",
         "only crashes in the dead-letter queue",
         SUBMIT,
-        'extra=extra | {"requeue_count": message.requeue_count + 1})\n        return',
-        'extra=extra | {"requeue_count": message.requeue_count + 1})\n        raise',
+        "        requeue(message, error)\n        return",
+        "        requeue(message, error)\n        raise",
         EMPTY_BALANCE,
     ),
     Mutation(
@@ -169,8 +178,8 @@ MUTATIONS = (
         "truncated results are delivered",
         "one end each",
         DELIVER,
-        "    if not images.is_complete(download.path, format_):",
-        "    if False:",
+        "            return containers.examine(FileReader(file, download.bytes))\n",
+        "            return containers.Image(images.detect(head) or images.JPEG)\n",
     ),
     Mutation(
         "the older upload counts as the newer one",
@@ -216,8 +225,8 @@ MUTATIONS = (
         "a released claim does not reduce the daily counter",
         "the daily limit",
         LEDGER,
-        "        self._transact(undo, self._count(claim, -1))",
-        "        self._transact(undo)",
+        "        self._transact(undo, self._count(claim, -1), until=until)",
+        "        self._transact(undo, until=until)",
         DAILY_LIMIT,
     ),
     Mutation(
@@ -233,6 +242,117 @@ MUTATIONS = (
         ENHANCER,
         'text = text.replace(self._key.read(), "[key]")',
         "self._key.read()",
+    ),
+    Mutation(
+        "an ambiguous answer does not pause the functions",
+        "few unknown in an outage",
+        SUBMIT,
+        "        finally:\n            THROTTLE.on_ambiguous()",
+        "        finally:\n            pass",
+        tests=OUTAGE,
+    ),
+    Mutation(
+        "pauses after ambiguous answers do not grow",
+        "few unknown in an outage",
+        RATE_LIMITER,
+        "            growing = _FIRST_PAUSE_SECONDS * (2 ** min(unclear - 1, 10) - 1)",
+        "            growing = 0",
+        tests=("tests/unit/test_rate_limiter.py",),
+    ),
+    Mutation(
+        "no free request precedes the next photo",
+        "few unknown in an outage",
+        THROTTLE,
+        "        if self._limiter.must_probe:\n            self._probe()",
+        "        pass",
+        tests=("tests/unit/test_submit.py",),
+    ),
+    Mutation(
+        "a 502 counts as not created",
+        "paid once",
+        ENHANCER,
+        "        return Ambiguous(code, text)",
+        "        return Unavailable(code, text, retry_after=retry_after)",
+    ),
+    Mutation(
+        "the row is not read first",
+        "one end each",
+        SUBMIT,
+        "        match decide(upload, row, photo, message,",
+        "        match decide(upload, row if isinstance(photo, Photo) else None, photo, message,",
+        tests=("tests/unit/test_submit.py",),
+    ),
+    Mutation(
+        "a workflow starts for a claim in progress",
+        "one end each",
+        DECISIONS,
+        '    return Wait("claimed", "another run is submitting this upload", expires - now + 1)',
+        "    return StartWorkflow(row)",
+        tests=("tests/unit/test_submit.py",),
+    ),
+    Mutation(
+        "a retry that can't be sent has no end",
+        "one end each",
+        DECISIONS,
+        '        return EndRetry(row, row.outcome or outcomes.outcome("retry_not_sent"))',
+        '        return Skip("already ended")',
+        tests=("tests/unit/test_submit.py",),
+    ),
+    Mutation(
+        "the ID of a paid task is not logged",
+        "paid once",
+        SUBMIT,
+        '    logger.info("task created", extra={"task_id": task.id, ',
+        '    logger.info("task created", extra={',
+        tests=("tests/unit/test_submit.py", "tests/unit/test_interruptions.py"),
+    ),
+    Mutation(
+        "the record of a task is not repeated",
+        "paid once",
+        LEDGER,
+        "                is_last = attempt + 1 >= _TRIES if until is None else self._now() + pause >= until",
+        "                is_last = True",
+        tests=("tests/unit/test_ledger.py", "tests/unit/test_submit.py"),
+    ),
+    Mutation(
+        "a task that could not be recorded is not in the message",
+        "paid once",
+        SUBMIT,
+        'f"{type(error).__name__}: {error}", task=task) from None',
+        'f"{type(error).__name__}: {error}") from None',
+        tests=("tests/unit/test_submit.py", "tests/unit/test_interruptions.py"),
+    ),
+    Mutation(
+        "every copy of a requeued message continues",
+        "paid once",
+        SUBMIT,
+        "        return LEDGER.take_requeue(message.chain, message.requeue_count + 1, message.message_id)",
+        "        return True",
+        tests=("tests/unit/test_submit.py", "tests/unit/test_ledger.py"),
+    ),
+    Mutation(
+        "an HTML 404 ends a paid task",
+        "one end each",
+        ENHANCER,
+        "        if answer.status == 404 and answer.is_api_error:",
+        "        if answer.status == 404:",
+        tests=("tests/unit/test_check_status.py", "tests/client"),
+    ),
+    Mutation(
+        "a truncated HEIC counts as whole",
+        "one end each",
+        "layers/lumendrop/containers/heif.py",
+        "        if box.end > end:\n",
+        "        if False:\n",
+        tests=("tests/unit/test_containers.py",),
+    ),
+    Mutation(
+        "escape sequences are printed",
+        "a clean terminal",
+        "cli/lumendrop_cli/text.py",
+        '    return "".join(_escape(one) if _is_unsafe(one) else one for one in text)',
+        "    return text",
+        tests=("tests/cli/test_output.py",),
     ),
 )
 
@@ -252,8 +372,12 @@ def caught(mutation: Mutation) -> list[str]:
         _copy_repository(Path(folder))
         apply(mutation, Path(folder))
         command = [sys.executable, "-m", "tests.chaos", *mutation.arguments, "--patience", str(PATIENCE)]
+        if mutation.tests:
+            command = [sys.executable, "-m", "pytest", "--quiet", "--exitfirst", "--no-header", *mutation.tests]
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=MOST_SECONDS, check=False)
     broken = list(dict.fromkeys(line.split(" BROKEN: ")[1] for line in run.stdout.splitlines() if " BROKEN: " in line))
+    if mutation.tests:
+        return [line for line in run.stdout.splitlines() if line.startswith("FAILED ")]
     if run.returncode and not broken:
         return [run.stderr.strip().splitlines()[-1]]
     return broken

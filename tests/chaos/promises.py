@@ -177,7 +177,9 @@ def _is_ambiguous(fault: Json | None) -> bool:
         return False
     if fault["kind"] != "http":
         return True
-    return bool(fault["status"] == 500 or (fault["status"] == 503 and fault["body"] != "error"))
+    if fault["status"] == 503:
+        return bool(fault["body"] != "error")
+    return bool(fault["status"] >= 500)
 
 
 def _missing_retry(upload: Upload, evidence: Evidence) -> Iterator[str]:

@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable
 
-from tests.chaos import suite
+from tests.chaos import outages, suite
 from tests.chaos.promises import Finding
 from tests.chaos.run import NotIdle
 
@@ -20,6 +20,7 @@ PARTS = (
     "stopped-executions",
     "empty-balance",
     "daily-limit",
+    "outages",
 )
 
 
@@ -80,6 +81,8 @@ def _run_part(part: str, seed: int, arguments: Namespace) -> list[Finding]:
         return suite.stopped_executions(seed, few, patience)
     if part == "empty-balance":
         return suite.empty_balance(seed, few, patience)
+    if part == "outages":
+        return outages.outages(seed, arguments.uploads, patience)
     return suite.daily_limit(seed, few, few * 2 // 5, patience)
 
 

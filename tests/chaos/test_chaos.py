@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos import suite
+from tests.chaos import outages, suite
 from tests.chaos.promises import Finding
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.timeout(600)]
@@ -40,3 +40,13 @@ def test_an_empty_balance_loses_and_fails_no_upload() -> None:
 
 def test_the_daily_limit_holds_and_processing_continues_the_next_day() -> None:
     check(suite.daily_limit(SEED, count=6, limit=3, seconds=PATIENCE))
+
+
+def test_an_outage_leaves_few_uploads_unknown() -> None:
+    kinds = [kind for kind in outages.VENDOR if kind.name == "502"]
+    check(outages.outages(SEED, count=24, seconds=PATIENCE, kinds=kinds, longest_minutes=5))
+
+
+def test_the_promised_number_of_unknown_uploads_grows_with_the_pauses() -> None:
+    most = [outages.most_unknown(60 * minutes) - outages.CONCURRENT_SUBMITS for minutes in (0, 5, 30, 60)]
+    assert most == [2, 8, 10, 12]

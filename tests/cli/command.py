@@ -8,6 +8,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
+from lumendrop_cli.errors import BUG
 from lumendrop_cli.main import app
 
 ENVIRONMENT: dict[str, str | None] = {
@@ -52,6 +53,7 @@ class Lumendrop:
         )
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
+        assert BUG not in result.stderr
         return CommandResult(result.exit_code, result.stdout, result.stderr)
 
     def ok(self, *arguments: str, stdin: str = "") -> Any:

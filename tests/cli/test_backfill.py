@@ -4,6 +4,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
+from lumendrop_cli import polling
 from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline
@@ -54,23 +57,26 @@ def test_a_dry_run_shows_the_number_and_the_cost_and_sends_nothing(lumendrop: Lu
     found = lumendrop.ok("backfill", "--prefix", place, "--dry-run")
     assert found == {
         "prefix": place,
-        "photos": 113,
+        "photos": 114,
         "ended": {"rejected": 1},
         "under_way": 0,
         "too_big": 0,
         "archived": 1,
-        "tasks": 111,
+        "tasks": 112,
         "price_usd": 0.12,
-        "cost_usd": 13.32,
+        "cost_usd": 13.44,
+        "waiting": 0,
         "days": 1,
+        "event_source": "Enabled",
+        "running": [],
     }
     shown = lumendrop("backfill", "--prefix", place, "--dry-run")
     assert shown.code == 0
-    assert f"113 photos in s3://{pipeline.outputs['InputBucketName']}/{place}:" in shown.out
-    assert "about 13.32 USD at 0.12 USD per task" in shown.out
+    assert f"114 photos in s3://{pipeline.outputs['InputBucketName']}/{place}:" in shown.out
+    assert "about 13.44 USD at 0.12 USD per task" in shown.out
     declined = lumendrop("backfill", "--prefix", place, stdin="n\n")
     assert declined.code == 1
-    assert "at most 111 tasks, about 13.32 USD. Continue?" in declined.err
+    assert "at most 112 tasks, about 13.44 USD. Continue?" in declined.err
     assert _runs(pipeline) == before
 
 
@@ -122,6 +128,61 @@ def test_an_empty_prefix_exits_with_1(lumendrop: Lumendrop) -> None:
     nothing = lumendrop("backfill", "--prefix", "in/backfill/nothing/", "--yes", "--dry-run")
     assert nothing.code == 1
     assert "There are no photos in" in nothing.out
+    started = lumendrop("backfill", "--prefix", "in/backfill/nothing/", "--yes")
+    assert (started.code, "There are no photos in" in started.out) == (1, True)
+
+
+def test_a_dry_run_shows_the_pause_and_the_queue(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    lumendrop.ok("pause")
+    upload = pipeline.drop("in/backfill/paused/note.jpg", b"Dear diary")
+    pipeline.wait_until(lambda: lumendrop.ok("pause")["waiting"], "the upload waits in the queue")
+    shown = lumendrop("backfill", "--prefix", "in/backfill/paused/", "--dry-run")
+    data = lumendrop.ok("backfill", "--prefix", "in/backfill/paused/", "--dry-run")
+    lumendrop.ok("resume")
+    assert "the event source is disabled: photos wait until `lumendrop resume`" in shown.out
+    assert "1 uploads wait already" in shown.out
+    assert (data["event_source"], data["waiting"]) == ("Disabled", 1)
+    pipeline.wait([upload])
+
+
+def test_ctrl_c_names_the_backfill_that_continues_and_stop_ends_it(
+    lumendrop: Lumendrop, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.drop("in/backfill/interrupted/note.jpg", b"Dear diary")
+    with _slow_backfill(pipeline):
+        with monkeypatch.context() as patch:
+            patch.setattr(polling.time, "sleep", _interrupt)
+            interrupted = lumendrop("--json", "backfill", "--prefix", "in/backfill/interrupted/", "--yes")
+        execution = interrupted.json["execution"]
+        assert interrupted.code == 130
+        assert f"The backfill continues: {execution}. `lumendrop stop --backfill` stops it." in interrupted.err
+        running = lumendrop("backfill", "--prefix", "in/backfill/interrupted/", "--dry-run")
+        assert f"another backfill, {execution}" in running.out
+        declined = lumendrop("stop", "--backfill", stdin="n\n")
+        assert (declined.code, "Stop 1 backfill?" in declined.err, execution in declined.err) == (1, True, True)
+        assert lumendrop.ok("stop", "--backfill", "--yes")["backfills"] == [execution]
+    states = pipeline.cloud.client("stepfunctions")
+    pipeline.wait_until(
+        lambda: states.describe_execution(executionArn=execution)["status"] == "ABORTED", "it is stopped"
+    )
+    assert lumendrop("stop", "--backfill", "--yes").code == 1
+
+
+def _interrupt(_: float) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _slow_backfill(pipeline: Pipeline) -> Iterator[None]:
+    """Makes a backfill run for a minute. Its definition is restored afterward."""
+    states, machine = pipeline.cloud.client("stepfunctions"), pipeline.outputs["BackfillWorkflowArn"]
+    definition = states.describe_state_machine(stateMachineArn=machine)["definition"]
+    wait = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 60, "End": True}}}
+    states.update_state_machine(stateMachineArn=machine, definition=json.dumps(wait))
+    try:
+        yield
+    finally:
+        states.update_state_machine(stateMachineArn=machine, definition=definition)
 
 
 def test_a_failed_run_shows_the_cause(lumendrop: Lumendrop, pipeline: Pipeline) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from boto3.dynamodb.types import TypeSerializer
 
 from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
@@ -113,7 +114,7 @@ def test_a_healthy_stack_has_no_problems(lumendrop: Lumendrop, pipeline: Pipelin
         (_paused, "event source", "Disabled: uploads wait", "lumendrop resume"),
         (_rule_disabled, "rules", "UploadRule is disabled", "aws events enable-rule"),
         (_no_events, "buckets", "sends no events to EventBridge", "Turn on Amazon EventBridge"),
-        (_no_versioning, "buckets", "has no versioning", "aws s3api put-bucket-versioning"),
+        (_no_versioning, "buckets", "has suspended versioning", "aws s3api put-bucket-versioning"),
         (_dead_letter, "dead-letter queue", "1 messages: submit failed on them five times", "lumendrop redrive"),
         (_alarm_in_nested_stack, "alarms", "is in ALARM", "docs/operations.md#deadletteralarm"),
     ],
@@ -181,3 +182,54 @@ def test_a_check_without_permission_is_a_warning_and_the_others_still_run(
     assert result.code == 0, result.out
     assert "warning  key: Could not be checked. AWS returned AccessDenied" in result.out
     assert "ok       dead-letter queue: Empty." in result.out
+
+
+@contextmanager
+def _rows(pipeline: Pipeline, *rows: dict[str, Any]) -> Iterator[None]:
+    """Rows that no message and no execution belongs to."""
+    dynamodb, table = pipeline.cloud.client("dynamodb"), pipeline.outputs["LedgerTableName"]
+    named = [
+        {"pk": f"upload#{row['key']}", "sk": "v", "version_id": "v", "bucket": "photos", "attempt": 1} | row
+        for row in rows
+    ]
+    for row in named:
+        dynamodb.put_item(TableName=table, Item=TypeSerializer().serialize(row)["M"])
+    try:
+        yield
+    finally:
+        for row in named:
+            dynamodb.delete_item(TableName=table, Key={name: {"S": row[name]} for name in ("pk", "sk")})
+
+
+def test_paid_uploads_past_their_deadline_are_found_without_any_event(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    now = int(datetime.now(UTC).timestamp())
+    rows = [{"key": f"in/late/{number}.jpg", "status": "submitted", "deadline": now - 2000} for number in range(7)]
+    in_time = {"key": "in/late/soon.jpg", "status": "submitted", "deadline": now - 60}
+    dead = {"key": "in/late/claimed.jpg", "status": "claimed", "claim_expires": now - 2000}
+    with _rows(pipeline, *rows, in_time, dead):
+        result = lumendrop("--json", "doctor")
+    paid, claimed = [one for one in result.json["findings"] if one["check"] == "deadlines"]
+    assert (result.code, paid["level"], claimed["level"]) == (1, "problem", "problem")
+    assert paid["finding"].startswith("7 paid uploads are past their deadline, and no workflow runs for them: in/late/")
+    assert paid["finding"].endswith(", and 2 more.")
+    assert "lumendrop fetch KEY" in paid["to_do"]
+    assert "in/late/claimed.jpg" in claimed["finding"]
+    assert "lumendrop backfill" in claimed["to_do"]
+
+
+def test_an_upload_with_a_running_workflow_is_not_overdue(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    pipeline.plan(status=[{"kind": "http", "status": 503}] * 1000)
+    upload = pipeline.drop("in/late/running.jpg", jpeg())
+    pipeline.wait_for_status(upload, "submitted")
+    dynamodb, table = pipeline.cloud.client("dynamodb"), pipeline.outputs["LedgerTableName"]
+    (item,) = [
+        one
+        for one in dynamodb.scan(TableName=table)["Items"]
+        if one.get("key", {}).get("S") == upload.key and "status" in one
+    ]
+    dynamodb.put_item(TableName=table, Item=item | {"deadline": {"N": "1"}})
+    findings = lumendrop("--json", "doctor").json["findings"]
+    dynamodb.put_item(TableName=table, Item=item)
+    pipeline.plan()
+    assert [one["level"] for one in findings if one["check"] == "deadlines"] == ["ok"]
+    pipeline.wait([upload])

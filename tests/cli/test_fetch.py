@@ -1,5 +1,8 @@
 """`lumendrop stop` stops executions, and `lumendrop fetch` fetches their results without paying again."""
 
+import pytest
+
+from lumendrop_cli import polling
 from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline
@@ -41,3 +44,46 @@ def test_a_stopped_upload_is_reported_and_fetched_without_paying_again(
 def test_stop_requires_a_key_or_all(lumendrop: Lumendrop) -> None:
     assert lumendrop("stop").code == 2
     assert lumendrop("stop", "in/stop/one.jpg", "--all").code == 2
+    assert lumendrop("stop", "--backfill", "--all").code == 2
+
+
+def test_ctrl_c_names_the_execution_that_continues(
+    lumendrop: Lumendrop, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.plan(status=UNREACHABLE)
+    upload = pipeline.drop("in/stop/interrupted.jpg", jpeg())
+    pipeline.wait_for_status(upload, "submitted")
+    lumendrop.ok("stop", upload.key, "--yes")
+    pipeline.wait_for_status(upload, "failed")
+    pipeline.wait_until(lambda: lumendrop("stop", upload.key, "--yes").code == 1, "no execution is running")
+    with monkeypatch.context() as patch:
+        patch.setattr(polling.time, "sleep", _interrupt)
+        interrupted = lumendrop("--json", "fetch", upload.key)
+    assert interrupted.code == 130
+    assert f"continues: {interrupted.json['execution']}." in interrupted.err
+    pipeline.plan()
+    pipeline.wait_for_status(upload, "enhanced")
+
+
+def test_a_paid_upload_whose_workflow_never_started_is_fetched(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    """The row and the task exist, as after a crash of submit, but no execution does."""
+    upload = pipeline.drop("in/stop/never.jpg", jpeg())
+    pipeline.wait_for_status(upload, "enhanced")
+    pipeline.wait([upload])
+    dynamodb, table = pipeline.cloud.client("dynamodb"), pipeline.outputs["LedgerTableName"]
+    (item,) = [
+        one
+        for one in dynamodb.scan(TableName=table)["Items"]
+        if one.get("key", {}).get("S") == upload.key and "status" in one
+    ]
+    for name in ("finished_at", "output"):
+        item.pop(name, None)
+    # Another attempt has another execution, which never started.
+    dynamodb.put_item(TableName=table, Item=item | {"status": {"S": "submitted"}, "attempt": {"N": "2"}})
+    fetched = lumendrop.ok("fetch", upload.key)
+    assert fetched["execution"].endswith("-2")
+    assert (fetched["row"]["status"], len(pipeline.tasks(upload))) == ("enhanced", 1)
+
+
+def _interrupt(_: float) -> None:
+    raise KeyboardInterrupt

@@ -1,8 +1,10 @@
 """What all commands share: options, exit codes, and error messages."""
 
+import http.server
 import importlib
 import re
 import socket
+import threading
 import tomllib
 from pathlib import Path
 
@@ -43,7 +45,8 @@ def test_invalid_usage_exits_with_2(lumendrop: Lumendrop, arguments: tuple[str, 
 
 def test_a_stack_that_does_not_exist(lumendrop: Lumendrop) -> None:
     result = lumendrop("--json", "--stack", "other", "status", "a.jpg")
-    assert (result.code, result.out) == (3, "")
+    assert (result.code, result.json["exit_code"]) == (3, 3)
+    assert result.json["error"] in result.err
     assert "no stack other in us-east-1" in result.err
     assert "--stack" in result.err
 
@@ -151,3 +154,87 @@ def test_commands_in_docs_alarms_and_reports_exist(lumendrop: Lumendrop) -> None
         result = lumendrop(command, "--help")
         assert result.code == 0, f"{command}: {result.err}"
         assert [one for one in rest if one.startswith("--") and one not in result.out] == [], command
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "127.0.0.1:4566",
+        "http://",
+        "http://[::1",
+        "http://host:99999",
+        "http://a b",
+        "ftp://host",
+        "http://höst",
+    ],
+)
+def test_a_malformed_endpoint_url_is_invalid_usage(lumendrop: Lumendrop, url: str) -> None:
+    for result in (
+        lumendrop("--json", "--endpoint-url", url, "status", "a"),
+        lumendrop("--json", "status", "a", env={"AWS_ENDPOINT_URL": url}),
+    ):
+        assert (result.code, result.json["exit_code"]) == (2, 2), result.err
+        assert "--endpoint-url" in result.err
+
+
+def test_a_malformed_endpoint_url_of_one_service(lumendrop: Lumendrop) -> None:
+    result = lumendrop("status", "a", env={"AWS_ENDPOINT_URL_CLOUDFORMATION": "nonsense"})
+    assert (result.code, "Invalid endpoint" in result.err) == (2, True)
+
+
+BODIES = {
+    "HTML": b"<!DOCTYPE html><html><body>It works!</body></html>",
+    "XHTML": b"<html><body>It works!</body></html>",
+    "JSON": b"{}",
+    "nothing": b"",
+    "bytes": b"\x00\xff",
+    "foreign XML": b"<DescribeStacksResponse><DescribeStacksResult/></DescribeStacksResponse>",
+}
+
+
+@pytest.mark.parametrize("status", [200, 301, 404, 500])
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_an_endpoint_that_is_not_aws(lumendrop: Lumendrop, status: int, body: bytes) -> None:
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        result = lumendrop("--json", "--endpoint-url", f"http://127.0.0.1:{server.server_port}", "status", "a")
+        server.shutdown()
+    assert (result.code, result.json["exit_code"]) == (3, 3), result.err
+
+
+PROCESSES = {
+    "no JSON": "echo hello",
+    "no program": "/nowhere/program",
+    "no permission": "/etc/hostname",
+    "an error": "sh -c 'exit 3'",
+    "another version": """echo '{"Version": 7}'""",
+    "no keys": """echo '{"Version": 1}'""",
+    "a list": "echo []",
+    "a wrong time": """echo '{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "Expiration": "soon"}'""",
+}
+
+
+@pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
+def test_a_broken_credential_process(lumendrop: Lumendrop, tmp_path: Path, process: str) -> None:
+    config = tmp_path / "config"
+    config.write_text(f"[profile broken]\ncredential_process = {process}\n")
+    result = lumendrop("--json", "--profile", "broken", "status", "a", env={"AWS_CONFIG_FILE": str(config)})
+    assert (result.code, result.json["exit_code"]) == (3, 3), result.err
+    assert "aws configure" in result.err
+
+
+def test_a_config_file_that_is_not_one(lumendrop: Lumendrop, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_bytes(b"\xff\xfe[[[")
+    assert lumendrop("status", "a", env={"AWS_CONFIG_FILE": str(config)}).code == 3

@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from lumendrop_cli import event_source, redrive, upload_queue
 from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline
@@ -30,3 +33,19 @@ def test_uploads_wait_between_pause_and_resume(lumendrop: Lumendrop, pipeline: P
     assert upload not in pipeline.rows()
     assert lumendrop("resume").out == "Resumed. Uploads are submitted. 1 are in the queue.\n"
     pipeline.wait_for_status(upload, "enhanced")
+
+
+@pytest.mark.parametrize("command", ["pause", "resume", "redrive"])
+def test_ctrl_c_says_what_aws_continues(lumendrop: Lumendrop, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upload_queue, "count_messages", lambda *_: 1)
+        for module in (event_source, redrive):
+            patch.setattr(module, "poll_until", interrupt)
+        interrupted = lumendrop("--json", command)
+    assert (interrupted.code, interrupted.json["exit_code"]) == (130, 130)
+    assert "Interrupted. AWS continues to" in interrupted.err
+    assert "`lumendrop doctor`" in interrupted.err
+    lumendrop.ok("resume")

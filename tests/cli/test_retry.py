@@ -1,9 +1,11 @@
 """`lumendrop retry` sends uploads again that ended without an enhanced photo."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from lumendrop_cli import retry
 from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline, Upload
@@ -24,8 +26,9 @@ def test_unknown_uploads_are_sent_again_only_after_confirmation(lumendrop: Lumen
     dry = lumendrop.ok("retry", "--unknown", "--dry-run")
     assert (dry["sent"], [one["key"] for one in dry["uploads"]]) == (0, [upload.key])
     declined = lumendrop("retry", "--unknown", stdin="n\n")
-    assert (declined.code, "This pays for 1 new task. Continue?" in declined.err) == (1, True)
+    assert (declined.code, "This pays for 1 new task, about 0.12 USD. Continue?" in declined.err) == (1, True)
     assert " rows read, 1 found …" in declined.err
+    assert f"  {upload.key}  unknown, version {upload.version_id}\n" in declined.err
     assert pipeline.rows()[upload]["attempt"] == 1
     assert lumendrop.ok("retry", "--unknown", "--yes")["sent"] == 1
     pipeline.wait_for_status(upload, "enhanced")
@@ -57,3 +60,48 @@ def test_exactly_one_selection_is_required(lumendrop: Lumendrop, arguments: tupl
 def test_a_key_without_a_row_is_an_error(lumendrop: Lumendrop, command: str) -> None:
     result = lumendrop(command, "in/nobody.jpg")
     assert (result.code, "has no such upload" in result.err) == (1, True)
+
+
+def test_retry_refuses_while_a_fetch_of_the_same_upload_runs(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    pipeline.plan(status=[{"kind": "http", "status": 503}] * 1000)
+    upload = pipeline.drop("in/retry/fetched.jpg", jpeg())
+    pipeline.wait_for_status(upload, "submitted")
+    lumendrop.ok("stop", upload.key, "--yes")
+    pipeline.wait_for_status(upload, "failed")
+    pipeline.wait_until(lambda: lumendrop("stop", upload.key, "--yes").code == 1, "no execution is running")
+    running = lumendrop("--json", "fetch", upload.key, "--timeout", "1").json["execution"]
+    refused = lumendrop("--json", "retry", upload.key, "--yes")
+    assert (refused.code, refused.json["execution"]) == (1, running)
+    assert running in refused.err
+    several = lumendrop("--json", "retry", "--code", "execution_aborted", "--yes")
+    assert several.json["running"][upload.key] == running
+    assert upload.key not in [one["key"] for one in several.json["uploads"]]
+    pipeline.plan()
+    pipeline.wait_for_status(upload, "enhanced")
+    assert len(pipeline.tasks(upload)) == 1
+
+
+def test_an_upload_that_would_be_rejected_again_is_not_sent(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    upload = pipeline.drop("in/retry/note.jpg", b"Dear diary")
+    pipeline.wait([upload])
+    for options in ((), ("--dry-run",), ("--yes",)):
+        refused = lumendrop("retry", upload.key, *options)
+        assert refused.code == 1
+        assert "nothing would be paid, because this version would be rejected again (not_an_image)" in refused.err
+    several = lumendrop("--json", "retry", "--code", "not_an_image", "--yes")
+    assert (several.code, several.json["sent"], upload.key in several.json["rejected_again"]) == (1, 0, True)
+
+
+def test_an_upload_whose_photo_is_deleted_is_not_sent(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    upload = _failed_upload(pipeline, "in/retry/deleted.jpg", submit=[{"kind": "reset"}])
+    bucket = pipeline.outputs["InputBucketName"]
+    pipeline.cloud.client("s3").delete_object(Bucket=bucket, Key=upload.key, VersionId=upload.version_id)
+    refused = lumendrop("retry", upload.key, "--yes")
+    assert (refused.code, "is deleted from the input bucket" in refused.err) == (1, True)
+
+
+def test_an_upload_that_is_too_big_is_sent_again_only_below_a_higher_limit() -> None:
+    stack = SimpleNamespace(parameter=lambda _: "10")
+    row = {"size": 11, "outcome": {"code": "too_big"}}
+    assert retry._is_rejected_again(stack, row)  # type: ignore[arg-type]
+    assert not retry._is_rejected_again(stack, row | {"size": 10})  # type: ignore[arg-type]

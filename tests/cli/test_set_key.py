@@ -158,3 +158,24 @@ def test_unusable_responses_of_the_enhancer(
     assert message in result.err
     assert "top-secret-key" not in result.err
     assert elsewhere.requested == ["/v1/models"]
+
+
+def test_a_key_as_an_argument_is_refused_and_not_repeated(lumendrop: Lumendrop, api_key: str, stored: Any) -> None:
+    result = lumendrop("--json", "set-key", "sk-typed-by-mistake")
+    assert (result.code, stored()) == (2, api_key)
+    assert "set-key got too many arguments" in result.json["error"]
+    assert "sk-typed" not in result.out + result.err
+
+
+def test_the_stacks_output_names_the_command(lumendrop: Lumendrop, pipeline: Pipeline, api_key: str) -> None:
+    program, *arguments = pipeline.outputs["SetKeyCommand"].split()
+    assert program == "lumendrop"
+    assert lumendrop.ok(*arguments, stdin=f"{api_key}\n") == {"stored": True, "checked": True}
+
+
+def test_a_key_that_is_not_text_is_refused(pipeline: Pipeline, api_key: str, stored: Any) -> None:
+    environment = {name: value for name, value in ENVIRONMENT.items() if value is not None}
+    environment |= {"AWS_ENDPOINT_URL": pipeline.cloud.endpoint, "PYTHONPATH": "cli", "PATH": os.defpath}
+    command = [sys.executable, "-m", "lumendrop_cli", "set-key", "--no-check"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, input=b"\xff\xfe\n", capture_output=True, timeout=60)
+    assert (done.returncode, b"not an API key" in done.stderr, stored()) == (1, True, api_key)

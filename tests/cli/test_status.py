@@ -39,3 +39,27 @@ def test_status_explains_why_a_key_has_no_row(lumendrop: Lumendrop, pipeline: Pi
     assert "InputPrefix" in results["elsewhere/a.jpg"].out
     assert "Neither the ledger nor the input bucket" in results["in/nobody.jpg"].out
     assert "folder marker" in results["in/folder/"].out
+
+
+def test_status_of_a_deleted_photo_says_so(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    s3, bucket = pipeline.cloud.client("s3"), pipeline.outputs["InputBucketName"]
+    enhanced = pipeline.drop("in/status/deleted.jpg", jpeg())
+    pipeline.wait([enhanced])
+    s3.delete_object(Bucket=bucket, Key=enhanced.key)
+    result = lumendrop.ok("status", enhanced.key)
+    assert (bool(result["deleted_at"]), result["rows"][0]["deleted"]) == (True, False)
+    assert "The photo was deleted from the input bucket at 2" in lumendrop("status", enhanced.key).out
+    s3.delete_object(Bucket=bucket, Key=enhanced.key, VersionId=enhanced.version_id)
+    assert f"{enhanced.version_id}, {len(jpeg())} bytes, deleted" in lumendrop("status", enhanced.key).out
+
+
+def test_status_of_a_photo_that_was_deleted_before_it_was_enhanced(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    s3, bucket, key = pipeline.cloud.client("s3"), pipeline.outputs["InputBucketName"], "in/status/gone.jpg"
+    events, rule = pipeline.cloud.client("events"), pipeline.cloud.resources["UploadRule"]
+    events.disable_rule(Name=rule)
+    pipeline.drop(key, jpeg())
+    s3.delete_object(Bucket=bucket, Key=key)
+    events.enable_rule(Name=rule)
+    result = lumendrop("status", key)
+    assert (result.code, f"'{key}' was deleted from the input bucket at 2" in result.out) == (1, True)
+    assert "Earlier versions of it still exist." in result.out

@@ -1,5 +1,6 @@
 """The command line shares no code with the layer, so its status values are compared with the ledger's here."""
 
+from lumendrop import outcomes
 from lumendrop.ledger import TRANSITIONS
 from lumendrop_cli import statuses
 
@@ -17,3 +18,9 @@ def test_retryable_statuses_are_those_that_submit_claims_again() -> None:
 
 def test_fetchable_statuses_are_those_that_can_become_enhanced() -> None:
     assert {status for status, following in NEXT.items() if "enhanced" in following} == statuses.FETCHABLE
+
+
+def test_every_rejection_is_either_final_or_may_be_accepted_later() -> None:
+    rejected = {code for code, entry in outcomes.CATALOGUE.items() if entry.status == "rejected"}
+    assert rejected == statuses.REJECTED_AGAIN | statuses.MAY_BE_ACCEPTED
+    assert not statuses.REJECTED_AGAIN & statuses.MAY_BE_ACCEPTED

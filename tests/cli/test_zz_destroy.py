@@ -3,9 +3,14 @@
 This module is the last by its name, because it deletes the stack that all tests of this directory share.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from lumendrop_cli import destroy
 from tests.cli.command import Lumendrop
+from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline
 
 
@@ -51,7 +56,7 @@ def _stacks(pipeline: Pipeline) -> set[str]:
 
 
 def test_destroy_deletes_photos_only_with_the_option(
-    lumendrop: Lumendrop, pipeline: Pipeline, buckets: dict[str, int]
+    lumendrop: Lumendrop, pipeline: Pipeline, buckets: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = _stacks(pipeline)
     assert "lumendrop" in before
@@ -63,10 +68,59 @@ def test_destroy_deletes_photos_only_with_the_option(
         assert _stacks(pipeline) == before
         assert {name: _count_versions(pipeline, name) for name in buckets} == buckets
 
-    destroyed = lumendrop("--json", "destroy", "--delete-photos", "--yes")
-    assert destroyed.code == 0, destroyed.err
-    assert destroyed.json["photos"] == buckets
-    assert destroyed.json["kept"] == [pipeline.cloud.resources["LedgerTable"]]
-    assert _stacks(pipeline) == set()
+    running = _start_and_wait(pipeline)
+    declined = lumendrop("destroy", stdin="n\n")
+    assert "Running executions: 1. Their tasks are paid for, and their photos are not delivered." in declined.err
+    assert running in declined.err
+    assert "Waiting uploads: 1. They are not paid for" in declined.err
+    assert "Messages in the dead-letter queue: 1." in declined.err
+
+    ledger = pipeline.cloud.resources["LedgerTable"]
+    # Ctrl-C after a bucket is emptied, then while CloudFormation deletes the stack: the same command resumes.
+    for function in ("_delete_bucket", "_delete_stack"):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                destroy, function, _interrupted(getattr(destroy, function), before=function == "_delete_stack")
+            )
+            interrupted = lumendrop("--json", "destroy", "--delete-photos", "-y")
+        assert (interrupted.code, interrupted.json["stack"]) == (130, "lumendrop")
+        assert "run `lumendrop --stack lumendrop destroy --delete-photos` again" in interrupted.err
+        assert _stacks(pipeline) == before
     assert _existing_buckets(pipeline) & set(buckets) == set()
+    described = pipeline.cloud.client("stepfunctions").describe_execution(executionArn=running)
+    assert described["status"] == "ABORTED"
+
+    destroyed = lumendrop("destroy", "--delete-photos", "-y")
+    assert destroyed.code == 0, destroyed.err
+    assert (
+        f"Kept: LedgerTable ({ledger}). To give it to a new stack, deploy that with ExistingLedgerTable={ledger}:"
+        in (destroyed.out)
+    )
+    assert _stacks(pipeline) == set()
     assert lumendrop("destroy", "--yes").code == 3
+
+
+def _start_and_wait(pipeline: Pipeline) -> Any:
+    """Starts an execution that doesn't end, and puts a message into each queue. Returns the execution's ARN."""
+    pipeline.plan(status=[{"kind": "http", "status": 503}] * 1000)
+    pipeline.cloud.client("events").enable_rule(Name=pipeline.cloud.resources["UploadRule"])
+    upload = pipeline.drop("in/destroy/running.jpg", jpeg())
+    pipeline.wait_for_status(upload, "submitted")
+    (running,) = pipeline.executions()[upload]
+    mapping, functions = pipeline.cloud.resources["SubmitFunctionUploads"], pipeline.cloud.client("lambda")
+    functions.update_event_source_mapping(UUID=mapping, Enabled=False)
+    pipeline.wait_until(
+        lambda: functions.get_event_source_mapping(UUID=mapping)["State"] == "Disabled", "it is disabled"
+    )
+    for queue in ("UploadQueueUrl", "DeadLetterQueueUrl"):
+        pipeline.cloud.client("sqs").send_message(QueueUrl=pipeline.outputs[queue], MessageBody="{}")
+    return running["executionArn"]
+
+
+def _interrupted(function: Callable[..., None], *, before: bool) -> Callable[..., None]:
+    def interrupt(*arguments: Any) -> None:
+        if not before:
+            function(*arguments)
+        raise KeyboardInterrupt
+
+    return interrupt

@@ -17,6 +17,7 @@ import requests
 
 from lumendrop import downloads, images
 from lumendrop import tls as verification
+from lumendrop.containers import Broken, FileReader, Image, examine
 from lumendrop.downloads import Download, DownloadFailed, DownloadRefused
 from lumendrop.enhancer import Enhancer
 from lumendrop.options import Options
@@ -29,6 +30,11 @@ MANY = 50_000_000
 
 def fetch(url: str, folder: Path, *, most_bytes: int = MANY, seconds: float = 20, loopback: bool = True) -> Download:
     return downloads.fetch(url, folder / "result", most_bytes=most_bytes, seconds=seconds, allow_loopback=loopback)
+
+
+def examined(download: Download) -> Image:
+    with download.path.open("rb") as file:
+        return examine(FileReader(file, download.bytes))
 
 
 @pytest.fixture
@@ -56,8 +62,7 @@ def test_a_result_is_saved_completely(result: str, original: bytes, tmp_path: Pa
     assert download.path.read_bytes() == original
     assert download.bytes == len(original)
     assert download.sha256 == base64.b64encode(hashlib.sha256(original).digest()).decode()
-    assert images.detect(original) == images.JPEG
-    assert images.is_complete(download.path, images.JPEG)
+    assert examined(download).format == images.JPEG
 
 
 def test_a_compressed_body_is_unpacked(server: Server, result: str, original: bytes, tmp_path: Path) -> None:
@@ -97,7 +102,9 @@ def test_a_truncated_body_with_a_matching_length_is_detected_by_its_end(
     except DownloadFailed:
         return
     assert download.bytes < len(original)
-    assert not images.is_complete(download.path, images.JPEG)
+    with pytest.raises(Broken) as caught:
+        examined(download)
+    assert caught.value.code == "truncated"
 
 
 def test_an_endless_body_is_refused_at_the_limit(server: Server, result: str, tmp_path: Path) -> None:

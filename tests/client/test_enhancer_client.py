@@ -107,6 +107,8 @@ SUBMIT_ERRORS: list[tuple[dict[str, Any], type[EnhancerError], str, bool]] = [
     ({"status": 429}, Unavailable, "rate_limit_error", False),
     ({"status": 429, "body": "html"}, Unavailable, "http_429", False),
     ({"status": 500}, Ambiguous, "server_error", False),
+    ({"status": 500, "code": "no_compatible_channel"}, Ambiguous, "no_compatible_channel", False),
+    ({"status": 500, "code": "model_not_found"}, Ambiguous, "model_not_found", False),
     ({"status": 500, "body": "none"}, Ambiguous, "http_500", False),
     ({"status": 503}, Unavailable, "service_unavailable_error", False),
     ({"status": 503, "body": "none"}, Ambiguous, "http_503", False),
@@ -323,6 +325,8 @@ SILENT = [
     wire.answer(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: https://a.test/\xff\r\n\r\n"),
     wire.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + b" " * 2_000_000),
     wire.drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b" "),
+    wire.drip(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a"),
+    wire.drip(b"", b"H"),
     wire.drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
 ]
 
@@ -373,3 +377,19 @@ def test_a_gzipped_answer_is_read() -> None:
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with wire.listening(wire.answer(head + body)) as listener:
         assert client_of(listener).status("task-1").progress == 7
+
+
+# ---------------------------------------------------------------- the free request
+
+
+def test_the_free_request_succeeds(client: Enhancer) -> None:
+    client.probe()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"200 OK\r\n\r\n<html>", b"502 Bad Gateway\r\n\r\n<html>", b"503 Unavailable\r\n\r\n", b"429 Slow\r\n\r\n{}"],
+)
+def test_the_free_request_fails_if_the_answer_is_not_the_apis(answer: bytes) -> None:
+    with wire.listening(wire.answer(b"HTTP/1.1 " + answer)) as listener, pytest.raises(Unavailable):
+        client_of(listener).probe()

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from lumendrop import ledger
 from sandbox.__main__ import main
-from sandbox.demo import demo
+from sandbox.demo import demo, up
 from sandbox.demo.demo import Board, Run, present
 from sandbox.demo.images import Photo, load
 from sandbox.demo.page import Outcome, size_text
@@ -178,3 +178,34 @@ def test_a_result_without_a_preview_is_reported_and_linked(tmp_path: Path) -> No
     assert shown.comparison is None
     assert "in.jpg can't be shown" in shown.reason
     assert "No preview here: in.jpg can&#39;t be shown" in page.read_text()
+
+
+HOSTILE = "a\x1b]0;owned\x07\x9b31m\u202e\u2066\u200b\r\n[bold]:smile:.jpg"
+
+
+def test_hostile_names_are_printed_literally(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    console = Console(highlight=False, width=200)
+    outcome = Outcome(HOSTILE, "failed", tmp_path / HOSTILE, 1.0, reason=HOSTILE)
+    with Board(console, [HOSTILE]) as board:
+        board.show(HOSTILE, "dropped")
+    demo._print_results([outcome], tmp_path / HOSTILE, console)
+    assert main(["demo", "--photos", str(tmp_path / HOSTILE)]) == 2
+    shown = capsys.readouterr()
+    for text in (shown.out, shown.err):
+        assert all(one == "\n" or one.isprintable() for one in text), ascii(text)
+        assert "[bold]:smile:.jpg" in text
+
+
+def test_up_prints_hostile_keys_literally(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def sandbox(*_: object) -> Iterator[Any]:
+        yield SimpleNamespace(cloud=SimpleNamespace(warm=lambda: None))
+
+    monkeypatch.setattr(up, "sandbox", sandbox)
+    monkeypatch.setattr(up, "introduction", lambda *_: "")
+    monkeypatch.setattr(up, "changes", lambda _: iter([up._line(HOSTILE, "failed", HOSTILE)]))
+    up.run(0, False, Console(highlight=False))
+    shown = capsys.readouterr().out
+    assert all(one == "\n" or one.isprintable() for one in shown), ascii(shown)
+    assert shown.count("[bold]:smile:.jpg") == 2
+    assert shown.count("\n") <= 4

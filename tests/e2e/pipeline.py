@@ -269,7 +269,10 @@ class Pipeline:
         assert [one["status"] for one in executions] == ["SUCCEEDED"] * attempt, self.explain(upload)
         assert len(tasks) == attempt, f"paid {len(tasks)} times\n{self.explain(upload)}"
         result = self.result(key)
+        assert result.metadata.pop("result-pixels") == f"{result.image.width}x{result.image.height}"
+        assert result.metadata.pop("source-pixels") == row["pixels"]
         assert result.metadata == {
+            "source-bucket": row["bucket"],
             "source-key": quote(upload.key),
             "source-version-id": upload.version_id,
             "sequencer": row["sequencer"],

@@ -84,10 +84,10 @@ def test_a_newer_result_replaces_an_older_one(pipeline: Pipeline, dropped: Dropp
 def test_an_older_result_does_not_replace_a_newer_one(pipeline: Pipeline, dropped: Dropped) -> None:
     _assert_newer_won(pipeline, dropped.older_is_slow)
     older = dropped.older_is_slow.older
-    assert pipeline.rows()[older]["status"] == "superseded"
-    report = pipeline.report(older.key)
-    assert (report["status"], report["may_have_cost_money"]) == ("superseded", True)
-    assert report["upload"]["version_id"] == older.version_id
+    row = pipeline.rows()[older]
+    assert (row["status"], row["report_key"]) == ("superseded", None)
+    assert row["outcome"]["may_have_cost"] is True
+    assert pipeline.keys(f"errors/{older.key}") == []
     assert [one["status"] for one in pipeline.executions()[older]] == ["SUCCEEDED"]
 
 

@@ -11,7 +11,6 @@ from tests.e2e.pipeline import Pipeline
 DENIED_ON_PURPOSE = {
     ("SubmitRole", "s3:GetObjectVersion"),
     ("SubmitRole", "dynamodb:PutItem"),
-    ("WorkflowRole", "s3:PutObject"),
     ("DeliverRole", "s3:PutObject"),
 }
 
@@ -54,10 +53,10 @@ def test_without_write_access_to_the_ledger_nothing_is_paid_for(pipeline: Pipeli
 
 
 def test_without_write_access_to_reports_the_workflow_retries(pipeline: Pipeline) -> None:
-    with _without(pipeline, "WorkflowRole", "s3:PutObject"):
+    with _without(pipeline, "DeliverRole", "s3:PutObject"):
         upload = pipeline.drop("permissions/report.jpg", b"Dear diary")
         pipeline.wait_until(
-            lambda: _denied(pipeline, "WorkflowRole", "s3:PutObject", f"{upload.key}.json"), "it is denied"
+            lambda: _denied(pipeline, "DeliverRole", "s3:PutObject", f"{upload.key}.json"), "it is denied"
         )
         assert pipeline.keys(f"errors/{upload.key}") == []
     pipeline.wait([upload])

@@ -21,17 +21,18 @@ class Photos:
 
     def __init__(self) -> None:
         self.requested: list[str] = []
-        self._bodies: dict[str, bytes] = {}
+        self._answers: dict[str, tuple[int, bytes, dict[str, str]]] = {}
         photos = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 photos.requested.append(self.path)
-                body = photos._bodies.get(self.path.partition("?")[0])
-                self.send_response(404 if body is None else 200)
-                self.send_header("Content-Length", str(len(body or b"")))
+                status, body, headers = photos._answers.get(self.path.partition("?")[0], (404, b"", {}))
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(body or b"")
+                self.wfile.write(body)
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
                 """Log nothing, because presigned URLs are secrets."""
@@ -40,9 +41,9 @@ class Photos:
         self.authority = f"127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def put(self, path: str, body: bytes) -> str:
-        """Serve `body` at a path. Returns the URL."""
-        self._bodies[path] = body
+    def put(self, path: str, body: bytes, status: int = 200, **headers: str) -> str:
+        """Serve `body` at a path, with headers whose names have underscores here. Returns the URL."""
+        self._answers[path] = status, body, {name.replace("_", "-"): value for name, value in headers.items()}
         return f"http://{self.authority}{path}"
 
     def close(self) -> None:

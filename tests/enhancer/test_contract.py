@@ -1,7 +1,10 @@
 """The contract over HTTP: what a client may rely on."""
 
+import gzip
 import re
 import time
+import zlib
+from collections.abc import Callable
 
 import pytest
 import requests
@@ -163,6 +166,70 @@ def test_the_url_is_fetched_exactly_as_given(enhancer: Enhancer, photos: Photos,
     task = enhancer.finished(enhancer.submit(photos.put(path, small) + query).json()["id"])
     assert task["status"] == "completed"
     assert photos.requested == [path + query]
+
+
+def outcome(enhancer: Enhancer, url: str) -> tuple[str, str, str]:
+    task = enhancer.finished(enhancer.submit(url).json()["id"])
+    error = task.get("error", {})
+    return task["status"], error.get("code", ""), error.get("message", "")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "encode"),
+    [
+        ("gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("deflate, gzip", lambda data: gzip.compress(zlib.compress(data))),
+        ("identity", bytes),
+        ("aws-chunked", bytes),
+        ("unknown", bytes),
+    ],
+)
+def test_an_encoded_photo_is_decoded(
+    enhancer: Enhancer, photos: Photos, small: bytes, encoding: str, encode: Callable[[bytes], bytes]
+) -> None:
+    url = photos.put("/b/encoded.jpg", encode(small), Content_Encoding=encoding)
+    assert outcome(enhancer, url)[0] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "encode"),
+    [("gzip", bytes), ("deflate", bytes), ("gzip", lambda data: gzip.compress(data)[:-9])],
+)
+def test_a_photo_that_is_not_encoded_as_its_header_says_fails(
+    enhancer: Enhancer, photos: Photos, small: bytes, encoding: str, encode: Callable[[bytes], bytes]
+) -> None:
+    """Like every HTTP client; S3 hands on the Content-Encoding that an object was stored with."""
+    url = photos.put("/b/lying.jpg", encode(small), Content_Encoding=encoding)
+    assert outcome(enhancer, url)[:2] == ("failed", "invalid_image_url")
+
+
+def test_an_encoded_photo_is_decoded_up_to_the_limit(enhancer: Enhancer, photos: Photos) -> None:
+    url = photos.put("/b/bomb.jpg", gzip.compress(bytes(70 * 1024 * 1024), 1), Content_Encoding="gzip")
+    assert "larger than" in outcome(enhancer, url)[2]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_on_this_machine_is_followed(enhancer: Enhancer, photos: Photos, small: bytes, status: int) -> None:
+    photos.put("/b/there.jpg", small)
+    url = photos.put("/b/here", b"", status, Location="/b/there.jpg?X-Amz-Signature=1%2B")
+    assert outcome(enhancer, url)[0] == "completed"
+    assert photos.requested[-1] == "/b/there.jpg?X-Amz-Signature=1%2B"
+
+
+@pytest.mark.parametrize(
+    ("to", "problem"),
+    [
+        ("/b/loop", "redirects more than"),
+        ("http://169.254.169.254/", "not on this machine"),
+        ("ftp://127.0.0.1/", "http"),
+    ],
+)
+def test_a_redirect_that_leads_nowhere_fails(enhancer: Enhancer, photos: Photos, to: str, problem: str) -> None:
+    url = photos.put("/b/loop", b"", 302, Location=to)
+    status, code, message = outcome(enhancer, url)
+    assert (status, code) == ("failed", "invalid_image_url")
+    assert problem in message
 
 
 def test_a_bucket_in_the_host_name_is_fetched_from_loopback(enhancer: Enhancer, photos: Photos, small_url: str) -> None:

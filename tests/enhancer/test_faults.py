@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import requests
 
+from sandbox.enhancer.faults import FaultPlan, Faults
 from tests.enhancer.running import WAIT_SECONDS, Enhancer
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -36,6 +37,7 @@ def completed(enhancer: Enhancer, url: str) -> dict[str, Any]:
         ({"status": 429, "retry_after": 7}, "rate_limit_error"),
         ({"status": 500}, "server_error"),
         ({"status": 503}, "service_unavailable_error"),
+        *(({"status": status}, "server_error") for status in (502, 504, *range(520, 527))),
     ],
 )
 def test_an_http_error_has_the_contracts_body_and_creates_nothing(
@@ -61,17 +63,22 @@ def test_an_error_can_come_without_an_error_object(enhancer: Enhancer, small_url
 
 
 @pytest.mark.parametrize("created", [False, True])
-@pytest.mark.parametrize("kind", ["reset", "hang", "http"])
+@pytest.mark.parametrize("kind", ["reset", "hang", "slow_headers", "http"])
 def test_an_ambiguous_answer_may_have_created_a_task(
     enhancer: Enhancer, small_url: str, kind: str, created: bool
 ) -> None:
-    fields: dict[str, dict[str, Any]] = {"reset": {}, "hang": {"seconds": 0.3}, "http": {"status": 500}}
+    fields: dict[str, dict[str, Any]] = {
+        "reset": {},
+        "hang": {"seconds": 0.3},
+        "slow_headers": {"seconds": 1},
+        "http": {"status": 500},
+    }
     before, balance = enhancer.tasks(), enhancer.account()["credits"]
     submit_faults(enhancer, {"kind": kind, "created": created, **fields[kind]})
     if kind == "http":
         assert enhancer.submit(small_url).status_code == 500
     else:
-        with pytest.raises(requests.ConnectionError, match="reset by peer"):
+        with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError), match="reset by peer"):
             enhancer.submit(small_url)
     assert len(enhancer.tasks()) == len(before) + created
     assert balance - enhancer.account()["credits"] == 12 * created
@@ -183,6 +190,48 @@ def test_a_result_can_be_endless_or_drip(enhancer: Enhancer, small_url: str) -> 
         assert time.monotonic() - begun > 0.5
 
 
+def statuses(enhancer: Enhancer, url: str, task_id: str) -> dict[str, int]:
+    """The HTTP status of each route."""
+    get = enhancer.session.get
+    return {
+        "submit": enhancer.submit(url).status_code,
+        "status": enhancer.poll(task_id).status_code,
+        "models": get(f"{enhancer.url}/v1/models", timeout=WAIT_SECONDS).status_code,
+        "credits": get(f"{enhancer.url}/v1/account/credits", timeout=WAIT_SECONDS).status_code,
+    }
+
+
+def test_an_outage_affects_every_route_while_it_lasts(enhancer: Enhancer, small_url: str) -> None:
+    task_id = enhancer.submit(small_url).json()["id"]
+    result = enhancer.finished(task_id)["results"][0]["url"]
+    before = len(enhancer.tasks())
+    fault = {"kind": "http", "status": 522, "body": "html"}
+    enhancer.plan(outages=[{"seconds": 3600, "fault": fault}])
+    assert set(statuses(enhancer, small_url, task_id).values()) == {522}
+    assert requests.get(result, timeout=WAIT_SECONDS).status_code == 522
+    assert len(enhancer.tasks()) == before
+    counts = enhancer.session.get(f"{enhancer.url}/_sandbox/faults", timeout=WAIT_SECONDS).json()
+    assert counts["hits"] == {"submit": 1, "task": 0, "status": 1, "result": 1, "models": 1, "credits": 1}
+    enhancer.plan(outages=[{"seconds": 0.001, "fault": fault}, {"starts_in": 3600, "fault": fault}])
+    time.sleep(0.05)
+    assert set(statuses(enhancer, small_url, task_id).values()) == {200}
+
+
+def test_an_outage_can_affect_some_routes_only(enhancer: Enhancer, small_url: str) -> None:
+    task_id = enhancer.submit(small_url).json()["id"]
+    enhancer.plan(outages=[{"routes": ["submit"], "fault": {"kind": "http", "status": 404, "body": "html"}}])
+    assert statuses(enhancer, small_url, task_id) == {"submit": 404, "status": 200, "models": 200, "credits": 200}
+
+
+def test_outages_begin_and_end_on_time() -> None:
+    # The first time is that of the plan.
+    times = iter((100.0, 100.0, 109.0, 110.0, 129.0, 130.0))
+    plan = FaultPlan.model_validate({"outages": [{"starts_in": 10, "seconds": 20, "fault": {"kind": "reset"}}]})
+    faults = Faults(plan, lambda: next(times))
+    found = [faults.outage("models") is not None for _ in range(5)]
+    assert found == [False, False, True, True, False]
+
+
 def test_a_plan_is_reproducible(enhancer: Enhancer) -> None:
     plan = {"seed": 7, "submit": {"rates": [{"rate": 0.5, "fault": {"kind": "http", "status": 503}}]}}
 
@@ -208,6 +257,8 @@ def test_a_plan_is_reproducible(enhancer: Enhancer) -> None:
         ({"task": {"sequence": [{"end": "never", "at_submit": True}]}}, "at_submit"),
         ({"result": {"rates": [{"rate": 1.5, "fault": {"kind": "html"}}]}}, "rate"),
         ({"submit": {"rates": [{"rate": 0.6, "fault": {"kind": "reset"}}] * 2}}, "the sum of the rates"),
+        ({"outages": [{"fault": {"kind": "reset"}, "routes": ["upload"]}]}, "routes"),
+        ({"outages": [{"fault": {"kind": "reset"}, "seconds": 0}]}, "seconds"),
         ({"upload": {}}, "upload"),
     ],
 )

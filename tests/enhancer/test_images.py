@@ -46,6 +46,12 @@ def corners(image: pyvips.Image) -> list[tuple[bool, bool]]:
 UPRIGHT = [(False, False), (True, False), (False, True), (True, True)]
 
 
+def without_box(heic: bytes, name: bytes) -> bytes:
+    """A HEIC file without one of its boxes, such as `mdat` with the image."""
+    at = heic.index(name) - 4
+    return heic[:at] + heic[at + int.from_bytes(heic[at : at + 4], "big") :]
+
+
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "heic"])
 def test_every_documented_format_is_read(enhancer: Enhancer, photos: Photos, kind: str) -> None:
     image = enhancer.enhanced(photos.put(f"/b/photo.{kind}", encoded(kind)))
@@ -175,11 +181,35 @@ def test_metadata_is_removed(tmp_path: Path) -> None:
         encoded("png")[:-400],
         encoded("webp")[:-100],
         encoded("heic")[:-100],
+        encoded("jpg")[:-2],  # no EOI
+        encoded("png")[:-12],  # no IEND
+        encoded("png")[:-1],
+        encoded("webp")[:-1],
+        encoded("heic")[:-1],
+        without_box(encoded("heic"), b"mdat"),
+        without_box(encoded("heic"), b"meta"),
     ],
 )
 def test_an_incomplete_or_unknown_file_is_rejected(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(ImageError):
         enhanced(tmp_path, data)
+
+
+def test_a_progressive_jpeg_must_end(tmp_path: Path) -> None:
+    data = gradient(*WIDE).jpegsave_buffer(interlace=True)
+    enhanced(tmp_path, data)
+    with pytest.raises(ImageError):
+        enhanced(tmp_path, data[:-2])
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "heic"])
+def test_what_follows_an_image_is_ignored(tmp_path: Path, kind: str) -> None:
+    trailer = b"\0\0\x10\x08free" + bytes(4096) if kind == "heic" else bytes(70_000)
+    assert enhanced(tmp_path, encoded(kind) + trailer).width == 1024
+
+
+def test_a_heif_file_of_the_newer_brand_is_read(tmp_path: Path) -> None:
+    assert enhanced(tmp_path, encoded("heic").replace(b"ftypheic", b"ftypmif2")).width == 1024
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.aws import event_source
 from sandbox.aws.cloud import Cloud
 
 pytestmark = pytest.mark.enable_socket
@@ -183,12 +184,18 @@ def test_a_delayed_message_waits(
 
 
 def test_a_disabled_mapping_delivers_nothing(
-    cloud: Cloud, send: Callable[..., str], deliveries: Callable[..., Any], eventually: Callable[..., Any]
+    cloud: Cloud,
+    send: Callable[..., str],
+    deliveries: Callable[..., Any],
+    eventually: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     awslambda, mapping = cloud.client("lambda"), cloud.resources["WorkerQueue"]
-    awslambda.update_event_source_mapping(UUID=mapping, Enabled=False)
-    # Until then, a receive that waits already may still deliver.
-    eventually(lambda: awslambda.get_event_source_mapping(UUID=mapping)["State"] == "Disabled")
+    with monkeypatch.context() as patched:
+        patched.setattr(event_source, "_WAIT_SECONDS", 600)
+        time.sleep(1.5)  # from now on, only a change ends the poller's wait
+        awslambda.update_event_source_mapping(UUID=mapping, Enabled=False)
+        eventually(lambda: awslambda.get_event_source_mapping(UUID=mapping)["State"] == "Disabled")
     mark = send()
     time.sleep(1.5)
     assert not deliveries(mark)

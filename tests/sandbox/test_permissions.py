@@ -11,6 +11,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from moto.s3.models import s3_backends
 
 from sandbox.aws.cloud import Cloud, CloudError
 from sandbox.aws.permissions import Call
@@ -171,3 +172,20 @@ def test_a_role_without_required_permissions_is_an_error(cloud: Cloud) -> None:
         require_trust(cloud._permissions, role, "states.amazonaws.com")
     with pytest.raises(CloudError, match="lacks sqs:ReceiveMessage on arn:aws:sqs:queue"):
         require_permissions(cloud._permissions, role, ("sqs:ReceiveMessage",), "arn:aws:sqs:queue:::")
+
+
+def test_a_condition_on_the_account_of_the_resource_excludes_buckets_of_other_accounts(cloud: Cloud) -> None:
+    role = cloud.client("iam").get_role(RoleName=cloud.resources["WorkerRole"])["Role"]
+    s3_backends["999999999999"]["aws"].create_bucket("elsewhere", "us-east-1")
+    own = {"StringEquals": {"aws:ResourceAccount": "123456789012"}}
+    statement = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::*/kept/*", "Condition": own}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    name = {"RoleName": role["RoleName"], "PolicyName": "own"}
+    cloud.client("iam").put_role_policy(**name, PolicyDocument=document)
+    may = cloud._permissions.may
+    answers = [
+        may(role["Arn"], "s3:PutObject", f"arn:aws:s3:::{bucket}/kept/x")
+        for bucket in (cloud.outputs["BucketName"], "elsewhere")
+    ]
+    cloud.client("iam").delete_role_policy(**name)
+    assert answers == [True, False]

@@ -249,14 +249,17 @@ def _integration(resource: str, arguments: dict[str, Any]) -> Iterator[str]:
     if found is None:
         yield f"{resource} is no integration"
         return
-    model = _model(found[1])
+    model = _model({"sfn": "stepfunctions"}.get(found[1], found[1]))
     action = found[2][0].upper() + found[2][1:]
     if action not in model.operation_names:
         yield f"{found[1]} has no action {found[2]}"
         return
     shape = model.operation_model(action).input_shape
-    yield from (f"{action} has no argument {one}" for one in set(arguments) - set(shape.members))
-    yield from (f"{action} needs the argument {one}" for one in set(shape.required_members) - set(arguments))
+    # SDK integrations use PascalCase, also where the API uses camelCase.
+    case = str.capitalize if "aws-sdk:" in resource else str
+    members, required = ({case(one[0]) + one[1:] for one in names} for names in (shape.members, shape.required_members))
+    yield from (f"{action} has no argument {one}" for one in set(arguments) - members)
+    yield from (f"{action} needs the argument {one}" for one in required - set(arguments))
     if found[1] == "dynamodb":
         yield from _dynamodb(arguments)
 

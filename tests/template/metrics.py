@@ -243,7 +243,7 @@ def _widget_problems(name: str, widget: Body, alarms: dict[str, Body]) -> Iterat
     yield from _expression_problems(where, math, {one["id"] for one in options if "id" in one})
 
 
-OPTIONAL = {"${HeartbeatAlarm.Arn}", "${CompletionRuleAlarm.Arn}"}
+OPTIONAL = {"${HeartbeatAlarm.Arn}", "${CompletionRuleAlarm.Arn}", "${SweepRuleAlarm.Arn}"}
 """Alarms that exist only with a parameter. A dashboard that refers to them would fail without them."""
 
 

@@ -32,6 +32,7 @@ EVERYTHING = {
     "AlarmEmail": "owner@example.com",
     "HeartbeatHours": "24",
     "PhotoNotices": "topic",
+    "SweepSchedule": "rate(1 day)",
     "CompletionTarget": "arn:aws:states:us-east-1:123456789012:stateMachine:after-photos",
 }
 

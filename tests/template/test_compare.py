@@ -31,7 +31,7 @@ CHANGES = [
     ("template.yaml", "BackfillLogs", "BackfillLogGroup", "Resources.BackfillLogGroup.Type"),
     (
         "template.yaml",
-        "        LedgerTable: !Ref LedgerTable\n        Sub",
+        "        LedgerTable: *LedgerName\n        Sub",
         "        LedgerTable: !Ref KeySecret\n        Sub",
         "ResourcesDashboard",
     ),

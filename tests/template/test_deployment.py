@@ -30,6 +30,10 @@ PREFIXES = {name: name.removesuffix("Function") for name in FUNCTIONS}
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-version.html
 LONGEST_DESCRIPTION = 256
 LONGEST_BUCKET_NAME = 63
+LONGEST_LEDGER_PART = 16
+# Those of AWS's managed policies that concern the function, AWSCodeDeployRoleForLambda and …Limited.
+# https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSCodeDeployRoleForLambdaLimited.html
+ACTIONS = ("lambda:GetAlias", "lambda:UpdateAlias", "lambda:GetProvisionedConcurrencyConfig")
 
 
 def versions(body: dict[str, Any]) -> dict[str, str]:
@@ -120,8 +124,9 @@ def test_cloudformation_replaces_a_version_for_another_description() -> None:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_longest_values_fit_into_a_versions_description(name: str) -> None:
-    description = properties(versions(translated())[name])["Description"]
-    names = references(description)
+    body = translated(ExistingLedgerTable="lumendrop-LedgerTable-1A2B3C4D5E6F7")
+    description = body["Resources"][versions(body)[name]]["Properties"]["Description"]
+    names = references(description) - {"Ledger"}
     assert sum(map(_longest, names)) + len(names) - 1 <= LONGEST_DESCRIPTION
 
 
@@ -130,6 +135,10 @@ def _longest(name: str) -> int:
     if name in ("OutputBucket", "ExistingOutputBucket"):
         return LONGEST_BUCKET_NAME
     parameter = PARAMETERS[name]
+    if name == "ExistingLedgerTable":
+        # Only the part after -LedgerTable-, which CloudFormation generates.
+        assert parameter["AllowedPattern"].endswith(f"-LedgerTable-[A-Z0-9]{{1,{LONGEST_LEDGER_PART}}})$")
+        return LONGEST_LEDGER_PART
     values = parameter.get("AllowedValues") or [parameter["MaxValue"]] if "MaxLength" not in parameter else []
     return int(parameter["MaxLength"]) if not values else max(len(str(value)) for value in values)
 
@@ -184,7 +193,7 @@ def test_a_deployment_can_shift_only_its_own_alias(name: str, prefix: str) -> No
     own = {f"${{{name}.Arn}}", f"${{{name}.Arn}}:live"}
     assert grants(f"{prefix}DeploymentRole") == {
         ("cloudwatch:DescribeAlarms", "*"),
-        *((action, arn) for action in ("lambda:GetAlias", "lambda:UpdateAlias") for arn in own),
+        *((action, arn) for action in ACTIONS for arn in own),
     }
 
 

@@ -79,7 +79,11 @@ def test_descriptions_fit() -> None:
 
 
 def test_optional_alarms_do_not_exist_by_default() -> None:
-    assert set(alarms(whole())) - set(alarms(translated())) == {"HeartbeatAlarm", "CompletionRuleAlarm"}
+    assert set(alarms(whole())) - set(alarms(translated())) == {
+        "HeartbeatAlarm",
+        "CompletionRuleAlarm",
+        "SweepRuleAlarm",
+    }
 
 
 # Each check detects a defect.

@@ -17,7 +17,7 @@ from tests.template.reading import DEFINITIONS, ROOT, SAM
 
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 EVENTS = (ROOT / "docs/events.md").read_text()
-CODE = [*(ROOT / "functions").glob("*/app.py"), *(ROOT / "layers/lumendrop").glob("*.py")]
+CODE = [*(ROOT / "functions").glob("*/app.py"), *(ROOT / "layers/lumendrop").rglob("*.py")]
 FIELDS = Entry.__struct_fields__
 BY_CODE_OF_THE_ENHANCER = [ENHANCER_REFUSED, TASK_FAILED, TASK_FAILED_RETRYABLE]
 
@@ -58,15 +58,17 @@ def test_the_codes_of_the_enhancer_are_documented_with_their_statuses() -> None:
 def test_every_error_of_an_execution_is_documented() -> None:
     of_the_backfill = {code for cell, _ in _table("error") for code in _codes(cell)}
 
-    assert of_the_backfill | {"not_recorded"} == set(WORKFLOW_ERRORS)
-    assert "`not_recorded`" in OPERATIONS
+    of_the_workflow = {"not_recorded", "not_reported"}
+    assert of_the_backfill | of_the_workflow == set(WORKFLOW_ERRORS)
+    assert all(f"`{code}`" in OPERATIONS for code in of_the_workflow)
 
 
 def test_every_reason_to_wait_is_documented() -> None:
     documented = {code for cell, _ in _table("reason") for code in _codes(cell)}
 
-    assert {"daily_limit", "pace", "claimed", "ambiguous_submit"} == set(_first_arguments("Deferred", "stop"))
-    assert set(_first_arguments("Deferred", "stop")) <= documented
+    made = set(_first_arguments("Deferred", "stop", "Wait"))
+    assert made == {"daily_limit", "pace", "claimed", "ambiguous_submit", "not_recorded", "no_time"}
+    assert made <= documented
 
 
 def _documented_outcomes() -> Iterator[Any]:
@@ -81,7 +83,11 @@ def test_the_outcomes_in_samples_and_documentation_are_those_of_the_catalogue() 
 
     assert len(found) >= 2
     for one in found:
-        assert one == {"code": one["code"]} | {name: getattr(CATALOGUE[one["code"]], name) for name in FIELDS}
+        entry = CATALOGUE[one["code"]]
+        assert {"code", *FIELDS} == set(one)
+        assert (one["status"], one["may_have_cost"]) == (entry.status, entry.may_have_cost)
+        for name in ("message", "advice"):
+            assert re.fullmatch(re.sub(r"\\{.*?\\}", ".+", re.escape(getattr(entry, name))), one[name])
 
 
 # ---------------------------------------------------------------- the code
@@ -107,7 +113,7 @@ def test_only_the_catalogue_makes_outcomes() -> None:
 
 
 def test_every_code_of_the_catalogue_is_used_and_no_other() -> None:
-    used = set(_first_arguments("Rejected", "outcome"))
+    used = set(_first_arguments("Rejected", "outcome", "Broken"))
     written = {code for one in _asl_outcomes() for code in _asl_codes(one["code"])}
 
     assert used | written == set(CATALOGUE)

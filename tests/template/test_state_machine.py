@@ -95,7 +95,7 @@ DEFECTS: dict[str, tuple[str, Change]] = {
     ),
     "a variable of another path": (
         "$delivery may not be assigned",
-        lambda s: s["WriteReport"]["Arguments"]["Body"].update(output="{% $delivery.output %}"),
+        lambda s: s["WriteReport"]["Arguments"]["Payload"].update(output="{% $delivery.output %}"),
     ),
     "an outcome that is not assigned": (
         "$outcome may not be assigned",
@@ -107,7 +107,7 @@ DEFECTS: dict[str, tuple[str, Change]] = {
     ),
     "unknown member of the context": (
         "no $states.context.Executions",
-        lambda s: s["WriteReport"]["Arguments"]["Body"].update(execution="{% $states.context.Executions.Id %}"),
+        lambda s: s["WriteReport"]["Arguments"]["Payload"].update(execution="{% $states.context.Executions.Id %}"),
     ),
     "a result where there is none": (
         "known to a Task and a Map only",

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from moto.events.models import EventPattern
 
+from lumendrop.ledger import Row
 from lumendrop.uploads import Upload, as_event
 from tests.template.merged import written
-from tests.template.reading import properties, references, resources, translated
+from tests.template.reading import as_list, properties, references, resources, translated
 from tests.workflow.harness import ended_event
 
 BUCKETS = ["InputBucket", "OutputBucket"]
-QUEUES = ["UploadQueue", "DeadLetterQueue"]
+QUEUES = ["UploadQueue", "DeadLetterQueue", "UndeliveredEventsQueue"]
 UPLOAD_EVENT = {
     "version": "0",
     "id": "17793124-05d4-b198-2fde-7ededc63b103",
@@ -31,7 +32,7 @@ UPLOAD_EVENT = {
 }
 
 
-def test_there_are_two_buckets_and_two_queues() -> None:
+def test_there_are_two_buckets_and_three_queues() -> None:
     assert list(resources("AWS::S3::Bucket")) == BUCKETS
     assert list(resources("AWS::SQS::Queue")) == QUEUES
 
@@ -84,7 +85,9 @@ def test_the_table_is_on_demand_and_can_be_restored() -> None:
     assert table["BillingMode"] == "PAY_PER_REQUEST"
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert {one["AttributeName"]: one["KeyType"] for one in table["KeySchema"]} == {"pk": "HASH", "sk": "RANGE"}
-    assert "TimeToLiveSpecification" not in table
+    # Rows of uploads never have this attribute.
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert "expires_at" not in Row.__struct_fields__
 
 
 def test_the_key_never_passes_through_cloudformation() -> None:
@@ -107,6 +110,18 @@ def test_an_existing_bucket_replaces_the_new_one_everywhere(kind: str) -> None:
     assert new not in references({name: body[name] for name in ("Resources", "Outputs")})
     assert body["Outputs"][f"{kind}BucketName"]["Value"] == {"Ref": existing}
     assert _users(body, existing) == _users(translated(), new) - {f"{new}Policy"}
+
+
+def test_an_existing_ledger_replaces_the_new_one_everywhere() -> None:
+    """Otherwise, a stack that replaces a deleted one would pay for every photo again."""
+    name = "lumendrop-LedgerTable-1A2B3C4D5E6F7"
+    body = translated(ExistingLedgerTable=name)
+    assert set(translated()["Resources"]) - set(body["Resources"]) == {"LedgerTable"}
+    assert "LedgerTable" not in references({name: body[name] for name in ("Resources", "Outputs")})
+    assert body["Outputs"]["LedgerTableName"]["Value"] == {"Ref": "ExistingLedgerTable"}
+    # A version of submit refers to it too, so that a new value reaches the alias.
+    versions = {one for one in body["Resources"] if one.startswith("SubmitFunctionVersion")}
+    assert _users(body, "ExistingLedgerTable") == _users(translated(), "LedgerTable") | versions
 
 
 def _users(body: dict[str, Any], referred: str) -> set[str]:
@@ -136,17 +151,49 @@ def test_the_visibility_timeout_is_six_times_the_timeout_of_submit() -> None:
     assert properties("UploadQueue")["VisibilityTimeout"] >= 6 * properties("SubmitFunction")["Timeout"]
 
 
-def test_only_the_rule_can_send_to_the_queues() -> None:
-    (policy,) = (one["Properties"] for one in resources("AWS::SQS::QueuePolicy").values())
-    assert [written(one) for one in policy["Queues"]] == ["${UploadQueue}", "${DeadLetterQueue}"]
+@pytest.mark.parametrize(
+    ("queue", "rules"),
+    [
+        ("UploadQueue", ["UploadRule"]),
+        ("DeadLetterQueue", ["UploadRule"]),
+        ("UndeliveredEventsQueue", ["ExecutionFailureRule", "SweepRule"]),
+    ],
+)
+def test_each_queue_has_its_own_policy_and_only_its_rules_can_send_to_it(queue: str, rules: list[str]) -> None:
+    """SQS requires that a policy covers a single queue."""
+    found = translated(SweepSchedule="rate(1 day)")["Resources"].values()
+    policies = [one["Properties"] for one in found if one["Type"] == "AWS::SQS::QueuePolicy"]
+    assert all(len(policy["Queues"]) == 1 for policy in policies)
+    (policy,) = (policy for policy in policies if policy["Queues"] == [{"Ref": queue}])
     allow, deny = policy["PolicyDocument"]["Statement"]
     assert (allow["Effect"], allow["Action"]) == ("Allow", "sqs:SendMessage")
     assert allow["Principal"] == {"Service": "events.amazonaws.com"}
-    assert written(allow["Condition"]["ArnEquals"]["aws:SourceArn"]) == "${UploadRule.Arn}"
+    sources = [written(one) for one in as_list(allow["Condition"]["ArnEquals"]["aws:SourceArn"])]
+    assert sources == [f"${{{rule}.Arn}}" for rule in rules]
     assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "sqs:*")
     assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-    for statement in (allow, deny):
-        assert [written(one) for one in statement["Resource"]] == ["${UploadQueue.Arn}", "${DeadLetterQueue.Arn}"]
+    assert {written(statement["Resource"]) for statement in (allow, deny)} == {f"${{{queue}.Arn}}"}
+
+
+def test_an_update_narrows_the_old_policy_before_it_adds_the_one_of_the_dead_letter_queue() -> None:
+    """`QueuePolicy` covered both queues before. If that policy were removed last, the new one would be lost."""
+    assert translated()["Resources"]["DeadLetterQueuePolicy"]["DependsOn"] == "QueuePolicy"
+
+
+@pytest.mark.parametrize("rule", ["UploadRule", "ExecutionFailureRule", "SweepRule"])
+def test_events_that_processing_depends_on_have_a_dead_letter_queue_and_an_alarm(rule: str) -> None:
+    body = translated(SweepSchedule="rate(1 day)")["Resources"]
+    (target,) = body[rule]["Properties"]["Targets"]
+    queue = "DeadLetterQueue" if rule == "UploadRule" else "UndeliveredEventsQueue"
+    assert written(target["DeadLetterConfig"]["Arn"]) == f"${{{queue}.Arn}}"
+    watched = {
+        metric["MetricStat"]["Metric"]["MetricName"]
+        for one in body.values()
+        for metric in one["Properties"].get("Metrics", [])
+        if "MetricStat" in metric
+        and [written(part["Value"]) for part in metric["MetricStat"]["Metric"]["Dimensions"]] == [f"${{{rule}}}"]
+    }
+    assert watched == {"FailedInvocations", "InvocationsSentToDlq", "InvocationsFailedToBeSentToDlq"}
 
 
 def test_the_rule_sends_to_the_upload_queue_and_has_a_dead_letter_queue() -> None:

@@ -28,7 +28,7 @@ from tests.template.reading import (
 )
 
 PSEUDO = {"AWS::Region", "AWS::AccountId", "AWS::Partition", "AWS::StackName", "AWS::URLSuffix", "AWS::NoValue"}
-OPTIONAL = {"HeartbeatAlarm", "CompletionRuleAlarm"}
+OPTIONAL = {"HeartbeatAlarm", "CompletionRuleAlarm", "SweepRuleAlarm"}
 MOST_LINES = 1400
 SAMCONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
 
@@ -104,9 +104,11 @@ def test_every_output_is_described(name: str) -> None:
 
 
 def test_outputs_include_the_buckets_and_the_command_that_sets_the_key() -> None:
-    wanted = {"InputBucketName": "InputBucket", "OutputBucketName": "OutputBucket", "SetKeyCommand": "KeySecret"}
-    for output, resource in wanted.items():
-        assert references(translated()["Outputs"][output]["Value"]) == {resource}
+    outputs = translated()["Outputs"]
+    for output, resource in {"InputBucketName": "InputBucket", "OutputBucketName": "OutputBucket"}.items():
+        assert references(outputs[output]["Value"]) == {resource}
+    command = outputs["SetKeyCommand"]["Value"]["Fn::Sub"]
+    assert command == "lumendrop --stack ${AWS::StackName} --region ${AWS::Region} set-key"
 
 
 @pytest.mark.parametrize("stage", sorted(SAMCONFIG.keys() - {"version", "default"}))

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import requests
 
+from lumendrop import outcomes
 from lumendrop.enhancer import RETRYABLE_CODES
 from lumendrop.polling import Poll
 from tests.unit.conftest import LoadFunction
@@ -131,6 +132,9 @@ FAILURES = [
     ("failed", None, "unknown_error", "no explanation"),
     ("failed", {"code": 7, "message": ["a"]}, "7", "a"),
     ("cancelled", None, "request_cancelled", "no explanation"),
+    ("error", None, "unknown_error", "status error"),
+    ("expired", None, "task_expired", "status expired"),
+    ("EXPIRED", {"message": "too old"}, "task_expired", "too old"),
     ("canceled", {"code": "request_cancelled", "message": "by you"}, "request_cancelled", "by you"),
 ]
 
@@ -178,6 +182,9 @@ def test_a_task_that_is_found_again_is_not_lost(world: World, check_status: Modu
 
 
 UNUSABLE: dict[str, Reply] = {
+    "404 of a gateway": Answer(404, b"<html>nginx</html>"),
+    "404 in JSON that is not the API's": Answer(404, {"message": "no Route matched with those values"}),
+    "404 with an error without a type": Answer(404, {"error": {"message": "Not Found"}}),
     "400": refusal(400, "invalid_request_error"),
     "401": refusal(401, "authentication_error"),
     "402": refusal(402, "insufficient_quota"),
@@ -400,3 +407,23 @@ def test_unreliable_progress_is_ignored(
 
     assert poll.total_seconds is None
     assert poll.wait_seconds <= 5
+
+
+def test_a_task_that_succeeded_is_completed(world: World, check_status: ModuleType) -> None:
+    assert ask(world, check_status, task("succeeded", results=[RESULT_URL])).state == "completed"
+
+
+@pytest.mark.parametrize("code", ["unknown_error", "task_expired", "request_cancelled"])
+def test_an_unexplained_failure_does_not_claim_that_another_task_would_fail(
+    world: World, check_status: ModuleType, code: str
+) -> None:
+    poll = ask(world, check_status, task("failed", error={"code": code, "message": "m"}))
+
+    assert poll.outcome
+    assert "may succeed" in poll.outcome.advice
+
+
+def test_a_lost_task_is_fetched_before_it_is_paid_for_again() -> None:
+    advice = outcomes.outcome("task_not_found", polls=5).advice
+
+    assert advice.index("lumendrop fetch KEY") < advice.index("lumendrop retry KEY")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import random
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -13,10 +14,14 @@ from urllib.parse import unquote
 import msgspec
 import pytest
 import requests
+from botocore.exceptions import ClientError
 
 from lumendrop.storage import LostRace
+from lumendrop.uploads import Upload
+from tests.unit import photos
 from tests.unit.conftest import LoadFunction
 from tests.unit.world import (
+    ACCOUNT,
     HEIC,
     JPEG,
     KEY,
@@ -34,7 +39,27 @@ from tests.unit.world import (
     sample,
 )
 
-NEWER, OLDER = "00617F08299329D190", "00617F08299329D188"
+OLDER, MIDDLE, NEWER = "00617F08299329D188", "00617F08299329D189", "00617F08299329D190"
+EVIDENCE = {
+    "a JPEG with 70,000 bytes after its end": JPEG + random.Random(7).randbytes(70_000),  # noqa: S311  # no secret
+    "a JPEG with a movie after its end": JPEG + b"\0\0\0\x18ftypmp42" + b"\0" * 70_000,
+    "a PNG with bytes after its end": PNG + b"\0" * 70_000,
+}
+THUMBNAIL = b"\xff\xe1" + (len(JPEG) + 2).to_bytes(2, "big") + JPEG
+CUT = {
+    "a JPEG cut after the thumbnail in its EXIF": photos.jpeg(THUMBNAIL, photos.frame(), data=b"\x12" * 500)[:-300],
+    "a JPEG without its end": JPEG[:-2],
+    "a PNG cut short": PNG[:-12],
+    "a WebP cut short": WEBP[:-12],
+    "a HEIC cut short": HEIC[:-1],
+    "a HEIC of which a tile is cut": photos.heic(items=3)[:-1],
+}
+OTHERS = {
+    "an AVIF image": photos.heic(brands=b"avif\0\0\0\0mif1miafavif"),
+    "a TIFF image": b"MM\0*" + b"\0" * 100,
+    "a JPEG XL image": b"\0\0\0\x0cJXL \r\n\x87\n" + b"\0" * 100,
+    "a GIF image": b"GIF89a" + b"\0" * 100,
+}
 
 
 @pytest.fixture
@@ -95,6 +120,9 @@ def test_the_photo_is_written_with_type_metadata_and_checksum(world: World, deli
     metadata = written["Metadata"]
     assert unquote(metadata.pop("source-key")) == "a/my photo+ü.jpg"
     assert metadata == {
+        "source-bucket": "input-bucket",
+        "source-pixels": "4032x3024",
+        "result-pixels": "8x8",
         "source-version-id": "v1",
         "sequencer": "01",
         "correlation-id": sample("deliver")["correlation_id"],
@@ -115,6 +143,7 @@ def test_the_photo_is_written_with_type_metadata_and_checksum(world: World, deli
             "version_id": written["VersionId"],
             "bytes": len(JPEG),
             "format": "jpeg",
+            "pixels": "8x8",
         },
     }
 
@@ -232,11 +261,94 @@ def test_the_same_delivery_twice_writes_once(world: World, deliver: ModuleType) 
     assert writes(world) == 1
 
 
-def test_an_object_from_elsewhere_is_overwritten(world: World, deliver: ModuleType) -> None:
-    world.s3.put_object(Bucket=OUTPUT, Key="a/photo.jpg", Body=b"from elsewhere")
-    run_delivery(world, deliver)
+def foreign(key: str = "a/photo.jpg", **changes: str) -> dict[str, str]:
+    """The metadata of a result of version v1 of this key."""
+    upload = Upload(**(sample("deliver")["upload"] | {"key": key, "version_id": "v1"}))
+    made = {"source-bucket": upload.bucket, "source-key": key, "source-version-id": "v1", "sequencer": OLDER}
+    return made | {"correlation-id": upload.correlation_id} | changes
 
+
+FOREIGN = {
+    "the owner's own picture": {},
+    "a result of another key": foreign("b/photo.jpg"),
+    "a result of another bucket": foreign(**{"source-bucket": "another-bucket"}),
+    "an earlier release's result of another bucket": {
+        name: value for name, value in foreign(**{"correlation-id": "0" * 32}).items() if name != "source-bucket"
+    },
+    "a result of an unknown bucket": {"source-key": "a/photo.jpg", "source-version-id": "v1", "sequencer": OLDER},
+}
+
+
+@pytest.mark.parametrize("metadata", FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_object_is_never_replaced(world: World, deliver: ModuleType, metadata: dict[str, str]) -> None:
+    world.s3.put_object(Bucket=OUTPUT, Key="a/photo.jpg", Body=b"foreign", Metadata=metadata)
+    answer = run_delivery(world, deliver)
+    again = run_delivery(world, deliver)
+    newer = run_delivery(world, deliver, request(version_id="new", sequencer=NEWER), JPEG + b"new")
+
+    assert answer["state"] == "enhanced"
+    assert answer["output"]["key"] not in ("a/photo.jpg", "b/photo.jpg")
+    assert again == answer
+    assert newer["output"]["key"] == answer["output"]["key"]
+    bodies = {key: one["Body"].read() for key, one in stored(world).items()}
+    assert bodies == {"a/photo.jpg": b"foreign", answer["output"]["key"]: JPEG + b"new"}
+
+
+def test_a_foreign_object_that_appears_in_the_race_is_kept(
+    world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_delivery(world, deliver, request(version_id="old", sequencer=OLDER))
+    just_before_the_put(
+        deliver,
+        monkeypatch,
+        lambda: None,
+        lambda: world.s3.put_object(Bucket=OUTPUT, Key="a/photo.jpg", Body=b"foreign"),
+    )
+    answer = run_delivery(world, deliver)
+
+    assert answer["state"] == "enhanced"
+    assert stored(world)["a/photo.jpg"]["Body"].read() == b"foreign"
+    assert stored(world)[answer["output"]["key"]]["Body"].read() == JPEG
+
+
+def test_two_buckets_with_one_output_bucket_both_keep_their_photos(world: World, deliver: ModuleType) -> None:
+    first = run_delivery(world, deliver, request(bucket="one", version_id="v1", sequencer=NEWER), JPEG + b"one")
+    second = run_delivery(world, deliver, request(bucket="two", version_id="v2", sequencer=OLDER), JPEG + b"two")
+    third = run_delivery(world, deliver, request(bucket="three", version_id="v3", sequencer=OLDER), JPEG + b"three")
+
+    made = [answer["output"]["key"] for answer in (first, second, third)]
+    assert [stored(world)[key]["Body"].read() for key in made] == [JPEG + b"one", JPEG + b"two", JPEG + b"three"]
+    assert run_delivery(world, deliver, request(bucket="two", version_id="v2"), b"<html>Expired</html>") == second
+
+
+def test_a_result_of_an_earlier_release_is_replaced_by_a_newer_one(world: World, deliver: ModuleType) -> None:
+    metadata = {name: value for name, value in foreign().items() if name != "source-bucket"}
+    world.s3.put_object(Bucket=OUTPUT, Key="a/photo.jpg", Body=b"earlier", Metadata=metadata)
+
+    assert run_delivery(world, deliver, request(version_id="v2", sequencer=NEWER))["output"]["key"] == "a/photo.jpg"
     assert stored(world)["a/photo.jpg"]["Body"].read() == JPEG
+
+
+def test_a_result_without_a_bucket_counts_as_delivered_if_its_version_matches(
+    world: World, deliver: ModuleType
+) -> None:
+    metadata = {"source-key": "a/photo.jpg", "source-version-id": "v1"}
+    world.s3.put_object(Bucket=OUTPUT, Key="a/photo.jpg", Body=b"earlier", Metadata=metadata)
+
+    assert run_delivery(world, deliver, request(version_id="v1"))["output"]["key"] == "a/photo.jpg"
+    assert stored(world)["a/photo.jpg"]["Body"].read() == b"earlier"
+
+
+def test_every_call_names_the_expected_bucket_owner(world: World, deliver: ModuleType) -> None:
+    run_delivery(world, deliver, request(version_id="v1", sequencer=""))
+    run_delivery(world, deliver, request(version_id="v2", sequencer=""))
+    deliver.handler(report_event("v3"), Context())
+
+    assert {call.operation for call in world.calls} >= {
+        "PutObject", "HeadObject", "GetObject", "ListObjectsV2", "ListObjectVersions"
+    }  # fmt: skip
+    calls = [call for call in world.calls if call.operation not in ("GetSecretValue",)]
+    assert {call.request["headers"].get("x-amz-expected-bucket-owner") for call in calls} == {ACCOUNT}
 
 
 def just_before_the_put(deliver: ModuleType, monkeypatch: pytest.MonkeyPatch, *acts: Callable[[], object]) -> None:
@@ -253,7 +365,7 @@ def just_before_the_put(deliver: ModuleType, monkeypatch: pytest.MonkeyPatch, *a
 
 
 def other_delivery(world: World, version: str, sequencer: str) -> Callable[[], object]:
-    metadata = {"source-key": "a/photo.jpg", "source-version-id": version, "sequencer": sequencer}
+    metadata = foreign(**{"source-version-id": version, "sequencer": sequencer})
     return lambda: world.s3.put_object(Bucket=OUTPUT, Key="a/photo.jpg", Body=version.encode(), Metadata=metadata)
 
 
@@ -351,8 +463,54 @@ NO_IMAGE = {
     "a page": b"<html>Sign in</html>",
     "JSON": b'{"error": "expired"}',
     "nothing": b"",
-    "a GIF": b"GIF89a" + b"\x00" * 100,
 }
+
+
+@pytest.mark.parametrize("body", EVIDENCE.values(), ids=EVIDENCE)
+def test_a_whole_result_with_more_after_it_is_delivered(world: World, deliver: ModuleType, body: bytes) -> None:
+    assert run_delivery(world, deliver, result=body)["state"] == "enhanced"
+    assert stored(world)["a/photo.jpg" if body[:1] == b"\xff" else "a/photo.jpg.png"]["Body"].read() == body
+
+
+@pytest.mark.parametrize("body", CUT.values(), ids=CUT)
+def test_an_incomplete_result_is_downloaded_once_more(world: World, deliver: ModuleType, body: bytes) -> None:
+    first = run_delivery(world, deliver, result=body)
+    event = request() | {"incomplete": first["incomplete"]}
+    other = run_delivery(world, deliver, event, body[:-1])
+    unreachable = run_delivery(world, deliver, event, Answer(500, b""))
+    second = run_delivery(world, deliver, event, body)
+
+    assert (first["state"], other["state"]) == ("waiting", "waiting")
+    assert other["incomplete"] != first["incomplete"]
+    assert unreachable["incomplete"] == first["incomplete"]
+    assert (second["state"], second["outcome"]["code"]) == ("failed", "result_incomplete")
+    assert second["outcome"]["may_have_cost"] is True
+    assert second["outcome"]["advice"].index("lumendrop fetch KEY") < second["outcome"]["advice"].index("pay for a new")
+    assert keys(world) == []
+
+
+def test_a_result_that_is_whole_the_second_time_is_delivered(world: World, deliver: ModuleType) -> None:
+    first = run_delivery(world, deliver, result=JPEG[:-2])
+
+    assert run_delivery(world, deliver, request() | {"incomplete": first["incomplete"]})["state"] == "enhanced"
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_result_of_another_format_is_named(world: World, deliver: ModuleType, name: str) -> None:
+    outcome = run_delivery(world, deliver, result=OTHERS[name])["outcome"]
+
+    assert outcome["code"] == "result_format_unsupported"
+    assert f"The result is {name}," in outcome["message"]
+    assert "upload" not in outcome["advice"]
+    assert keys(world) == []
+
+
+def test_a_photo_that_was_one_of_several_says_so(world: World, deliver: ModuleType) -> None:
+    run_delivery(world, deliver, request(pictures="animation", pixels=None))
+
+    metadata = stored(world)["a/photo.jpg"]["Metadata"]
+    assert metadata["source-pictures"] == "animation"
+    assert "source-pixels" not in metadata
 
 
 @pytest.mark.parametrize("body", NO_IMAGE.values(), ids=NO_IMAGE)
@@ -441,40 +599,152 @@ def test_the_photo_of_another_upload_does_not_count_as_delivered(world: World, d
     assert run_delivery(world, deliver, request("a.jpg"), b"<html>Expired</html>")["state"] == "failed"
 
 
-def report(world: World, version_id: str, key: str = "a.jpg") -> None:
-    body = msgspec.json.encode({"status": "unknown", "upload": {"key": key, "version_id": version_id}})
-    world.s3.put_object(Bucket=OUTPUT, Key=f"errors/{key}", Body=body)
-    world.s3.put_object(Bucket=OUTPUT, Key=f"errors/{key}.json", Body=body)
+def report_event(version_id: str, sequencer: str = "", key: str = "a.jpg", bucket: str = "input-bucket") -> Any:
+    """The event that makes deliver write a report."""
+    upload = request(key, version_id=version_id, sequencer=sequencer, bucket=bucket)["upload"]
+    return {"correlation_id": "c" * 32, "report": {"status": "failed", "code": version_id, "upload": upload}}
 
 
-def test_a_photo_replaces_its_report(world: World, deliver: ModuleType) -> None:
-    report(world, "v1")
-    run_delivery(world, deliver, request("a.jpg", version_id="v1"))
+def report(deliver: ModuleType, version_id: str, sequencer: str = "", **upload: str) -> str | None:
+    answer = deliver.handler(report_event(version_id, sequencer, **upload), Context())
+    key: str | None = answer["report_key"]
+    return key
 
-    assert keys(world) == ["a.jpg", "errors/a.jpg"]
+
+def reported(world: World) -> dict[str, str]:
+    """The versions that the reports in the output bucket are about."""
+    found = {key: one["Body"].read() for key, one in stored(world).items() if key.startswith("errors/")}
+    return {key: msgspec.json.decode(body)["upload"]["version_id"] for key, body in found.items()}
 
 
-def test_the_report_about_another_version_is_kept(world: World, deliver: ModuleType) -> None:
-    report(world, "v2")
-    run_delivery(world, deliver, request("a.jpg", version_id="v1"))
+def test_a_report_is_written(world: World, deliver: ModuleType) -> None:
+    assert report(deliver, "v1") == "errors/a.jpg.json"
 
-    assert "errors/a.jpg.json" in keys(world)
+    written = stored(world)["errors/a.jpg.json"]
+    assert written["ContentType"] == "application/json"
+    assert msgspec.json.decode(written["Body"].read()) == report_event("v1")["report"]
+
+
+def test_each_version_has_one_report_whose_key_does_not_change(world: World, deliver: ModuleType) -> None:
+    first, second, third = report(deliver, "v1", OLDER), report(deliver, "v3", NEWER), report(deliver, "v2", MIDDLE)
+    again = report(deliver, "v2", MIDDLE), report(deliver, "v1", OLDER), report(deliver, "v3", NEWER)
+
+    assert first == "errors/a.jpg.json"
+    assert again == (third, first, second)
+    assert reported(world) == {first: "v1", second: "v3", third: "v2"}
+
+
+def test_the_reports_of_two_buckets_are_kept_apart(world: World, deliver: ModuleType) -> None:
+    report(deliver, "null", OLDER, bucket="one")
+    report(deliver, "null", NEWER, bucket="two")
+    run_delivery(world, deliver, request("a.jpg", bucket="two", version_id="null", sequencer=NEWER))
+
+    assert reported(world) == {"errors/a.jpg.json": "null"}
+    body = stored(world)["errors/a.jpg.json"]["Body"].read()
+    assert msgspec.json.decode(body)["upload"]["bucket"] == "one"
+
+
+def test_a_foreign_object_under_the_key_of_a_report_is_kept(world: World, deliver: ModuleType) -> None:
+    world.s3.put_object(Bucket=OUTPUT, Key="errors/a.jpg.json", Body=b"foreign")
+    key = report(deliver, "v1")
+    run_delivery(world, deliver, request("a.jpg", version_id="v2", sequencer=NEWER))
+
+    assert key not in (None, "errors/a.jpg.json")
+    assert keys(world) == ["a.jpg", "errors/a.jpg.json"]
+    assert stored(world)["errors/a.jpg.json"]["Body"].read() == b"foreign"
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.heic", "x" * 1024])
+def test_no_report_is_written_next_to_a_newer_photo(world: World, deliver: ModuleType, name: str) -> None:
+    run_delivery(world, deliver, request(name, version_id="new", sequencer=NEWER))
+
+    assert report(deliver, "old", OLDER, key=name) is None
+    assert reported(world) == {}
+
+
+def test_a_report_next_to_an_older_photo_is_written(world: World, deliver: ModuleType) -> None:
+    run_delivery(world, deliver, request("a.jpg", version_id="old", sequencer=OLDER))
+
+    assert report(deliver, "new", NEWER) == "errors/a.jpg.json"
+
+
+def test_a_photo_removes_the_reports_of_its_and_all_older_versions(world: World, deliver: ModuleType) -> None:
+    report(deliver, "old", OLDER)
+    report(deliver, "middle", MIDDLE)
+    kept = report(deliver, "new", NEWER)
+    other = report(deliver, "old", OLDER, key="a.jpg.json~0123456789ab.json")
+    run_delivery(world, deliver, request("a.jpg", version_id="middle", sequencer=MIDDLE))
+
+    assert reported(world) == {kept: "new", other: "old"}
+
+
+@pytest.mark.parametrize("name", ["ü" * 512, "x" * 1010, "x" * 1000])
+def test_reports_with_long_keys_are_kept_apart_and_removed(world: World, deliver: ModuleType, name: str) -> None:
+    made = [report(deliver, "old", OLDER, key=name), report(deliver, "middle", MIDDLE, key=name)]
+    assert len(reported(world)) == 2
+    assert all(key and len(key.encode()) <= 1024 for key in made)
+    run_delivery(world, deliver, request(name, version_id="new", sequencer=NEWER))
+
+    assert reported(world) == {}
+
+
+def test_the_order_of_the_versions_decides_without_sequencers(world: World, deliver: ModuleType) -> None:
+    old, new = world.put("a.jpg"), world.put("a.jpg")
+    report(deliver, old)
+    run_delivery(world, deliver, request("a.jpg", version_id=new, sequencer=""))
+
+    assert reported(world) == {}
+    assert report(deliver, old) is None
+
+
+def test_a_photo_that_is_delivered_while_its_older_report_is_written_wins(
+    world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    just_before_the_put(
+        deliver,
+        monkeypatch,
+        lambda: run_delivery(world, deliver, request("a.jpg", version_id="new", sequencer=NEWER)),
+    )
+
+    assert report(deliver, "old", OLDER) is None
+    assert keys(world) == ["a.jpg"]
+
+
+def test_of_two_reports_that_race_neither_is_lost(
+    world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    just_before_the_put(deliver, monkeypatch, lambda: report(deliver, "v2", NEWER))
+    report(deliver, "v1", OLDER)
+
+    assert sorted(reported(world).values()) == ["v1", "v2"]
 
 
 def test_a_report_that_is_replaced_meanwhile_is_kept(
     world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report(world, "v1")
+    report(deliver, "v1", OLDER)
     delete = deliver.S3.delete_object
 
     def late(**arguments: Any) -> Any:
-        report(world, "v2")
+        body = msgspec.json.encode(report_event("v2", NEWER)["report"])
+        world.s3.put_object(Bucket=OUTPUT, Key="errors/a.jpg.json", Body=body)
         return delete(**arguments)
 
     monkeypatch.setattr(deliver.S3, "delete_object", late)
-    run_delivery(world, deliver, request("a.jpg", version_id="v1"))
+    run_delivery(world, deliver, request("a.jpg", version_id="v1", sequencer=OLDER))
 
-    assert "errors/a.jpg.json" in keys(world)
+    assert reported(world) == {"errors/a.jpg.json": "v2"}
+
+
+def test_a_report_that_cannot_be_written_is_an_error(
+    world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(**_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject")
+
+    monkeypatch.setattr(deliver.S3, "put_object", denied)
+    with pytest.raises(ClientError):
+        report(deliver, "v1")
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b'{"upload": "v1"}', b" " * 200_000])

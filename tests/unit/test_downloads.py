@@ -130,6 +130,33 @@ HOSTILE = [
     "https://[ff02::1]/",
     "https://[64:ff9b::127.0.0.1]/",
     "https://[2002:7f00:1::]/",
+    "https://[2002:a9fe:a9fe::1]/",
+    "https://[64:ff9b::10.0.0.1]/",
+    "https://[64:ff9b::93.184.215.14]/",
+    "https://[64:ff9b:1::10.0.0.1]/",
+    "https://[fec0::1]/",
+    "https://[feff:ffff::1]/",
+    "https://[::10.0.0.1]/",
+    "https://[::169.254.169.254]/",
+    "https://[::93.184.215.14]/",
+    "https://[::2]/",
+    "https://[::ffff:0:10.0.0.1]/",
+    "https://[::ffff:0:169.254.169.254]/",
+    "https://[::ffff:0:93.184.215.14]/",
+    "https://[::ffff:10.0.0.1]/",
+    "https://[::fffe:10.0.0.1]/",
+    "https://[2001::a9fe:a9fe]/",
+    "https://[2001:0:4136:e378:8000:63bf:5601:5601]/",
+    "https://[2001:10::1]/",
+    "https://[2001:20::1]/",
+    "https://[2001:db8::1]/",
+    "https://[3fff::1]/",
+    "https://[100::1]/",
+    "https://[400::1]/",
+    "https://[5f00::1]/",
+    "https://[fe80::1%25eth0]/",
+    "https://site-local.test/",
+    "https://translated.test/",
     "https://localhost/",
     "https://LOCALHOST/",
     "https://metadata.internal/",
@@ -144,6 +171,8 @@ def hostile_names(network: Network) -> None:
         network.names[name] = deque(["127.0.0.1"])
     network.names["metadata.internal"] = deque(["169.254.169.254"])
     network.names["both.test"] = deque(["10.0.0.1", PUBLIC])
+    network.names["site-local.test"] = deque(["fec0::1"])
+    network.names["translated.test"] = deque(["::ffff:0:a9fe:a9fe"])
     network.names["photos.test"] = deque([PUBLIC])
 
 
@@ -187,6 +216,17 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, url: str, status: int, body: by
         return self.build_response(request, HTTPResponse(io.BytesIO(body), headers, status, preload_content=False))
 
     monkeypatch.setattr(HTTPAdapter, "send", answered)
+
+
+@pytest.mark.parametrize(
+    "address", ["2606:2800:21f:cb07:6820:80da:af6b:8b2c", "2a00:1450:4001:830::200e", "2001:200::1"]
+)
+def test_a_public_ipv6_address_is_connected_to(network: Network, tmp_path: Path, address: str) -> None:
+    network.names["photos.test"] = deque([address])
+    with pytest.raises(DownloadFailed):
+        fetch("https://photos.test/a.jpg", tmp_path)
+
+    assert network.connections == [(address, 443)]
 
 
 def test_a_public_address_is_connected_to(network: Network, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from lumendrop import ledger as module
-from lumendrop.ledger import DailyLimitReached, EarlierAttempt, Ledger, LedgerBusy, Row
+from lumendrop.ledger import DailyLimitReached, EarlierAttempt, Ledger, LedgerBusy, PaidTask, Row
 from lumendrop.outcomes import Outcome
 from lumendrop.uploads import Upload
 from tests.unit.conftest import Clock
@@ -31,9 +31,16 @@ def upload(n: int) -> Upload:
 
 
 def record(ledger: Ledger, claim: Row, task_id: str = "task-1") -> Row:
-    return ledger.record(
-        claim, task_id=task_id, options="{}", submitted_at=1, deadline=2, estimated_seconds=45.5, credits=0.12
+    task = PaidTask(
+        attempt=claim.attempt,
+        task_id=task_id,
+        options="{}",
+        submitted_at=1,
+        deadline=2,
+        estimated_seconds=45.5,
+        credits=0.12,
     )
+    return ledger.record(claim, task, until=0)
 
 
 def claimed(ledger: Ledger, one: Upload = UPLOAD, previous: Row | None = None) -> Row:
@@ -57,11 +64,9 @@ def found(ledger: Ledger) -> Row:
 
 
 def test_a_claim_expires_after_its_function_has_ended(ledger: Ledger, clock: Clock) -> None:
-    claim = claimed(ledger)
-    clock.now += 60
-    assert not ledger.has_expired(claim)
-    clock.now += 6
-    assert ledger.has_expired(claim)
+    expires = claimed(ledger).claim_expires
+    assert expires
+    assert clock.now + 60 < expires <= clock.now + 66
 
 
 def test_rows_are_read_as_they_were_written(ledger: Ledger) -> None:
@@ -155,11 +160,21 @@ ENDINGS: dict[str, Ending] = {
 }
 
 
-@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
-def test_an_expired_claim_changes_nothing(world: World, ledger: Ledger, ending: Ending) -> None:
+def test_a_task_of_an_expired_claim_is_recorded(world: World, ledger: Ledger) -> None:
+    claim = claimed(ledger)
+    ledger.finish_claim(claim, UNKNOWN)
+    row = record(ledger, claim, "task-late")
+
+    assert (row.status, row.task_id, row.recovered) == ("submitted", "task-late", True)
+    assert found(ledger) == row
+    assert world.tasks_today() == 1
+
+
+@pytest.mark.parametrize("ending", ["reject", "unknown", "release"])
+def test_an_expired_claim_changes_nothing(world: World, ledger: Ledger, ending: str) -> None:
     claim = claimed(ledger)
     word = ledger.finish_claim(claim, UNKNOWN)
-    ending(ledger, claim)
+    ENDINGS[ending](ledger, claim)
 
     assert found(ledger) == word
     assert world.tasks_today() == 1
@@ -232,7 +247,7 @@ class Conflicts:
 
 
 def test_a_conflicting_transaction_is_retried(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CONFLICT_SECONDS", 0)
+    monkeypatch.setattr(module, "_FIRST_PAUSE_SECONDS", 0)
     ledger = Ledger(Conflicts(world.dynamodb, 7), "ledger", 3)  # type: ignore[arg-type]  # only the calls that are needed
     claimed(ledger)
 
@@ -240,7 +255,7 @@ def test_a_conflicting_transaction_is_retried(world: World, monkeypatch: pytest.
 
 
 def test_a_ledger_that_stays_busy_raises_and_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CONFLICT_SECONDS", 0)
+    monkeypatch.setattr(module, "_FIRST_PAUSE_SECONDS", 0)
     ledger = Ledger(Conflicts(world.dynamodb, 1000), "ledger", 3)  # type: ignore[arg-type]  # only the calls that are needed
     with pytest.raises(LedgerBusy):
         ledger.claim(UPLOAD, "{}", 60)

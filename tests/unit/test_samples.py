@@ -42,7 +42,7 @@ def test_the_message_of_submit_is_an_eventbridge_event_with_a_raw_key() -> None:
 def test_the_workflows_samples_match_the_input_that_submit_passes() -> None:
     submitted = sample("workflow-submitted")
     row = Row(
-        upload=sample_upload(),
+        upload=msgspec.structs.replace(sample_upload(), pixels=submitted["upload"]["pixels"]),
         status="submitted",
         options=json.dumps(submitted["options"]),
         task_id=submitted["task"]["id"],
@@ -66,7 +66,8 @@ PARTS = {
 @pytest.mark.parametrize("name", PARTS)
 def test_the_functions_samples_match_the_workflows_samples(name: str) -> None:
     submitted = sample("workflow-submitted")
-    assert sample(name) == {field: submitted[field] for field in PARTS[name]}
+    parts = {field: submitted[field] for field in PARTS[name]}
+    assert sample(name) == parts | ({"incomplete": submitted["poll"]["incomplete"]} if name == "deliver" else {})
 
 
 @pytest.mark.parametrize(

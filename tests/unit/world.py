@@ -23,17 +23,21 @@ from requests.adapters import HTTPAdapter
 from samtranslator.yaml_helper import yaml_parse
 from urllib3 import HTTPResponse
 
+from lumendrop.ledger import FINAL
+from tests.unit import photos
+
 ROOT = Path(__file__).parents[2]
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
 
 API = "https://enhancer.test"
 KEY = "sk-secret-4711"
 INPUT, OUTPUT = "input-bucket", "output-bucket"
+ACCOUNT = "123456789012"
 
-JPEG = b"\xff\xd8\xff\xe0" + b"\x00" * 500 + b"\xff\xd9"
-PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 500 + b"IEND\xaeB`\x82"
-WEBP = b"RIFF" + (500).to_bytes(4, "little") + b"WEBP" + b"\x00" * 496
-HEIC = (24).to_bytes(4, "big") + b"ftypheic" + b"\x00" * 4 + b"mif1heic" + b"\x00" * 500
+JPEG = photos.jpeg(photos.frame(), data=b"\x12" * 500)
+PNG = photos.png()
+WEBP = photos.webp()
+HEIC = photos.heic()
 
 RESULT_URL = "https://results.test/a/result.jpg?token=result-token"
 
@@ -110,6 +114,8 @@ class FakeEnhancer:
         self.on_submit: deque[Reply] = deque()
         self.on_status: deque[Reply] = deque()
         self.on_result: deque[Reply] = deque()
+        self.on_probe: deque[Reply] = deque()
+        self.probes = 0
         self.submits: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.asked: list[str] = []
@@ -132,6 +138,9 @@ class FakeEnhancer:
         self.keys.append(request.headers["Authorization"])
         if url == f"{API}/v1/images/generations":
             return self._submit(request)
+        if url == f"{API}/v1/models":
+            self.probes += 1
+            return self.on_probe.popleft() if self.on_probe else Answer(200, {"object": "list", "data": []})
         self.asked.append(url)
         return self.on_status.popleft() if self.on_status else Answer(200, {"status": "processing"})
 
@@ -231,7 +240,7 @@ class World:
     def environment(self, function: str, **overrides: str) -> dict[str, str]:
         """The environment that the template gives a function, with the parameters' defaults."""
         values = {name: str(one.get("Default", "")) for name, one in TEMPLATE["Parameters"].items()}
-        values |= {"ApiBaseUrl": API, "AWS::StackName": "lumendrop"}
+        values |= {"ApiBaseUrl": API, "AWS::StackName": "lumendrop", "AWS::AccountId": ACCOUNT}
         resource = next(
             one["Properties"]
             for one in TEMPLATE["Resources"].values()
@@ -275,12 +284,15 @@ class World:
     def set_status(self, status: str) -> None:
         """Sets the status of the only upload, like the workflow."""
         row = self.row()
+        values = {":status": {"S": status}}
+        if final := status in FINAL:
+            values[":now"] = {"S": "2026-01-31T12:00:00Z"}
         self.dynamodb.update_item(
             TableName="ledger",
             Key={"pk": {"S": row["pk"]}, "sk": {"S": row["sk"]}},
-            UpdateExpression="SET #status = :status",
+            UpdateExpression="SET #status = :status" + (", finished_at = :now" if final else ""),
             ExpressionAttributeNames={"#status": "status"},
-            ExpressionAttributeValues={":status": {"S": status}},
+            ExpressionAttributeValues=values,
         )
 
     def tasks_today(self) -> int:

@@ -32,9 +32,10 @@ from moto.sqs.models import sqs_backends
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
 
-from lumendrop.ledger import Ledger, Row
+from lumendrop import reports
+from lumendrop.ledger import Ledger, PaidTask, Row
 from lumendrop.outcomes import Outcome
-from lumendrop.storage import report_key
+from lumendrop.reports import report_key
 from lumendrop.uploads import Upload
 from lumendrop.workflow import execution_input
 from sandbox.aws import moto_patches
@@ -212,6 +213,8 @@ class _Clients:
     def __init__(self) -> None:
         self._made: dict[tuple[str, str], Any] = {}
         self.scripted = _Scripted()
+        self.output_bucket = ""
+        self.ended_error: str | None = None
 
     def of(self, service: str, role: str = "") -> Any:
         if (service, role) not in self._made:
@@ -224,11 +227,25 @@ class _Clients:
     def _answer(self, model: Any, params: Mapping[str, Any], **_: object) -> Any:
         """Answer one call of the workflow to a service, or return None to let it through."""
         self.scripted.calls.append(model.name)
+        if model.name == "DescribeExecution":
+            return self.scripted.call(model.name) or (_http(200), self._described())
         if model.name != "Invoke":
             return self.scripted.call(model.name)
-        name = unquote(params["url_path"]).split("/")[-2]
+        name, payload = unquote(params["url_path"]).split("/")[-2], json.loads(params["body"])
+        if "report" in payload:
+            self.scripted.calls[-1] = "WriteReport"
+            return self.scripted.call("WriteReport") or self._report(payload["report"])
         function = next(one for one in _FUNCTIONS if f"{one}Function" in name)
-        return self.scripted.invoke(function, json.loads(params["body"]))
+        return self.scripted.invoke(function, payload)
+
+    def _report(self, report: dict[str, Any]) -> tuple[AWSResponse, dict[str, Any]]:
+        """Write a report as deliver does."""
+        key = reports.write(self.of("s3"), self.output_bucket, msgspec.convert(report["upload"], Upload), report)
+        return _http(200), {"StatusCode": 200, "Payload": _body({"report_key": key})}
+
+    def _described(self) -> dict[str, Any]:
+        described = {"executionArn": "execution", "stateMachineArn": "workflow", "status": "FAILED"}
+        return described | ({"error": self.ended_error} if self.ended_error else {})
 
 
 class Workflow:
@@ -242,6 +259,7 @@ class Workflow:
         deployment = deploy(template, "lumendrop", self.client, DEFAULT_ACCOUNT_ID, REGION)
         assert not [one for one in deployment.skipped if "resource of type" in one], deployment.skipped
         self.resources = deployment.resources()
+        clients.output_bucket = self.resources["OutputBucket"]
         self.definition = json.loads(
             self.client("stepfunctions").describe_state_machine(stateMachineArn=self.resources["Workflow"])[
                 "definition"
@@ -271,7 +289,8 @@ class Workflow:
                 self.change_row(row, status={"S": "retrying"})
                 row = msgspec.structs.replace(row, status="retrying")
             claim, _ = ledger.claim(upload, "{}", 60, row)
-            row = ledger.record(claim, **(facts | {"task_id": f"task-unified-{number}"} | changes))
+            named = {"attempt": number, "task_id": f"task-unified-{number}"}
+            row = ledger.record(claim, PaidTask(**(facts | named | changes)), clock.now)
         assert row is not None
         return row
 
@@ -304,8 +323,9 @@ class Workflow:
             )
 
     def ended(self, row: Row, status: str, error: str | None = None) -> dict[str, Any]:
-        """The event about the end of the execution for a row."""
-        return ended_event(self.resources["Workflow"], execution_input(row), status, error)
+        """The event about the end of the execution for a row, which DescribeExecution then describes with `error`."""
+        self._clients.ended_error = error
+        return ended_event(self.resources["Workflow"], execution_input(row), status)
 
     def run(
         self,
@@ -334,6 +354,19 @@ class Workflow:
             ended = self._wait(arn)
         scripted.check()
         return self._collect(row, given, ended, clock, scripted)
+
+    def backfill(self, keys: Mapping[str, bytes], prefix: str) -> tuple[dict[str, Any], list[str]]:
+        """Executes the backfill over these objects. Returns how it ended, and the keys of the messages that it sent."""
+        s3, bucket = self.client("s3"), self.resources["InputBucket"]
+        for key, body in keys.items():
+            s3.put_object(Bucket=bucket, Key=key, Body=body)
+        self._queued()
+        with _virtual_time(Clock()):
+            arn = self.client("stepfunctions").start_execution(
+                stateMachineArn=self.resources["BackfillWorkflow"], input=json.dumps({"prefix": prefix})
+            )["executionArn"]
+            ended = self._wait(arn)
+        return ended, [json.loads(one["body"])["detail"]["object"]["key"] for one in self._queued()]
 
     def ledger(self, clock: Clock) -> Ledger:
         return Ledger(self.client("dynamodb"), self.resources["LedgerTable"], 1_000_000, lambda: clock.now)
@@ -403,9 +436,9 @@ class Workflow:
 
     def _queued(self) -> list[dict[str, Any]]:
         """The messages in the upload queue, delayed ones too, which are gone then."""
-        messages = sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues[self._queue_url.split("/")[-1]]._messages
-        queued = [{"body": one.body, "delay": one.delayed_until - one.sent_timestamp} for one in messages]
-        messages.clear()
+        queue = sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues[self._queue_url.split("/")[-1]]
+        queued = [{"body": one.body, "delay": one.delayed_until - one.sent_timestamp} for one in queue._messages]
+        queue._messages = []
         return queued
 
     def _receive(self, url: str) -> list[dict[str, Any]]:
@@ -423,7 +456,7 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def ended_event(arn: str, given: dict[str, Any], status: str, error: str | None = None) -> dict[str, Any]:
+def ended_event(arn: str, given: dict[str, Any], status: str) -> dict[str, Any]:
     """The event that says how an execution of the state machine `arn` ended, as AWS sends it.
 
     Source: https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
@@ -455,8 +488,6 @@ def ended_event(arn: str, given: dict[str, Any], status: str, error: str | None 
             "redriveStatusReason": None,
             "inputDetails": {"included": True},
             "outputDetails": None,
-            "error": error,
-            "cause": None,
         },
     }
 

@@ -176,6 +176,10 @@ SCENARIOS: dict[str, Scenario] = {
     "refused": Scenario(check_status=[COMPLETED], deliver=[ended("failed", "result_not_an_image")]),
     # Temporary problems.
     "delivered on the second attempt": Scenario(check_status=[COMPLETED, COMPLETED], deliver=[LATER, delivered()]),
+    "delivered incomplete twice": Scenario(
+        check_status=[COMPLETED, COMPLETED | {"incomplete": "500 abc="}, COMPLETED | {"incomplete": "500 abc="}],
+        deliver=[LATER | {"incomplete": "500 abc="}, LATER | {"incomplete": "500 abc="}, delivered()],
+    ),
     "no longer completed after a delayed delivery": Scenario(
         check_status=[COMPLETED, WAITING, COMPLETED], deliver=[LATER, delivered()]
     ),
@@ -236,8 +240,13 @@ SCENARIOS: dict[str, Scenario] = {
         check_status=[COMPLETED], deliver=[delivered()], faults={"PutEvents": [Forever(FailedEntry())]}
     ),
     # There is no photo, and recording, reporting, or publishing fails.
-    "failed, the report on the second attempt": Scenario(check_status=[FAILED], faults={"PutObject": [BROKEN]}),
-    "failed, the report can't be written": Scenario(check_status=[FAILED], faults={"PutObject": [Forever(FORBIDDEN)]}),
+    "failed, the report on the second attempt": Scenario(check_status=[FAILED], faults={"WriteReport": [BROKEN]}),
+    "failed, the report can't be written": Scenario(
+        check_status=[FAILED], faults={"WriteReport": [Forever(FORBIDDEN)]}
+    ),
+    "rejected, the report can't be written": Scenario(
+        row=lambda workflow, clock: workflow.rejected(clock, "notes.txt"), faults={"WriteReport": [Forever(FORBIDDEN)]}
+    ),
     "failed, the ledger on the second attempt": Scenario(check_status=[FAILED], faults={"UpdateItem": [THROTTLED]}),
     "failed, the ledger can't be updated": Scenario(check_status=[FAILED], faults={"UpdateItem": [Forever(THROTTLED)]}),
     "failed, already recorded": Scenario(check_status=[FAILED], row=_already_failed),
@@ -250,7 +259,7 @@ SCENARIOS: dict[str, Scenario] = {
     "failed, and nothing can be recorded": Scenario(
         check_status=[FAILED],
         faults={
-            "PutObject": [Forever(BROKEN)],
+            "WriteReport": [Forever(BROKEN)],
             "UpdateItem": [Forever(THROTTLED)],
             "PutEvents": [Forever(FailedEntry())],
         },
@@ -290,6 +299,9 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "aborted, the ledger is unavailable": Scenario(
         given=lambda workflow, row: workflow.ended(row, "ABORTED"), faults={"UpdateItem": [Forever(THROTTLED)]}
+    ),
+    "aborted, and can't be described": Scenario(
+        given=lambda workflow, row: workflow.ended(row, "ABORTED"), faults={"DescribeExecution": [Forever(THROTTLED)]}
     ),
     "failed after the final status": Scenario(
         given=lambda workflow, row: workflow.ended(row, "FAILED", "content_policy_violation"), row=_finished

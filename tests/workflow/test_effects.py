@@ -14,7 +14,7 @@ from lumendrop.polling import Poll, Task
 from lumendrop.uploads import Upload, parse_event
 from tests.event_schemas import problems
 from tests.workflow.harness import Clock, Run, Workflow, iso
-from tests.workflow.scenarios import COMPLETED, HOSTILE, PATIENCE, SCENARIOS, WAITING, delivered, outcome, poll
+from tests.workflow.scenarios import COMPLETED, FAILED, HOSTILE, PATIENCE, SCENARIOS, WAITING, delivered, outcome, poll
 
 Ran = Callable[[str], Run]
 
@@ -45,7 +45,7 @@ def test_each_poll_gets_the_result_of_the_previous_one(ran: Ran) -> None:
 def test_delivery_gets_only_ids(ran: Ran) -> None:
     run = ran("enhanced after several polls")
     names = ("correlation_id", "upload", "attempt", "options", "task")
-    assert run.payloads("Deliver") == [{name: run.given[name] for name in names}]
+    assert run.payloads("Deliver") == [{name: run.given[name] for name in names} | {"incomplete": None}]
 
 
 @pytest.mark.parametrize("name", ["enhanced, with nothing optional", "check_status crashes once", "never delivered"])
@@ -183,7 +183,8 @@ def test_report_without_a_task(ran: Ran) -> None:
 
 def test_row_of_an_enhanced_photo(ran: Ran) -> None:
     run = ran("enhanced after several polls")
-    assert run.row["output"] == {"bucket": "photos-out", "key": "photo.jpg", "version_id": "out-1", "bytes": 123456}
+    expected = {"bucket": "photos-out", "key": "photo.jpg", "version_id": "out-1", "bytes": 123456}
+    assert run.row["output"] == expected | {"pixels": None}
     assert run.row["finished_at"] == iso(run.ended_at)
     assert "outcome" not in run.row
     assert run.row["task_id"] == "task-unified-1"
@@ -265,9 +266,42 @@ def test_event_of_an_upload_without_a_task(ran: Ran) -> None:
 
 
 def test_a_failed_execution_repeats_the_text_of_the_report(ran: Ran) -> None:
-    run = ran("failed, and nothing can be recorded")
     expected = outcome("failed", "content_policy_violation")
-    assert run.cause == f"{expected.message} {expected.advice}"
+    assert ran("failed").cause == f"{expected.message} {expected.advice}"
+    unreported = ran("failed, and nothing can be recorded").cause
+    assert unreported is not None
+    assert f"({expected.code}): {expected.message} {expected.advice}" in unreported
+
+
+@pytest.mark.parametrize("name", ["failed, the report can't be written", "rejected, the report can't be written"])
+def test_a_report_that_cannot_be_written_is_not_named(ran: Ran, name: str) -> None:
+    run = ran(name)
+    assert run.row["report_key"] is None
+    assert run.row["finished_at"]
+    (event,) = run.events
+    assert event["detail"]["report"] is None
+
+
+def test_the_next_delivery_recognizes_an_incomplete_result(ran: Ran) -> None:
+    run = ran("delivered incomplete twice")
+    assert [payload["incomplete"] for payload in run.payloads("Deliver")] == [None, "500 abc=", "500 abc="]
+    assert run.payloads("CheckStatus")[1]["poll"]["incomplete"] == "500 abc="
+
+
+def test_no_report_next_to_a_newer_photo(workflow: Workflow) -> None:
+    clock = Clock()
+    row = workflow.submitted(clock, "photo.jpg")
+    newer = msgspec.structs.replace(row.upload, version_id="newer", sequencer="0056")
+    metadata = {"source-bucket": newer.bucket, "source-key": "photo.jpg", "source-version-id": "newer"}
+    bucket = workflow.resources["OutputBucket"]
+    workflow.client("s3").put_object(
+        Bucket=bucket, Key="photo.jpg", Body=b"newer", Metadata=metadata | {"sequencer": newer.sequencer}
+    )
+    run = workflow.run(row, clock, check_status=[FAILED])
+    assert (run.states[-1], run.report, run.row["report_key"]) == ("NotEnhanced", None, None)
+    assert run.events[0]["detail"]["report"] is None
+    assert not workflow.client("s3").list_objects_v2(Bucket=bucket, Prefix="errors/").get("Contents")
+    workflow.client("s3").delete_object(Bucket=bucket, Key="photo.jpg")
 
 
 # Retries.
@@ -294,7 +328,7 @@ def test_a_retried_upload_is_back_in_the_queue(ran: Ran, workflow: Workflow, nam
     [
         ("ledger never records enhanced", "UpdateItem"),
         ("enhanced, no event can be published", "PutEvents"),
-        ("failed, the report can't be written", "PutObject"),
+        ("failed, the report can't be written", "WriteReport"),
         ("failed, the ledger can't be updated", "UpdateItem"),
         ("failed, no event can be published", "PutEvents"),
         ("not retried, the queue is unavailable", "SendMessage"),
@@ -311,7 +345,7 @@ def test_a_failing_call_is_retried_for_five_minutes(ran: Ran, name: str, action:
     [
         ("ledger throttled temporarily", "UpdateItem", 4),
         ("enhanced, events throttled temporarily", "PutEvents", 3),
-        ("failed, the report on the second attempt", "PutObject", 2),
+        ("failed, the report on the second attempt", "WriteReport", 2),
         ("failed, the ledger on the second attempt", "UpdateItem", 2),
         ("failed, the event on the second attempt", "PutEvents", 2),
         ("retried, ledger and queue on the second attempt", "SendMessage", 2),

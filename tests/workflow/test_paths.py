@@ -28,6 +28,7 @@ class End:
 
 ENHANCED = End("PublishEnhanced", None, row="enhanced", event="Photo Enhanced", reported=False)
 FAILED = End("NotEnhanced", "content_policy_violation", row="failed", event="Photo Not Enhanced", reported=True)
+UNREPORTED = replace(FAILED, state="NotReported", error="not_reported", reported=False)
 LATE = replace(FAILED, error="deadline_passed")
 REJECTED = End("Reported", None, row="rejected", event="Photo Not Enhanced", reported=True)
 RETRIED = End("WillRetry", None, row="retrying", event=None, reported=False, queued=True)
@@ -49,6 +50,7 @@ ENDS = {
     "superseded": replace(REJECTED, row="superseded"),
     "refused": replace(FAILED, error="result_not_an_image"),
     "delivered on the second attempt": ENHANCED,
+    "delivered incomplete twice": ENHANCED,
     "no longer completed after a delayed delivery": ENHANCED,
     "check_status crashes once": ENHANCED,
     "check_status crashes on the first poll": ENHANCED,
@@ -73,7 +75,8 @@ ENDS = {
     "enhanced, events throttled temporarily": ENHANCED,
     "enhanced, no event can be published": replace(ENHANCED, state="EventNotPublished", event=None),
     "failed, the report on the second attempt": FAILED,
-    "failed, the report can't be written": replace(FAILED, reported=False),
+    "failed, the report can't be written": UNREPORTED,
+    "rejected, the report can't be written": replace(UNREPORTED, row="rejected"),
     "failed, the ledger on the second attempt": FAILED,
     "failed, the ledger can't be updated": replace(FAILED, row="submitted"),
     "failed, already recorded": FAILED,
@@ -81,7 +84,7 @@ ENDS = {
     "failed, the row is final": replace(FAILED, row="superseded"),
     "failed, the event on the second attempt": FAILED,
     "failed, no event can be published": replace(FAILED, event=None),
-    "failed, and nothing can be recorded": replace(FAILED, row="submitted", event=None, reported=False),
+    "failed, and nothing can be recorded": replace(UNREPORTED, row="submitted", event=None),
     "retried": RETRIED,
     "retried a second time": RETRIED,
     "retried, with a hostile key": RETRIED,
@@ -98,6 +101,7 @@ ENDS = {
     "aborted before a retry": ABORTED,
     "aborted while reporting a rejection": REJECTED,
     "aborted, the ledger is unavailable": replace(ABORTED, row="submitted"),
+    "aborted, and can't be described": ABORTED,
     "failed after the final status": replace(NOTHING, row="failed"),
     "ended, another attempt has the row": NOTHING,
     "delivered but not recorded": NOTHING,

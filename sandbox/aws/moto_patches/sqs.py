@@ -2,27 +2,44 @@
 
 import time
 import uuid
+from collections.abc import Iterable
 from threading import local
+from types import SimpleNamespace
 from typing import Any, cast
 
 from moto.core.responses import ActionResult
-from moto.sqs.models import Queue, SQSBackend
+from moto.core.utils import unix_time
+from moto.sqs.exceptions import InvalidAttributeName, ReceiptHandleIsInvalid
+from moto.sqs.models import Message, Queue, SQSBackend
 from moto.sqs.responses import SQSResponse
 
 from sandbox.aws.moto_patches.patching import Context, Replace
+from sandbox.aws.moto_patches.sqs_messages import AvailableMessages, Messages, messages_of
 
 
 def apply(replace: Replace, _: Context) -> None:
     """Apply the patches of this service."""
+    _index_messages(replace)
     _serialize_receives_and_deletes(replace)
+    _read_few_attributes(replace)
     _send_without_counting(replace)
     _move_messages(replace)
+
+
+def _index_messages(replace: Replace) -> None:
+    # moto 5.2.5: each receive, delete, change of visibility, and wakeup of a receive that waits reads all messages of
+    # the queue. AWS: constant time. The list of messages is assigned on creation and on a purge.
+    def set_messages(self: Queue, messages: Iterable[Message]) -> None:
+        vars(self)["_messages"] = Messages(messages)
+
+    replace(Queue, "_messages", property(lambda self: vars(self)["_messages"], set_messages))
+    replace(Queue, "messages", property(AvailableMessages))
 
 
 def _serialize_receives_and_deletes(replace: Replace) -> None:
     # moto 5.2.5: queues are not thread-safe; concurrent requests lose messages or receive one twice. AWS: neither.
     # The lock is free while a receive waits for messages.
-    receive, delete = SQSBackend.receive_message, Queue.delete_message
+    receive, change = SQSBackend.receive_message, SQSBackend.change_message_visibility
 
     def receive_alone(self: SQSBackend, queue_name: str, *args: Any, **kwargs: Any) -> Any:
         with self.get_queue(queue_name)._messages_lock:
@@ -30,10 +47,64 @@ def _serialize_receives_and_deletes(replace: Replace) -> None:
 
     def delete_alone(self: Queue, receipt_handle: str) -> None:
         with self._messages_lock:
-            delete(self, receipt_handle)
+            if receipt_handle in self.deleted_messages:
+                return
+            message = _find(self, receipt_handle)
+            messages_of(self).remove(message)
+            self.pending_messages.discard(message)
+            self.deleted_messages.update(handle for handle in message.all_receipt_handles if handle)
 
+    def change_alone(self: SQSBackend, queue_name: str, receipt_handle: str, visibility_timeout: int) -> None:
+        queue = self.get_queue(queue_name)
+        with queue._messages_lock:
+            message = _find(queue, receipt_handle)
+            only: Any = SimpleNamespace(
+                get_queue=lambda _: SimpleNamespace(_messages=[message], pending_messages=queue.pending_messages)
+            )
+            change(only, queue_name, receipt_handle, visibility_timeout)
+            messages_of(queue).update(message)
+            queue._messages_lock.notify_all()
+
+    # moto 5.2.5: waits until there are messages. Here a receive that waits checks again after any change, so that an
+    # event source that was disabled stops at once.
+    def wait_for_change(self: Queue, timeout: int) -> None:
+        with self._messages_lock:
+            if not self.messages:
+                self._messages_lock.wait(timeout)
+
+    replace(Queue, "wait_for_messages", wait_for_change)
     replace(SQSBackend, "receive_message", receive_alone)
+    replace(SQSBackend, "change_message_visibility", change_alone)
     replace(Queue, "delete_message", delete_alone)
+
+
+def _find(queue: Queue, receipt_handle: str) -> Message:
+    message = messages_of(queue).find(receipt_handle)
+    if message is None:
+        raise ReceiptHandleIsInvalid
+    return message
+
+
+def _read_few_attributes(replace: Replace) -> None:
+    # moto 5.2.5: GetQueueAttributes computes all attributes twice for each of them, and each received message does so
+    # for its retention period. AWS: constant time.
+    def get(self: SQSBackend, queue_name: str, attribute_names: list[str]) -> dict[str, Any]:
+        queue = self.get_queue(queue_name)
+        known = {"All", *queue.BASE_ATTRIBUTES, *queue.FIFO_ATTRIBUTES, *queue.KMS_ATTRIBUTES}
+        for name in attribute_names:
+            if name not in known:
+                raise InvalidAttributeName(name)
+        attributes = queue.attributes if attribute_names else {}
+        if "All" in attribute_names:
+            return attributes
+        return {name: attributes[name] for name in attribute_names if attributes.get(name) is not None}
+
+    def is_retained(self: SQSBackend, queue_name: str, message: Any) -> bool:
+        retained: Any = self.get_queue(queue_name)
+        return bool(retained.message_retention_period + message.sent_timestamp / 1000 > unix_time())
+
+    replace(SQSBackend, "get_queue_attributes", get)
+    replace(SQSBackend, "is_message_valid_based_on_retention_period", is_retained)
 
 
 def _send_without_counting(replace: Replace) -> None:

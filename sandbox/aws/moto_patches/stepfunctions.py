@@ -32,6 +32,7 @@ def apply(replace: Replace, context: Context) -> None:
     _serialize_starts(replace)
     _call_services_with_the_role(replace, context.service_client)
     _name_errors_as_aws_does(replace)
+    _name_members_as_aws_does(replace)
     _write_times_as_aws_does(replace)
     _publish_status_changes(replace, context)
     _stop_quietly(replace)
@@ -103,6 +104,23 @@ def _name_errors_as_aws_does(replace: Replace) -> None:
     names = state_task_service_aws_sdk._SERVICE_ERROR_NAMES
     known = {**names, "s3": "S3", "sqs": "Sqs", "eventbridge": "EventBridge", "secretsmanager": "SecretsManager"}
     replace(state_task_service_aws_sdk, "_SERVICE_ERROR_NAMES", known)
+
+
+def _name_members_as_aws_does(replace: Replace) -> None:
+    # moto 5.2.5: SDK integrations of Step Functions itself use the camelCase of its API. AWS: uses PascalCase.
+    def parameters(self: Any, parameters: dict[str, Any], *_: Any, **__: Any) -> None:
+        _rename(self, parameters, str.lower)
+
+    def response(self: Any, response: Any, *_: Any, **__: Any) -> None:
+        _rename(self, response, str.upper)
+
+    replace(state_task_service_aws_sdk.StateTaskServiceAwsSdk, "_normalise_parameters", parameters)
+    replace(state_task_service_aws_sdk.StateTaskServiceAwsSdk, "_normalise_response", response)
+
+
+def _rename(task: Any, members: dict[str, Any], first_letter: Callable[[str], str]) -> None:
+    for name in list(members) if task.resource.api_name == "sfn" else []:
+        members[first_letter(name[0]) + name[1:]] = members.pop(name)
 
 
 def _write_times_as_aws_does(replace: Replace) -> None:
