@@ -1,4 +1,4 @@
-"""Uploads that can't be enhanced are reported at no cost; empty objects and folder markers are skipped."""
+"""Uploads that can't be enhanced are reported at no cost; only folder markers are skipped."""
 
 import pytest
 
@@ -10,9 +10,9 @@ TEXT = "rejected/photo.jpg"
 BAD_OPTION = "rejected/bad option.jpg"
 TOO_BIG = "rejected/big.jpg"
 LONG = "/".join(["rejected", *["l" * 240] * 4, "l" * 47 + ".jpg"])  # S3's 1,024 bytes
-EMPTY = "skipped/empty.jpg"
+EMPTY = "rejected/empty.jpg"
 FOLDER = "skipped/folder/"
-REJECTED = [TEXT, BAD_OPTION, TOO_BIG, LONG]
+REJECTED = [TEXT, BAD_OPTION, TOO_BIG, LONG, EMPTY]
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +83,14 @@ def test_the_key_of_a_report_is_shortened_to_the_maximum_length(pipeline: Pipeli
     assert key.endswith(".json")
 
 
-@pytest.mark.parametrize(("key", "reason"), [(EMPTY, "empty object"), (FOLDER, "folder marker")])
-def test_an_object_that_is_not_a_photo_is_skipped(
-    pipeline: Pipeline, uploads: dict[str, Upload], key: str, reason: str
-) -> None:
-    upload = uploads[key]
-    skipped = pipeline.wait_until(lambda: pipeline.submit_log(upload, "upload skipped"), f"submit skips {key}")
-    assert [line["reason"] for line in skipped] == [reason]
+def test_an_empty_object_is_reported(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    assert pipeline.rows()[uploads[EMPTY]]["outcome"]["code"] == pipeline.report(EMPTY)["code"] == "empty"
+
+
+def test_a_folder_marker_is_skipped(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    upload = uploads[FOLDER]
+    skipped = pipeline.wait_until(lambda: pipeline.submit_log(upload, "upload skipped"), "submit skips the marker")
+    assert [line["reason"] for line in skipped] == ["folder marker"]
     assert upload not in pipeline.rows()
     assert upload not in pipeline.executions()
     assert pipeline.tasks(upload) == []
