@@ -226,7 +226,9 @@ class Explorer:
         while True:
             following = self.submit.next_call(_message(flight.message), flight.message, flight.answers)
             port = following.port if isinstance(following, Pending) else ""
-            alone = port == "key" or (port == "get_item" and following.arguments["Key"]["pk"]["S"].startswith("upload#"))
+            alone = port == "key" or (
+                port == "get_item" and following.arguments["Key"]["pk"]["S"].startswith("upload#")
+            )
             if not alone and not (port == "inspect" and not state.budget.delete):
                 return flight
             ((_, answer, _),) = self._call(state, flight, following)  # type: ignore[arg-type]  # it is Pending
