@@ -132,9 +132,9 @@ def _check_conditions_of_copies(replace: Replace) -> None:
             raise PreconditionFailed("x-amz-copy-source-If-Match")
         existing = self.backend.get_object(self.bucket_name, self.parse_key_name())
         wanted = self.headers.get("If-Match")
-        if wanted and existing is None:
+        if wanted and not existing:
             raise MissingKey
-        if wanted and wanted.strip('"') != existing.etag.strip('"'):
+        if wanted and existing and wanted.strip('"') != existing.etag.strip('"'):
             raise PreconditionFailed("If-Match")
         if existing and self.headers.get("If-None-Match") == "*":
             raise PreconditionFailed("If-None-Match")
