@@ -105,7 +105,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     The function that made a claim has certainly ended by `claim_expires`. `options` is the JSON text that was sent.
     `recovered` is true if the task was recorded after the upload had become unknown. The workflow writes `finished_at`
-    and `report_key`. `other` holds the attributes that have no field here.
+    and `report_key`. `other` holds the attributes that have no field here. A row that an earlier version created stays
+    where it is, under a key without the bucket: `has_older_key`.
     """
 
     upload: Upload
@@ -125,10 +126,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     finished_at: str | None = None
     report_key: str | None = None
     other: tuple[tuple[str, Any], ...] = ()
+    has_older_key: bool = False
 
     @property
     def pk(self) -> str:
-        return f"upload#{self.upload.key}"
+        """The bucket and the key of the upload. Names of buckets contain no slash, so this is unambiguous."""
+        if self.has_older_key:
+            return f"{_OLDER_PREFIX}{self.upload.key}"
+        return f"object#{self.upload.bucket}/{self.upload.key}"
 
     @property
     def sk(self) -> str:
@@ -161,7 +166,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.status == "retrying"
 
 
-_KNOWN = frozenset(Upload.__struct_fields__ + Row.__struct_fields__) - {"upload", "other"}
+_OLDER_PREFIX = "upload#"
+_KNOWN = frozenset(Upload.__struct_fields__ + Row.__struct_fields__) - {"upload", "other", "has_older_key"}
 
 
 class Ledger:
@@ -196,6 +202,7 @@ class Ledger:
             earlier=previous.attempts_that_may_have_cost() if previous else (),
             claim_expires=int(now + seconds) + _CLOCK_SKEW_SECONDS,
             day=datetime.fromtimestamp(now, UTC).date().isoformat(),
+            has_older_key=previous.has_older_key if previous else False,
         )
         cancelled = self._transact(self._put(row, previous), self._count(row, 1))
         if cancelled is None:
@@ -212,8 +219,14 @@ class Ledger:
         self._transact(undo, self._count(claim, -1), until=until)
 
     def read(self, upload: Upload) -> Row | None:
-        """The current row of an upload."""
+        """The current row of an upload. A row with an older key counts only if it is about the same bucket."""
         row = Row(upload=upload, status="claimed")
+        if found := self._read(row):
+            return found
+        older = self._read(msgspec.structs.replace(row, has_older_key=True))
+        return older if older and older.upload.bucket == upload.bucket else None
+
+    def _read(self, row: Row) -> Row | None:
         key = {"pk": {"S": row.pk}, "sk": {"S": row.sk}}
         found = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         return _from_item(found["Item"]) if "Item" in found else None
@@ -403,6 +416,7 @@ def _to_item(row: Row) -> dict[str, Any]:
     flat: dict[str, Any] = msgspec.to_builtins(row) | {"status": row.status, "attempt": row.attempt}
     flat |= {"pk": row.pk, "sk": row.sk} | flat.pop("upload")
     other = dict(flat.pop("other", ()))
+    flat.pop("has_older_key", None)
     item = TypeSerializer().serialize(_numbers(flat, float, lambda value: Decimal(str(value))))["M"]
     return {**item, **other}
 
@@ -411,7 +425,8 @@ def _from_item(item: Any) -> Row:
     flat = TypeDeserializer().deserialize({"M": {name: one for name, one in item.items() if name in _KNOWN}})
     flat = _numbers(flat, Decimal, lambda value: int(value) if value % 1 == 0 else float(value))
     other = tuple((name, one) for name, one in item.items() if name not in _KNOWN | {"pk", "sk"})
-    return msgspec.convert(flat | {"upload": flat, "other": other}, Row)
+    is_older = item["pk"]["S"].startswith(_OLDER_PREFIX)
+    return msgspec.convert(flat | {"upload": flat, "other": other, "has_older_key": is_older}, Row)
 
 
 def _numbers(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:

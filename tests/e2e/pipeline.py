@@ -165,7 +165,8 @@ class Pipeline:
         return {Upload(item["key"], item["version_id"]): item for item in items if "status" in item}
 
     def _status(self, upload: Upload) -> str | None:
-        key = {"pk": {"S": f"upload#{upload.key}"}, "sk": {"S": upload.version_id}}
+        pk = f"object#{self.outputs['InputBucketName']}/{upload.key}"
+        key = {"pk": {"S": pk}, "sk": {"S": upload.version_id}}
         found = self.cloud.client("dynamodb").get_item(TableName=self.outputs["LedgerTableName"], Key=key)
         return found["Item"]["status"]["S"] if "Item" in found else None
 

@@ -13,9 +13,10 @@ from tests.e2e.pipeline import Pipeline
 def test_readme_commands(pipeline: Pipeline, tmp_path: Path) -> None:
     photo, result = tmp_path / "my photo+1%.jpg", tmp_path / "result.jpg"
     photo.write_bytes(jpeg())
+    bucket = pipeline.outputs["InputBucketName"]
     key, output = "a/my photo+1%.jpg", f"s3://{pipeline.outputs['OutputBucketName']}"
     metadata = ("--metadata", "resolution=1K,creativity=0.3")
-    pipeline.aws("s3", "cp", str(photo), f"s3://{pipeline.outputs['InputBucketName']}/a/", *metadata)
+    pipeline.aws("s3", "cp", str(photo), f"s3://{bucket}/a/", *metadata)
     pipeline.wait_until(lambda: key in pipeline.keys("a/"), "the photo is in the output bucket")
     assert key in pipeline.aws("s3", "ls", f"{output}/", "--recursive")
     pipeline.aws("s3", "cp", f"{output}/{key}", str(result))
@@ -26,7 +27,7 @@ def test_readme_commands(pipeline: Pipeline, tmp_path: Path) -> None:
     rows = pipeline.aws(
         "dynamodb", "query", "--table-name", pipeline.outputs["LedgerTableName"],
         "--key-condition-expression", "pk = :k",
-        "--expression-attribute-values", json.dumps({":k": {"S": f"upload#{key}"}}),
+        "--expression-attribute-values", json.dumps({":k": {"S": f"object#{bucket}/{key}"}}),
     )  # fmt: skip
     assert [row["task_id"]["S"] for row in rows["Items"]] == [head["Metadata"]["task-id"]]
 

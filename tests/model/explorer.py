@@ -132,7 +132,7 @@ def _with_rows(state: State, rows: Mapping[tuple[str, str], Item]) -> State:
 
 
 def _row(state: State, version: str) -> dict[str, Any] | None:
-    return next((_item(text) for pk, sk, text in state.rows if pk.startswith("upload#") and sk == version), None)
+    return next((_item(text) for pk, sk, text in state.rows if pk.startswith("object#") and sk == version), None)
 
 
 def _status(state: State, version: str) -> str:
@@ -226,7 +226,10 @@ class Explorer:
         while True:
             following = self.submit.next_call(_message(flight.message), flight.message, flight.answers)
             port = following.port if isinstance(following, Pending) else ""
-            if port != "key" and not (port == "inspect" and not state.budget.delete):
+            alone = port == "key" or (
+                port == "get_item" and following.arguments["Key"]["pk"]["S"].startswith("upload#")
+            )
+            if not alone and not (port == "inspect" and not state.budget.delete):
                 return flight
             ((_, answer, _),) = self._call(state, flight, following)  # type: ignore[arg-type]  # it is Pending
             flight = flight._replace(answers=(*flight.answers, answer))
@@ -317,7 +320,7 @@ class Explorer:
             ":output": {"M": {}},
         }
         values = {given: computed.get(given, value) for given, value in arguments["ExpressionAttributeValues"].items()}
-        row = next((pk, sk) for pk, sk, _ in state.rows if pk.startswith("upload#") and sk == run.version)
+        row = next((pk, sk) for pk, sk, _ in state.rows if pk.startswith("object#") and sk == run.version)
         table = Table(_rows(state))
         try:
             table.update_item(
@@ -333,7 +336,7 @@ class Explorer:
     # ------------------------------------------------------------ owner and clock
 
     def _world(self, state: State) -> Iterator[Step]:
-        for version in sorted({row[1] for row in state.rows if row[0].startswith("upload#")}):
+        for version in sorted({row[1] for row in state.rows if row[0].startswith("object#")}):
             if _is_claimed_alive(state, version):
                 yield f"{version}: the claim expires", self._expired(state, version)
             row = _row(state, version) or {}
@@ -349,7 +352,7 @@ class Explorer:
     def _expired(self, state: State, version: str) -> State:
         """Functions that may hold the claim have ended by then."""
         rows = _rows(state)
-        key = next(key for key in rows if key[0].startswith("upload#") and key[1] == version)
+        key = next(key for key in rows if key[0].startswith("object#") and key[1] == version)
         for flight in [one for one in state.flights if one.message.version == version]:
             others = list(state.flights)
             others.remove(flight)
@@ -509,7 +512,7 @@ def _unwatched(state: State, version: str) -> str:
 
 def check_rest(state: State) -> None:
     """Nothing more happens: each upload has one final status, with a photo or a report, and each task is watched."""
-    for version in sorted({row[1] for row in state.rows if row[0].startswith("upload#")}):
+    for version in sorted({row[1] for row in state.rows if row[0].startswith("object#")}):
         row = _row(state, version) or {}
         status = row["status"]["S"]
         if "finished_at" not in row:

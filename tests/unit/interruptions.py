@@ -9,7 +9,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/reliability.md"
 BEGIN, END = "<!-- interruptions -->\n", "<!-- end of interruptions -->\n"
 
 STEPS = {
-    "read the row": "GetItem upload",
+    "read the row": "GetItem object",
     "read the object": "GetObject",
     "read the rate limit": "GetItem rate_limit",
     "read the API key": "GetSecretValue",

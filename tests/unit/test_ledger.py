@@ -200,6 +200,35 @@ def test_a_release_restores_the_previous_row(world: World, ledger: Ledger) -> No
     assert world.tasks_today() == 1
 
 
+def test_an_older_row_is_found_and_stays_where_it_is(ledger: Ledger) -> None:
+    older = Row(upload=UPLOAD, status="claimed", claim_expires=1, has_older_key=True)
+    assert older.pk == "upload#a/photo.jpg"
+    ledger._put_or_read(older, None)
+    assert ledger.read(UPLOAD) == older
+    recorded = record(ledger, older)
+    assert recorded.has_older_key
+    assert ledger.read(UPLOAD) == recorded
+
+
+def test_the_next_attempt_of_an_older_row_replaces_it(world: World, ledger: Ledger) -> None:
+    older = Row(upload=UPLOAD, status="retrying", has_older_key=True)
+    ledger._client.put_item(TableName="ledger", Item=module._to_item(older))
+    second = claimed(ledger, previous=older)
+    assert (second.pk, len(world.rows())) == (older.pk, 1)
+    ledger.release(second, older)
+    assert ledger.read(UPLOAD) == older
+
+
+def test_an_older_row_of_another_bucket_does_not_count(ledger: Ledger) -> None:
+    older = Row(upload=UPLOAD, status="claimed", claim_expires=1, has_older_key=True)
+    ledger._put_or_read(older, None)
+    other = msgspec.structs.replace(UPLOAD, bucket="another")
+    assert ledger.read(other) is None
+    row = claimed(ledger, other)
+    assert ledger.read(other) == row
+    assert ledger.read(UPLOAD) == older
+
+
 def test_a_rejection_never_replaces_a_row(ledger: Ledger) -> None:
     row = record(ledger, claimed(ledger))
 

@@ -46,7 +46,7 @@ keys = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size
 )
 all_uploads = st.builds(
     Upload,
-    bucket=st.just("input-bucket"),
+    bucket=st.sampled_from(["input-bucket", "input", "a.bucket"]),
     key=keys,
     version_id=st.text("abcXYZ019._-", min_size=1, max_size=32),
     sequencer=st.text("0123456789ABCDEF", max_size=20),
@@ -78,6 +78,7 @@ rows = st.builds(
     credits=amounts,
     earlier=st.lists(st.builds(EarlierAttempt, st.integers(1, 99), st.none() | text, amounts), max_size=3).map(tuple),
     outcome=st.none() | outcomes,
+    has_older_key=st.booleans(),
 )
 
 
@@ -434,15 +435,23 @@ def test_the_workflows_own_fields_are_ignored(row: Row) -> None:
     assert ledger._to_item(read) == item
 
 
+@given(all_uploads, all_uploads)
+@example(Upload("a", "b/c", "v", "", 1, ""), Upload("a", "c", "v", "", 1, ""))
+def test_the_rows_of_two_uploads_have_different_keys(one: Upload, other: Upload) -> None:
+    first, second = Row(upload=one, status="claimed"), Row(upload=other, status="claimed")
+    assert ((first.pk, first.sk) == (second.pk, second.sk)) is (_identity(one) == _identity(other))
+    assert len(first.pk.encode()) <= 2048
+
+
+def _identity(upload: Upload) -> tuple[str, str, str]:
+    return upload.bucket, upload.key, upload.version_id
+
+
 @given(rows, rows)
 def test_execution_names_are_valid_and_distinct(row: Row, other: Row) -> None:
     name = workflow.execution_name(row)
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name)
-    same = (row.upload.key, row.upload.version_id, row.attempt) == (
-        other.upload.key,
-        other.upload.version_id,
-        other.attempt,
-    )
+    same = (*_identity(row.upload), row.attempt) == (*_identity(other.upload), other.attempt)
     assert (workflow.execution_name(other) == name) is same
 
 

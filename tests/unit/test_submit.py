@@ -422,6 +422,60 @@ def test_each_version_of_a_key_is_a_separate_upload(world: World, submit: Module
     assert len({execution["name"] for execution in world.executions()}) == 2
 
 
+def with_older_key(world: World) -> str:
+    """Moves the only row to where earlier versions stored it."""
+    row = world.row()
+    key = {"pk": {"S": row["pk"]}, "sk": {"S": row["sk"]}}
+    item = world.dynamodb.get_item(TableName="ledger", Key=key)["Item"]
+    world.dynamodb.delete_item(TableName="ledger", Key=key)
+    pk = f"upload#{row['key']}"
+    world.dynamodb.put_item(TableName="ledger", Item=item | {"pk": {"S": pk}})
+    return pk
+
+
+@pytest.mark.parametrize("status", ["submitted", "retrying", "enhanced", "failed", "unknown"])
+def test_a_row_of_an_earlier_version_counts(world: World, submit: ModuleType, status: str) -> None:
+    event = world.upload()
+    submit.handler(event, Context())
+    pk = with_older_key(world)
+    if status != "submitted":
+        world.set_status(status)
+    submit.handler(event, Context())
+
+    assert world.row()["pk"] == pk
+    assert len(world.enhancer.submits) == 1 + (status == "retrying")
+
+
+def test_the_workflow_gets_the_key_of_an_older_row(world: World, submit: ModuleType) -> None:
+    event = world.upload()
+    submit.handler(event, Context())
+    pk = with_older_key(world)
+    world.set_status("failed")
+    submit.handler(sent_again(event, 1), Context())
+
+    assert (world.row()["pk"], world.row()["status"]) == (pk, "submitted")
+    assert pk in {one["row"]["pk"] for one in world.executions()}
+    assert len(world.enhancer.submits) == 2
+
+
+def test_the_same_key_and_version_in_another_bucket_is_another_upload(world: World, submit: ModuleType) -> None:
+    """Every object that is older than its bucket's versioning has the version "null"."""
+    for bucket in ("one-bucket", "other-bucket"):
+        world.s3.create_bucket(Bucket=bucket)
+        world.s3.put_object(Bucket=bucket, Key="a.jpg", Body=JPEG)
+        world.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        event = for_object(sample("submit"), key="a.jpg", **{"version-id": "null"})
+        body = json.loads(event["Records"][0]["body"])
+        body["detail"]["bucket"]["name"] = bucket
+        body["detail"]["object"]["sequencer"] = ""
+        event["Records"][0]["body"] = json.dumps(body)
+        submit.handler(event, Context())
+
+    assert sorted(row["bucket"] for row in world.rows()) == ["one-bucket", "other-bucket"]
+    assert len({one["name"] for one in world.executions()}) == 2
+    assert len(world.enhancer.submits) == 2
+
+
 def test_a_claim_that_may_be_in_use_is_waited_for(world: World, submit: ModuleType) -> None:
     event = world.upload()
     earlier_claim(world, event, seconds=40)

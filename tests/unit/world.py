@@ -274,7 +274,7 @@ class World:
 
     def rows(self) -> list[dict[str, Any]]:
         """The ledger's rows of uploads."""
-        return [row for row in self._scan() if row["pk"].startswith("upload#")]
+        return [row for row in self._scan() if row["pk"].startswith(("object#", "upload#"))]
 
     def row(self) -> dict[str, Any]:
         """The only row."""
