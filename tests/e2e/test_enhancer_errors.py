@@ -203,6 +203,7 @@ def test_an_event_reports_an_enhanced_photo(pipeline: Pipeline, ended: Ended, ev
             "version_id": row["output"]["version_id"],
             "bytes": int(row["output"]["bytes"]),
             "format": "jpeg",
+            "pixels": row["output"]["pixels"],
         },
     }
     assert events.about(upload, "Photo Not Enhanced") == []
@@ -216,5 +217,5 @@ def test_only_unsuccessful_uploads_have_reports(pipeline: Pipeline, uploads: dic
 
 def _event_upload(row: Json) -> Json:
     """An upload in the format of the events."""
-    names = ("bucket", "key", "version_id", "sequencer", "etag", "time")
+    names = ("bucket", "key", "version_id", "sequencer", "etag", "time", "pixels", "pictures")
     return {name: row[name] for name in names} | {"size": int(row["size"])}
