@@ -319,7 +319,7 @@ class Pipeline:
 
 
 def _unique(body: bytes) -> bytes:
-    return body + uuid.uuid4().bytes if body.startswith((b"\xff\xd8", b"\x89PNG")) else body
+    return body + uuid.uuid4().bytes if body.startswith((b"\xff\xd8", b"\x89PNG", b"RIFF")) else body
 
 
 def _has_ended(row: Json | None, executions: list[Json]) -> bool:
