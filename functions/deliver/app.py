@@ -74,7 +74,7 @@ ENHANCER = Enhancer(SETTINGS.api_base_url, ApiKey(clients.secretsmanager(), SETT
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001  # Lambda passes it
     """Returns a `state`: `enhanced` with its `output`, `superseded` or `failed` with the `outcome`, or `waiting`.
 
-    If the event has a `report`, this is written instead. Returns its `report_key`, null next to a newer photo.
+    If the event has a `report`, this is written instead. Returns its `report_key`, null if the photo exists.
     """
     if "report" in event:
         return report(event["correlation_id"], event["report"])
@@ -93,7 +93,7 @@ def report(correlation_id: str, body: dict[str, Any]) -> dict[str, Any]:
     upload = msgspec.convert(body["upload"], Upload)
     with log_context(correlation_id, upload=upload.uri):
         key = reports.write(S3, SETTINGS.output_bucket, upload, body)
-        logger.info("reported" if key else "not reported, because a newer upload was enhanced", extra={"report": key})
+        logger.info("reported" if key else "not reported, because the photo exists", extra={"report": key})
     return {"report_key": key}
 
 

@@ -1,4 +1,4 @@
-"""Reports in the output bucket: at most one for each upload version, and none next to the photo of a newer version."""
+"""Reports in the output bucket: at most one for each upload version, and none next to its photo or a newer one."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ def own_key(upload: Upload) -> str:
 
 
 def write(client: S3Client, bucket: str, upload: Upload, body: dict[str, Any]) -> str | None:
-    """Writes the report about an upload and returns its key. Returns None if a newer upload was enhanced.
+    """Writes the report about an upload and returns its key. Returns None if it or a newer upload was enhanced.
 
     A report never moves, so the ledger, the event, and the report agree about its key. It replaces only a report about
     the same version. A photo that is delivered meanwhile either sees the report, and removes it, or is seen here.
     Raises storage.LostRace.
     """
-    if storage.has_newer_photo(client, bucket, upload):
+    if storage.has_photo_since(client, bucket, upload):
         return None
     key, etag = _put(client, bucket, upload, msgspec.json.encode(body))
-    if not storage.has_newer_photo(client, bucket, upload):
+    if not storage.has_photo_since(client, bucket, upload):
         return key
     _delete(client, bucket, key, etag)
     return None

@@ -378,10 +378,11 @@ def find_delivered(client: S3Client, bucket: str, upload: Upload, attempt: int) 
     return None
 
 
-def has_newer_photo(client: S3Client, bucket: str, upload: Upload) -> bool:
-    """Whether the output bucket has an enhanced photo of a newer upload of the same bucket and key."""
+def has_photo_since(client: S3Client, bucket: str, upload: Upload) -> bool:
+    """Whether the output bucket has an enhanced photo of this upload, or of a newer one of the same bucket and key."""
     return any(
-        is_of_newer_upload(client, *_version(existing["Metadata"]), upload)
+        existing["Metadata"]["source-version-id"] == upload.version_id
+        or is_of_newer_upload(client, *_version(existing["Metadata"]), upload)
         for _, _, existing in _results_of(client, bucket, upload)
     )
 

@@ -267,7 +267,9 @@ class Explorer:
             name = f"{call.port} {_text(value)}"
         except ClientError as error:
             value, name = error, f"{call.port} failed {_text(error.response)}"
-        yield "", Answer(name, value), _with_rows(state, table.rows)
+        changed = _with_rows(state, table.rows)
+        _check_release(state, changed)
+        yield "", Answer(name, value), changed
         if state.budget.fault and call.port == "put_item":
             denied = ClientError({"Error": {"Code": "AccessDeniedException", "Message": ""}}, "PutItem")
             yield "is denied", Answer("denied", denied), state._replace(budget=state.budget.less("fault"))
@@ -292,7 +294,7 @@ class Explorer:
             yield f"{version}: is superseded", self._reported(become("ended"), run, superseded)
         else:
             delivered = become("ended", state._replace(photos=state.photos | {version}))
-            delivered = delivered._replace(reports=frozenset(one for one in delivered.reports if one != version))
+            delivered = delivered._replace(reports=frozenset(one for one in delivered.reports if one > version))
             yield f"{version}: is enhanced", self._updated(delivered, run, "RecordEnhanced", {})[0]
         failed = _outcome("deadline_passed", deadline="then")
         yield f"{version}: the task fails", self._reported(become("ended"), run, failed)
@@ -303,9 +305,10 @@ class Explorer:
             yield f"{version}: the task fails for a temporary reason", after
 
     def _reported(self, state: State, run: Run, outcome: Mapping[str, Any]) -> State:
-        return self._updated(state._replace(reports=state.reports | {run.version}), run, "RecordNotEnhanced", outcome)[
-            0
-        ]
+        """No report is written next to the photo of this version or of a newer one."""
+        if not any(one >= run.version for one in state.photos):
+            state = state._replace(reports=state.reports | {run.version})
+        return self._updated(state, run, "RecordNotEnhanced", outcome)[0]
 
     def _updated(self, state: State, run: Run, name: str, outcome: Mapping[str, Any]) -> tuple[State, bool]:
         """The state after this update of the workflow, and whether its condition held."""
@@ -495,6 +498,15 @@ def _check_may_send(state: State, version: str, attempt: int) -> None:
         raise Violation("a superseded upload is sent again")
 
 
+def _check_release(before: State, after: State) -> None:
+    """A released claim restores all of the previous row, so that an upload that has ended is not reported again."""
+    for version in {row[1] for row in after.rows if row[0].startswith("object#")}:
+        row = _row(after, version) or {}
+        is_released = _attempt(after, version) < _attempt(before, version)
+        if is_released and row["status"]["S"] != "retrying" and "finished_at" not in row:
+            raise Violation("a released claim loses how the last attempt ended")
+
+
 def _check_watched(state: State, flight: Flight) -> None:
     """A function that ends well leaves no paid task without a workflow."""
     if flight.unwatched and flight.unwatched == _unwatched(state, flight.message.version):
@@ -517,8 +529,9 @@ def check_rest(state: State) -> None:
         status = row["status"]["S"]
         if "finished_at" not in row:
             raise Violation(f"an upload stays {status}")
-        if (version in state.photos) == (version in state.reports):
-            raise Violation(f"an upload that is {status} has {'both' if version in state.photos else 'neither'}")
+        has_photo = any(one >= version for one in state.photos)  # its own or a newer one
+        if has_photo == (version in state.reports):
+            raise Violation(f"an upload that is {status} has {'both' if has_photo else 'neither'}")
         if status == "unknown" and not any(one == version for one, _ in state.unclear):
             raise Violation("an upload is unknown, although nothing was unclear")
     for task in state.tasks:

@@ -34,6 +34,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NOW = 1_000_000.0
 SECONDS = 60
 ENVIRONMENT = {
+    "POWERTOOLS_METRICS_NAMESPACE": "Lumendrop/lumendrop",
+    "POWERTOOLS_SERVICE_NAME": "submit",
     "API_BASE_URL": "https://enhancer.test",
     "KEY_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:key",
     "RESOLUTION": "4K",

@@ -135,4 +135,5 @@ def test_a_release_that_loses_the_final_status_is_found(submit: Any, monkeypatch
 
     monkeypatch.setattr(ledger, "_from_item", forgetful)
 
-    assert broken(submit, uploads("v1", retry=1, unavailable=1))
+    problem = "a released claim loses how the last attempt ended"
+    assert broken(submit, uploads("v1", retry=1, unavailable=1)) == problem

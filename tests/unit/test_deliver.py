@@ -662,6 +662,14 @@ def test_no_report_is_written_next_to_a_newer_photo(world: World, deliver: Modul
     assert reported(world) == {}
 
 
+def test_no_report_is_written_next_to_its_own_photo(world: World, deliver: ModuleType) -> None:
+    """An upload that was unknown can be enhanced before the workflow of its first end has written the report."""
+    run_delivery(world, deliver, request("a.jpg", version_id="v1", sequencer=NEWER))
+
+    assert report(deliver, "v1", NEWER) is None
+    assert reported(world) == {}
+
+
 def test_a_report_next_to_an_older_photo_is_written(world: World, deliver: ModuleType) -> None:
     run_delivery(world, deliver, request("a.jpg", version_id="old", sequencer=OLDER))
 
