@@ -21,6 +21,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 COPIED = (
     "cli",
+    "events",
     "functions",
     "layers",
     "sandbox",
@@ -164,8 +165,8 @@ MUTATIONS = (
         "a delivery is not recorded",
         "one end each",
         WORKFLOW,
-        "        Next: RecordEnhanced\n",
-        "        Next: PublishEnhanced\n",
+        "'enhanced' %}\"\n        Next: RecordEnhanced\n",
+        "'enhanced' %}\"\n        Next: PublishEnhanced\n",
     ),
     Mutation(
         "a failure is not reported",
@@ -193,8 +194,8 @@ MUTATIONS = (
         "results are written without a condition",
         "the newest wins",
         STORAGE,
-        "            **condition,\n",
-        "",
+        "dict(result.provenance)),\n            **condition,\n",
+        "dict(result.provenance)),\n",
         CONCURRENT_OVERWRITES,
     ),
     Mutation(
@@ -345,6 +346,30 @@ MUTATIONS = (
         "        if box.end > end:\n",
         "        if False:\n",
         tests=("tests/unit/test_containers.py",),
+    ),
+    Mutation(
+        "the same photo is paid for again",
+        "one payment for each photo",
+        DECISIONS,
+        "    if twin is None or message.pay_again:",
+        "    if True:",
+        tests=("tests/unit/test_same_photo.py",),
+    ),
+    Mutation(
+        "two uploads of the same photo pay at the same moment",
+        "one payment for each photo",
+        LEDGER,
+        "        held = [self._hold(photo, row, holder)] if photo else []",
+        "        held: list[dict[str, Any]] = []",
+        tests=("tests/unit/test_same_photo.py",),
+    ),
+    Mutation(
+        "the bucket is missing in the ledger's key",
+        "buckets are told apart",
+        LEDGER,
+        "{self.upload.bucket}/{self.upload.key}",
+        "{self.upload.key}",
+        tests=("tests/unit/test_submit.py",),
     ),
     Mutation(
         "escape sequences are printed",
