@@ -37,8 +37,9 @@ def measure(running: Sandbox, objects: int, submitted: int) -> dict[str, Any]:
     print(f"Uploading {objects:,} photos …")
     keys = [f"photos/{'some' if number < submitted else 'rest'}/{number:06}.jpg" for number in range(objects)]
     bucket, photo = cloud.outputs["InputBucketName"], jpeg()
-    with ThreadPoolExecutor(UPLOAD_THREADS) as workers:
-        list(workers.map(lambda key: cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=photo), keys))
+    put = cloud.client("s3").put_object
+    with ThreadPoolExecutor(UPLOAD_THREADS) as workers:  # no two are the same photo
+        list(workers.map(lambda key: put(Bucket=bucket, Key=key, Body=photo + key.encode()), keys))
     print("Sending them to the upload queue …")
     sent = timed(lambda: backfill(running, "photos/"))
     exactly_once(Counter(drain(running)), keys, "in the upload queue")

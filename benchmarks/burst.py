@@ -313,7 +313,8 @@ def real_run() -> dict[str, Any]:
         s3, bucket = cloud.client("s3"), cloud.outputs["InputBucketName"]
         begun = time.monotonic()
         for number in range(PHOTOS):
-            s3.put_object(Bucket=bucket, Key=f"{number % 16:x}/{number}.jpg", Body=photo)
+            body = photo + str(number).encode()  # no two are the same photo
+            s3.put_object(Bucket=bucket, Key=f"{number % 16:x}/{number}.jpg", Body=body)
         uploaded = time.monotonic() - begun
         while (done := _outputs(running)) < PHOTOS and time.monotonic() - begun < PHOTO_SECONDS:
             time.sleep(1)

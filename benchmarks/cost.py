@@ -118,7 +118,8 @@ def _photo() -> bytes:
 def _batch(cloud: Cloud, photo: bytes, folder: str) -> list[str]:
     """Uploads photos concurrently; returns their executions once all photos are enhanced."""
     for number in range(PHOTOS):
-        cloud.client("s3").put_object(Bucket=cloud.outputs["InputBucketName"], Key=f"{folder}/{number}.jpg", Body=photo)
+        key, bucket = f"{folder}/{number}.jpg", cloud.outputs["InputBucketName"]
+        cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=photo + key.encode())  # no two are the same photo
     deadline = time.monotonic() + WAIT_SECONDS
     states = cloud.client("stepfunctions")
     while time.monotonic() < deadline:

@@ -84,7 +84,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  #
             return deliver(request)
         except (DownloadFailed, DownloadRefused, Incomplete, NotAnImage, TaskNotFound, Unavailable) as error:
             # An earlier run may have delivered the photo and ended before it returned.
-            if delivered := storage.find_delivered(S3, SETTINGS.output_bucket, request.upload):
+            if delivered := storage.find_delivered(S3, SETTINGS.output_bucket, request.upload, request.attempt):
                 return enhanced(request, delivered)
             return not_delivered(request, error)
 

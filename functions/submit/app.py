@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Meta
 
-from lumendrop import clients, options, outcomes, settings, storage, upload_queue, uploads, workflow
+from lumendrop import clients, options, outcomes, same_photo, settings, storage, upload_queue, uploads, workflow
 from lumendrop.api_key import ApiKey
 from lumendrop.circuit_breaker import CircuitBreaker
 from lumendrop.decisions import (
@@ -22,6 +22,8 @@ from lumendrop.decisions import (
     Photo,
     RecordTask,
     Reject,
+    Reuse,
+    SamePhoto,
     Skip,
     StartWorkflow,
     Wait,
@@ -29,7 +31,7 @@ from lumendrop.decisions import (
     may_resubmit,
 )
 from lumendrop.enhancer import Ambiguous, Enhancer, Refused, Unavailable
-from lumendrop.ledger import DailyLimitReached, Ledger, LedgerBusy, PaidTask, Row
+from lumendrop.ledger import DailyLimitReached, Ledger, LedgerBusy, PaidTask, PhotoHeld, Row
 from lumendrop.outcomes import Outcome, Rejected
 from lumendrop.rate_limiter import DynamoDBRateStore, RateLimiter
 from lumendrop.telemetry import count, follow, log_context, logger, metrics
@@ -52,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True):
     daily_task_limit: Annotated[int, Meta(gt=0)]
     max_wait_minutes: Annotated[int, Meta(gt=0)]
     ambiguous_submit: AmbiguousSubmit
+    same_photo: SamePhoto
     ledger_table: str
     upload_queue_url: str
     workflow_arn: str
@@ -159,8 +162,14 @@ def submit(upload: Upload, message: Message, ends: float) -> Row | None:
                     follow(upload.correlation_id, upload=upload.uri)
                     row = LEDGER.read(upload)
             case Claim(wanted, previous):
-                row, acquired = claim(wanted, previous, ends)
+                try:
+                    row, acquired = claim(wanted, previous, ends)
+                except PhotoHeld:
+                    photo = same_photo.with_twin(S3, LEDGER, wanted)
+                    continue
                 row = create_task(row, previous, wanted, message, ends) if acquired else row
+            case Reuse() as reusable:
+                row = reuse(reusable)
             case Reject(outcome):
                 count("UploadsRejected")
                 row = LEDGER.reject(upload, outcome)
@@ -185,9 +194,22 @@ def inspect(upload: Upload) -> Photo | Outcome:
         return outcomes.outcome("empty")
     try:
         source = storage.inspect(S3, upload, SETTINGS.max_upload_bytes)
-        return Photo(source, options.read(source.metadata, DEFAULTS))
+        photo = Photo(source, options.read(source.metadata, DEFAULTS))
     except Rejected as rejected:
         return rejected.outcome
+    if SETTINGS.same_photo == "pay":
+        return photo
+    return same_photo.with_twin(S3, LEDGER, same_photo.identify(S3, photo))
+
+
+def reuse(wanted: Reuse) -> Row:
+    try:
+        row = same_photo.reuse(S3, LEDGER, wanted)
+    except storage.LostRace as error:
+        raise Deferred("same_photo", str(error)) from None
+    count("PhotosReused")
+    logger.info("photo reused", extra={"same_as": row.same_as, "status": row.status})
+    return row
 
 
 def claim(photo: Photo, previous: Row | None, ends: float) -> tuple[Row, bool]:
@@ -199,7 +221,9 @@ def claim(photo: Photo, previous: Row | None, ends: float) -> tuple[Row, bool]:
         raise unavailable(error) from None
     require_time(ends)
     try:
-        return LEDGER.claim(photo.source.upload, photo.options.as_text(), ends - time.time(), previous)
+        holder = photo.twin.holder if photo.twin else None
+        seconds, chosen = ends - time.time(), photo.options.as_text()
+        return LEDGER.claim(photo.source.upload, chosen, seconds, previous, photo.key, holder)
     except DailyLimitReached as error:
         count("DailyLimitReached")
         raise THROTTLE.stop("daily_limit", str(error)) from None

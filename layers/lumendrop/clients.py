@@ -71,8 +71,10 @@ def s3(bucket_owner: str) -> S3Client:
     style = Config(signature_version="s3v4", s3={"addressing_style": "virtual"}, read_timeout=60)
     client = _session.client("s3", config=_config.merge(style))
 
-    def expect_owner(params: dict[str, Any], **_: object) -> None:
+    def expect_owner(model: Any, params: dict[str, Any], **_: object) -> None:
         params["headers"]["x-amz-expected-bucket-owner"] = bucket_owner
+        if model.name == "CopyObject":
+            params["headers"]["x-amz-source-expected-bucket-owner"] = bucket_owner
 
     client.meta.events.register("before-call.s3", expect_owner)
     return client

@@ -11,21 +11,45 @@ from typing import Literal
 import msgspec
 
 from lumendrop import outcomes
-from lumendrop.ledger import PaidTask, Row
+from lumendrop.ledger import IN_PROGRESS, Holder, PaidTask, Row
 from lumendrop.options import Options
 from lumendrop.outcomes import Outcome
-from lumendrop.storage import Source
+from lumendrop.storage import Reusable, Source
 from lumendrop.upload_queue import Message
 from lumendrop.uploads import Upload
 
 AmbiguousSubmit = Literal["park", "retry"]
+SamePhoto = Literal["reuse", "pay"]
+
+_LATE_SECONDS = 3600
+
+
+class Twin(msgspec.Struct, frozen=True):
+    """Another upload of the same photo, its row, and its enhanced photo, as far as they still exist."""
+
+    holder: Holder
+    row: Row | None = None
+    result: Reusable | None = None
+
+    def is_in_progress(self, now: float) -> bool:
+        """Whether its end has to be waited for. An end that is much too late is not."""
+        if self.row is None or self.row.status not in IN_PROGRESS:
+            return False
+        due = self.row.claim_expires if self.row.status == "claimed" else self.row.deadline
+        return now < (due or 0) + _LATE_SECONDS
 
 
 class Photo(msgspec.Struct, frozen=True):
-    """An upload that can be enhanced, and the options that its task gets."""
+    """An upload that can be enhanced, and the options that its task gets.
+
+    `key` identifies its bytes and options (see `ledger.photo_key`), and `twin` is another upload that has them. Both
+    are None if each upload is paid for.
+    """
 
     source: Source
     options: Options
+    key: str | None = None
+    twin: Twin | None = None
 
 
 class Inspect(msgspec.Struct, frozen=True):
@@ -48,6 +72,15 @@ class Claim(msgspec.Struct, frozen=True):
     """Claim the upload, as the next attempt after `previous`, and create a task."""
 
     photo: Photo
+    previous: Row | None = None
+
+
+class Reuse(msgspec.Struct, frozen=True):
+    """Copy the enhanced photo of the twin, as the next attempt after `previous`. It costs nothing."""
+
+    photo: Photo
+    row: Row
+    result: Reusable
     previous: Row | None = None
 
 
@@ -78,14 +111,14 @@ class RecordTask(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Requeue the message for `seconds`."""
+    """Requeue the message for `seconds`, or with a growing delay."""
 
     reason: str
     message: str
-    seconds: float
+    seconds: float | None = None
 
 
-Action = Inspect | Skip | StartWorkflow | Claim | Reject | EndRetry | MarkUnknown | RecordTask | Wait
+Action = Inspect | Skip | StartWorkflow | Claim | Reuse | Reject | EndRetry | MarkUnknown | RecordTask | Wait
 
 
 def decide(
@@ -98,7 +131,7 @@ def decide(
 ) -> Action:
     """The one action for a message. `photo` is None if the object was not inspected, an outcome if it is rejected."""
     if row is None:
-        return _first(upload, photo)
+        return _first(upload, photo, message, now)
     if row.status in ("claimed", "unknown") and message.task and message.task.attempt == row.attempt:
         return RecordTask(row, message.task)
     if row.status == "claimed":
@@ -109,7 +142,7 @@ def decide(
         if photo is None:
             return Inspect()
         if isinstance(photo, Photo):
-            return Claim(photo, row)
+            return _pay_or_reuse(photo, row, message, now)
     if row.status == "retrying":
         return EndRetry(row, row.outcome or outcomes.outcome("retry_not_sent"))
     return StartWorkflow(row) if not row.is_reported else Skip("already ended")
@@ -117,15 +150,26 @@ def decide(
 
 def may_resubmit(row: Row, message: Message, policy: AmbiguousSubmit) -> bool:
     """Whether another task may be paid for."""
-    return row.may_resubmit(message.resend_after, retry_ambiguous=policy == "retry")
+    return row.may_resubmit(message.resend_after, retry_ambiguous=policy == "retry", pay_again=message.pay_again)
 
 
-def _first(upload: Upload, photo: Photo | Outcome | None) -> Action:
+def _first(upload: Upload, photo: Photo | Outcome | None, message: Message, now: float) -> Action:
     if upload.is_folder_marker:
         return Skip("folder marker")
     if photo is None:
         return Inspect()
-    return Claim(photo) if isinstance(photo, Photo) else Reject(photo)
+    return _pay_or_reuse(photo, None, message, now) if isinstance(photo, Photo) else Reject(photo)
+
+
+def _pay_or_reuse(photo: Photo, previous: Row | None, message: Message, now: float) -> Action:
+    twin = photo.twin
+    if twin is None or message.pay_again:
+        return Claim(photo, previous)
+    if twin.is_in_progress(now):
+        return Wait("same_photo", "another upload of the same photo is in progress")
+    if twin.row and twin.result:
+        return Reuse(photo, twin.row, twin.result, previous)
+    return Claim(photo, previous)
 
 
 def _claimed(row: Row, now: float) -> Action:

@@ -6,6 +6,7 @@ counter change in one transaction.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import random
 import time
@@ -30,22 +31,27 @@ T = TypeVar("T")
 Status = Literal["claimed", "submitted", "retrying", "enhanced", "failed", "rejected", "superseded", "unknown"]
 
 TRANSITIONS: dict[Status | None, frozenset[Status | None]] = {
-    None: frozenset({"claimed", "rejected"}),
+    # An upload without a task of its own becomes `enhanced` or `superseded` if the same photo is already enhanced.
+    None: frozenset({"claimed", "rejected", "enhanced", "superseded"}),
     # Releasing a claim restores the previous row, or deletes the row.
-    "claimed": frozenset({"submitted", "rejected", "unknown", "retrying", "failed", None}),
+    "claimed": frozenset({"submitted", "rejected", "unknown", "retrying", "failed", "enhanced", None}),
     "submitted": frozenset({"enhanced", "failed", "superseded", "retrying"}),
-    "retrying": frozenset({"claimed", "failed"}),
-    "failed": frozenset({"claimed", "enhanced"}),
-    "rejected": frozenset({"claimed"}),
+    "retrying": frozenset({"claimed", "failed", "enhanced", "superseded"}),
+    "failed": frozenset({"claimed", "enhanced", "superseded"}),
+    "rejected": frozenset({"claimed", "enhanced", "superseded"}),
     "superseded": frozenset(),
     # A task ID that could not be recorded in time arrives later, with its message.
-    "unknown": frozenset({"claimed", "submitted"}),
-    "enhanced": frozenset(),
+    "unknown": frozenset({"claimed", "submitted", "enhanced", "superseded"}),
+    # Only if the owner wants to pay for another task.
+    "enhanced": frozenset({"claimed"}),
 }
 """The statuses that can follow each status. None is an upload without a row."""
 
 FINAL: frozenset[Status] = frozenset({"enhanced", "failed", "rejected", "superseded", "unknown"})
 """Processing has ended. Only the owner can send such an upload again."""
+
+IN_PROGRESS: frozenset[Status] = frozenset({"claimed", "submitted", "retrying"})
+"""A task was created, or will be, and its result is not delivered."""
 
 RESENDABLE: frozenset[Status] = FINAL - {"enhanced", "superseded"}
 """The owner can send the upload again, which pays for another task. A superseded one could only be superseded again."""
@@ -76,6 +82,10 @@ class DailyLimitReached(Exception):
     """The daily limit is reached, so the upload has to wait for the next day."""
 
 
+class PhotoHeld(Exception):
+    """Another upload has claimed the same photo since it was looked up. Nothing was changed."""
+
+
 class LedgerBusy(Exception):
     """The ledger can't be written at the moment. Nothing was changed."""
 
@@ -86,6 +96,14 @@ class EarlierAttempt(msgspec.Struct, frozen=True):
     attempt: int
     task_id: str | None = None
     credits: float | None = None
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """The attempt of an upload that pays, or has paid, for a photo: the key of its row, and its number."""
+
+    pk: str
+    sk: str
+    attempt: int
 
 
 class PaidTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -104,8 +122,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The row of one upload version. Times are in seconds since the epoch; `day` is in UTC.
 
     The function that made a claim has certainly ended by `claim_expires`. `options` is the JSON text that was sent.
-    `recovered` is true if the task was recorded after the upload had become unknown. The workflow writes `finished_at`
-    and `report_key`. `other` holds the attributes that have no field here. A row that an earlier version created stays
+    `recovered` is true if the task was recorded after the upload had become unknown. `same_as` is the correlation ID of
+    the upload whose task enhanced the same photo. `output` is where the photo is. The workflow writes `finished_at` and
+    `report_key`. `other` holds the attributes that have no field here. A row that an earlier version created stays
     where it is, under a key without the bucket: `has_older_key`.
     """
 
@@ -123,6 +142,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     earlier: tuple[EarlierAttempt, ...] = ()
     outcome: Outcome | None = None
     recovered: bool = False
+    same_as: str | None = None
+    output: dict[str, Any] | None = None
     finished_at: str | None = None
     report_key: str | None = None
     other: tuple[tuple[str, Any], ...] = ()
@@ -143,31 +164,52 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def is_reported(self) -> bool:
         """Whether the workflow has recorded how the upload ended.
 
-        `submit` records `rejected`, `unknown`, and a retry that ends as `failed` before the workflow reports them.
+        `submit` records `rejected`, `unknown`, a retry that ends as `failed`, and a photo that is enhanced already,
+        before the workflow reports them.
         """
-        return self.finished_at is not None or self.status in ("enhanced", "superseded")
+        by_workflow = self.status in ("enhanced", "superseded") and self.same_as is None
+        return self.finished_at is not None or by_workflow
 
     def attempts_that_may_have_cost(self) -> tuple[EarlierAttempt, ...]:
         """The attempts so far, without those that certainly created no task."""
-        if self.status not in POSSIBLY_CHARGED:
+        if self.status not in POSSIBLY_CHARGED or self.same_as:
             return self.earlier
         return (*self.earlier, EarlierAttempt(self.attempt, self.task_id, self.credits))
 
-    def may_resubmit(self, resend_after: int, *, retry_ambiguous: bool) -> bool:
+    def may_resubmit(self, resend_after: int, *, retry_ambiguous: bool, pay_again: bool = False) -> bool:
         """Whether another task may be paid for: the last one failed for a transient reason, or the owner asks for it.
 
         `resend_after` is the attempt after which the owner sends the upload again. It allows one more task, however
-        often its message is delivered. With `retry_ambiguous`, the owner accepts one possible second payment.
+        often its message is delivered. With `retry_ambiguous`, the owner accepts one possible second payment. With
+        `pay_again`, the owner wants another task although the photo is enhanced.
         """
         if self.status == "unknown" and retry_ambiguous and all(one.task_id for one in self.earlier):
             return True
-        if self.status in RESENDABLE:
+        if self.status in RESENDABLE or (pay_again and self.status == "enhanced"):
             return resend_after == self.attempt
         return self.status == "retrying"
 
 
 _OLDER_PREFIX = "upload#"
+_PHOTO_SK = "holder"
 _KNOWN = frozenset(Upload.__struct_fields__ + Row.__struct_fields__) - {"upload", "other", "has_older_key"}
+
+
+def photo_key(bucket: str, content: str, options: str) -> str:
+    """The key of the item that names the holder of a photo: its content and its options, in one input bucket."""
+    digest = hashlib.sha256("\0".join([content, options]).encode()).hexdigest()
+    return f"photo#{bucket}#{digest[:32]}"
+
+
+def _next_attempt(upload: Upload, status: Status, options: str, previous: Row | None) -> Row:
+    return Row(
+        upload=upload,
+        status=status,
+        attempt=previous.attempt + 1 if previous else 1,
+        options=options,
+        earlier=previous.attempts_that_may_have_cost() if previous else (),
+        has_older_key=previous.has_older_key if previous else False,
+    )
 
 
 class Ledger:
@@ -187,30 +229,37 @@ class Ledger:
         self._now = now
         self._sleep = sleep
 
-    def claim(self, upload: Upload, options: str, seconds: float, previous: Row | None = None) -> tuple[Row, bool]:
+    def claim(
+        self,
+        upload: Upload,
+        options: str,
+        seconds: float,
+        previous: Row | None = None,
+        photo: str | None = None,
+        holder: Holder | None = None,
+    ) -> tuple[Row, bool]:
         """Claims an upload, immediately before the payment, for a function that runs for `seconds` at most.
 
         Returns the row and whether the claim was acquired; otherwise the row is that of another run. The claim replaces
-        the row `previous` as its next attempt. Raises DailyLimitReached, LedgerBusy.
+        the row `previous` as its next attempt. With `photo`, it also makes the upload the holder of that photo, in
+        place of `holder`. Raises DailyLimitReached, LedgerBusy, PhotoHeld.
         """
         now = self._now()
-        row = Row(
-            upload=upload,
-            status="claimed",
-            attempt=previous.attempt + 1 if previous else 1,
-            options=options,
-            earlier=previous.attempts_that_may_have_cost() if previous else (),
+        row = msgspec.structs.replace(
+            _next_attempt(upload, "claimed", options, previous),
             claim_expires=int(now + seconds) + _CLOCK_SKEW_SECONDS,
             day=datetime.fromtimestamp(now, UTC).date().isoformat(),
-            has_older_key=previous.has_older_key if previous else False,
         )
-        cancelled = self._transact(self._put(row, previous), self._count(row, 1))
+        held = [self._hold(photo, row, holder)] if photo else []
+        cancelled = self._transact(self._put(row, previous), self._count(row, 1), *held)
         if cancelled is None:
             return row, True
         if "Item" in cancelled[0]:
             return _from_item(cancelled[0]["Item"]), False
         if cancelled[0].get("Code") == "ConditionalCheckFailed":
             raise LedgerBusy("the row that this claim replaces no longer exists")
+        if held and cancelled[-1].get("Code") == "ConditionalCheckFailed":
+            raise PhotoHeld
         raise DailyLimitReached(f"the daily limit of {self._daily_limit} tasks is reached")
 
     def release(self, claim: Row, previous: Row | None = None, until: float | None = None) -> None:
@@ -227,9 +276,21 @@ class Ledger:
         return older if older and older.upload.bucket == upload.bucket else None
 
     def _read(self, row: Row) -> Row | None:
-        key = {"pk": {"S": row.pk}, "sk": {"S": row.sk}}
-        found = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
-        return _from_item(found["Item"]) if "Item" in found else None
+        item = self._item(row.pk, row.sk)
+        return _from_item(item) if item else None
+
+    def read_holder(self, photo: str) -> tuple[Holder, Row | None] | None:
+        """The upload that pays or has paid for a photo (see `photo_key`), and its row, if that still exists."""
+        item = self._item(photo, _PHOTO_SK)
+        if item is None:
+            return None
+        holder = Holder(item["holder_pk"]["S"], item["holder_sk"]["S"], int(item["attempt"]["N"]))
+        found = self._item(holder.pk, holder.sk)
+        return holder, _from_item(found) if found else None
+
+    def _item(self, pk: str, sk: str) -> Any:
+        key = {"pk": {"S": pk}, "sk": {"S": sk}}
+        return self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
 
     def record(self, claim: Row, task: PaidTask, until: float) -> Row:
         """Records the task of a claim, which becomes `submitted`, and returns the current row. Retries until `until`.
@@ -270,6 +331,29 @@ class Ledger:
         """Ends a retry that can't be sent. Returns the current row, which may have been written by another run."""
         row = msgspec.structs.replace(retrying, status="failed", outcome=outcome)
         return self._retried(lambda: self._put_or_read(row, retrying))
+
+    def record_reuse(
+        self,
+        upload: Upload,
+        options: str,
+        same_as: str,
+        task_id: str | None,
+        ended: dict[str, Any] | Outcome,
+        previous: Row | None = None,
+    ) -> Row:
+        """Ends an upload whose photo another one has paid for with `task_id`, with its output, or as superseded.
+
+        Returns the current row, which may have been written by another run.
+        """
+        is_superseded = isinstance(ended, Outcome)
+        row = msgspec.structs.replace(
+            _next_attempt(upload, "superseded" if is_superseded else "enhanced", options, previous),
+            same_as=same_as,
+            task_id=task_id,
+            output=None if is_superseded else ended,
+            outcome=ended if is_superseded else None,
+        )
+        return self._retried(lambda: self._put_or_read(row, previous))
 
     def reject(self, upload: Upload, outcome: Outcome) -> Row:
         """Records that an upload without a claim is rejected. Returns the current row, which may be an earlier one."""
@@ -329,6 +413,33 @@ class Ledger:
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         return {"Put": put | (_is(previous) if previous else {})}
+
+    def _hold(self, photo: str, row: Row, holder: Holder | None) -> dict[str, Any]:
+        """Makes a row the holder of a photo, unless another upload than `holder` has become that."""
+        expected = holder or Holder(row.pk, row.sk, row.attempt)
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": {
+                    "pk": {"S": photo},
+                    "sk": {"S": _PHOTO_SK},
+                    "holder_pk": {"S": row.pk},
+                    "holder_sk": {"S": row.sk},
+                    "attempt": {"N": str(row.attempt)},
+                },
+                "ConditionExpression": (
+                    "attribute_not_exists(pk) OR (holder_pk = :own_pk AND holder_sk = :own_sk) "
+                    "OR (holder_pk = :pk AND holder_sk = :sk AND attempt = :attempt)"
+                ),
+                "ExpressionAttributeValues": {
+                    ":own_pk": {"S": row.pk},
+                    ":own_sk": {"S": row.sk},
+                    ":pk": {"S": expected.pk},
+                    ":sk": {"S": expected.sk},
+                    ":attempt": {"N": str(expected.attempt)},
+                },
+            }
+        }
 
     def _delete(self, row: Row) -> dict[str, Any]:
         key = {"pk": {"S": row.pk}, "sk": {"S": row.sk}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -30,6 +30,8 @@ _PARTIAL = (".filepart", ".part", ".partial", ".crdownload")
 _MOST_KEY_BYTES = 1024
 _MOST_METADATA_BYTES = 2048  # S3's limit for all names and values together
 _MOST_SOURCE_KEY_BYTES = 1024
+_SOURCE_NAMES = ("source-bucket", "source-key", "source-key-base64", "source-version-id", "sequencer")
+_ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 _WRITE_TRIES = 8
 _GONE = ("404", "NoSuchKey", "NoSuchVersion")
 _LOST_RACE = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", *_GONE)
@@ -64,6 +66,17 @@ class Result(msgspec.Struct, frozen=True):
     download: Download
     image: Image
     provenance: Mapping[str, str]
+
+
+class Reusable(msgspec.Struct, frozen=True):
+    """An enhanced photo in the output bucket that other uploads of the same photo can get."""
+
+    bucket: str
+    key: str
+    etag: str
+    bytes: int
+    format: Format
+    metadata: Mapping[str, str]
 
 
 class LostRace(Exception):
@@ -200,30 +213,103 @@ def _output_keys(upload: Upload, format_: Format) -> list[str]:
     return [key, *(disambiguate(key, by, extension) for by in others)]
 
 
+def identify(client: S3Client, upload: Upload) -> str | None:
+    """The bytes of an upload as S3 knows them: size and checksum. None if S3 has no checksum of the whole object."""
+    try:
+        found = client.head_object(
+            Bucket=upload.bucket, Key=upload.key, VersionId=upload.version_id, ChecksumMode="ENABLED"
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _GONE:
+            return None
+        raise
+    etag = found["ETag"].strip('"')
+    checksum = found.get("ChecksumSHA256") or found.get("ChecksumCRC64NVME") or ("" if "-" in etag else etag)
+    return f"{found['ContentLength']} {checksum}" if checksum else None
+
+
+def find_reusable(client: S3Client, output: Mapping[str, Any], correlation_id: str) -> Reusable | None:
+    """The enhanced photo that the task of an upload produced, if it still exists where it was delivered.
+
+    A newer upload of the same photo may have replaced it by a copy, which `same-as` shows. A bucket that can't be read
+    was the output bucket of this stack earlier.
+    """
+    bucket, key = output["bucket"], output["key"]
+    found = _head(client, bucket, key, (*_GONE, "403"))
+    if found is None or found.get("StorageClass") in _ARCHIVED:
+        return None
+    format_ = next((one for one in images.FORMATS if one.content_type == found["ContentType"]), None)
+    if format_ is None or correlation_id not in map(found["Metadata"].get, ("correlation-id", "same-as")):
+        return None
+    return Reusable(bucket, key, found["ETag"], found["ContentLength"], format_, found["Metadata"])
+
+
 def write(client: S3Client, bucket: str, upload: Upload, result: Result) -> DeliveredObject | None:
-    """Writes an enhanced photo and returns it, or None if the result of a newer upload already exists.
+    """Writes an enhanced photo and returns it, or None if the result of a newer upload already exists."""
+
+    def put(key: str, condition: Mapping[str, Any]) -> str:
+        return _put(client, bucket, key, upload, result, condition)
+
+    attempt = int(result.provenance.get("attempt", 1))
+    new = DeliveredObject(bucket, "", "", result.download.bytes, result.image.format.name, result.image.pixels)
+    return _write(client, new, upload, result.image.format, attempt, put)
+
+
+def reuse(client: S3Client, upload: Upload, photo: Reusable, same_as: str, attempt: int) -> DeliveredObject | None:
+    """Copies the enhanced photo of another upload, with metadata of its own. Returns the same as `write`."""
+    own = {"correlation-id": upload.correlation_id, "same-as": same_as, "attempt": str(attempt)}
+    kept = {name: value for name, value in photo.metadata.items() if name not in {*own, *_SOURCE_NAMES}}
+
+    def put(key: str, condition: Mapping[str, Any]) -> str:
+        answer = client.copy_object(
+            Bucket=photo.bucket,
+            Key=key,
+            CopySource={"Bucket": photo.bucket, "Key": photo.key},
+            CopySourceIfMatch=photo.etag,
+            MetadataDirective="REPLACE",
+            TaggingDirective="REPLACE",  # tags may not be readable
+            ContentType=photo.format.content_type,
+            Metadata=_metadata(upload, own | kept),
+            **condition,
+        )
+        return answer.get("VersionId", "")
+
+    pixels = photo.metadata.get("result-pixels")
+    new = DeliveredObject(photo.bucket, "", "", photo.bytes, photo.format.name, pixels)
+    return _write(client, new, upload, photo.format, attempt, put)
+
+
+def _write(
+    client: S3Client,
+    new: DeliveredObject,
+    upload: Upload,
+    format_: Format,
+    attempt: int,
+    put: Callable[[str, Mapping[str, Any]], str],
+) -> DeliveredObject | None:
+    """Writes with `put`, which takes the key and the condition, and returns the version ID.
 
     Its metadata names the source and the provenance, as far as S3 has room. Each write is conditional on the object
     that was read before, so the newest upload wins a race. An object that is not a result of this upload's bucket and
     key is never replaced; this photo gets another key then. Raises LostRace.
     """
-    keys = iter(_output_keys(upload, result.image.format))
+    bucket, keys = new.bucket, iter(_output_keys(upload, format_))
     key, existing = next(keys), None  # free for nearly every upload; otherwise S3 refuses before it receives the body
     for _ in range(_WRITE_TRIES):
         condition = {"IfMatch": existing["ETag"]} if existing else {"IfNoneMatch": "*"}
         try:
-            version_id = _put(client, bucket, key, upload, result, condition)
+            version_id = put(key, condition)
         except ClientError as error:
             if not lost_race(error):
                 raise
         else:
-            pixels = result.image.pixels
-            return DeliveredObject(bucket, key, version_id, result.download.bytes, result.image.format.name, pixels)
+            return msgspec.structs.replace(new, key=key, version_id=version_id)
         existing = _head(client, bucket, key)
         if existing and not _is_result_of(existing["Metadata"], upload):
             key, existing = next(keys, key), None
         elif existing and existing["Metadata"]["source-version-id"] == upload.version_id:
-            return _delivered(bucket, key, existing, result.image.format)
+            if _attempt(existing["Metadata"], attempt) >= attempt:
+                return _delivered(bucket, key, existing, format_)
         elif existing and is_of_newer_upload(client, *_version(existing["Metadata"]), upload):
             return None
     raise LostRace(f"other functions wrote the output key {_WRITE_TRIES} times in a row")
@@ -254,6 +340,11 @@ def _version(metadata: Mapping[str, str]) -> tuple[str, str]:
     return metadata["source-version-id"], metadata.get("sequencer", "")
 
 
+def _attempt(metadata: Mapping[str, str], default: int) -> int:
+    text = metadata.get("attempt", "")
+    return int(text) if text.isdecimal() else default
+
+
 def is_of_newer_upload(client: S3Client, version_id: str, sequencer: str, upload: Upload) -> bool:
     """Whether a version of the same bucket and key is newer than `upload`.
 
@@ -278,10 +369,11 @@ def _version_ids(client: S3Client, upload: Upload) -> Iterator[str]:
         yield version["VersionId"]
 
 
-def find_delivered(client: S3Client, bucket: str, upload: Upload) -> DeliveredObject | None:
-    """The enhanced photo of this upload, under any of its output keys, if an earlier run has written it."""
+def find_delivered(client: S3Client, bucket: str, upload: Upload, attempt: int) -> DeliveredObject | None:
+    """The enhanced photo of this attempt, under any of its output keys, if an earlier run has written it."""
     for format_, key, existing in _results_of(client, bucket, upload):
-        if existing["Metadata"]["source-version-id"] == upload.version_id:
+        metadata = existing["Metadata"]
+        if metadata["source-version-id"] == upload.version_id and _attempt(metadata, attempt) >= attempt:
             return _delivered(bucket, key, existing, format_)
     return None
 
@@ -324,11 +416,11 @@ def _put(client: S3Client, bucket: str, key: str, upload: Upload, result: Result
     return answer.get("VersionId", "")
 
 
-def _head(client: S3Client, bucket: str, key: str) -> Any:
+def _head(client: S3Client, bucket: str, key: str, gone: tuple[str, ...] = _GONE) -> Any:
     try:
         return client.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        if error.response["Error"]["Code"] in _GONE:
+        if error.response["Error"]["Code"] in gone:
             return None
         raise
 

@@ -39,6 +39,11 @@ class Message(msgspec.Struct, rename="camel", frozen=True):
         return self._number("send-again")
 
     @property
+    def pay_again(self) -> bool:
+        """Whether the owner wants another task, even if the photo is already enhanced."""
+        return self._number("pay") == 1
+
+    @property
     def chain(self) -> str:
         """The ID of the first message, of which this one is a copy of a copy."""
         return self._text("chain") or self.message_id
@@ -111,6 +116,8 @@ def requeue(client: SQSClient, queue_url: str, message: Message, deferred: Defer
     }
     if message.resend_after:
         attributes["send-again"] = {"DataType": "Number", "StringValue": str(message.resend_after)}
+    if message.pay_again:
+        attributes["pay"] = {"DataType": "Number", "StringValue": "1"}
     if task := deferred.task or message.task:
         attributes["task"] = {"DataType": "String", "StringValue": msgspec.json.encode(task).decode()}
     client.send_message(QueueUrl=queue_url, MessageBody=message.body, DelaySeconds=wait, MessageAttributes=attributes)

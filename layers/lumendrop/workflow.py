@@ -29,10 +29,14 @@ def execution_name(row: Row) -> str:
 
 
 def execution_input(row: Row) -> dict[str, Any]:
-    """The workflow's input, from the ledger's row alone: a task to wait for, or an outcome to report. No links."""
+    """The workflow's input, from the ledger's row alone: a task to wait for, an outcome to report, or a reused photo.
+
+    It contains no links.
+    """
     task = None
     if row.task_id and row.submitted_at and row.deadline:
         task = Task(row.task_id, row.submitted_at, row.deadline, row.estimated_seconds)
+    is_reused = row.status == "enhanced" and row.same_as
     return {
         "correlation_id": row.upload.correlation_id,
         "upload": msgspec.to_builtins(row.upload),
@@ -43,7 +47,7 @@ def execution_input(row: Row) -> dict[str, Any]:
         "poll": msgspec.to_builtins(Poll(wait_seconds=first_wait(row.estimated_seconds))),
         "outcome": msgspec.to_builtins(row.outcome),
         "report_key": report_key(row.upload.key),
-    }
+    } | ({"delivery": {"output": row.output, "same_as": row.same_as, "task_id": row.task_id}} if is_reused else {})
 
 
 def start(client: SFNClient, workflow_arn: str, row: Row) -> None:

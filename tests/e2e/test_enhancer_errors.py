@@ -196,6 +196,7 @@ def test_an_event_reports_an_enhanced_photo(pipeline: Pipeline, ended: Ended, ev
         "upload": _event_upload(row),
         "attempt": 1,
         "task_id": row["task_id"],
+        "same_as": None,
         "options": {"resolution": "1K"},
         "output": {
             "bucket": pipeline.outputs["OutputBucketName"],

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from lumendrop import images, outcomes
-from lumendrop.decisions import Action, AmbiguousSubmit, Inspect, Photo, decide
-from lumendrop.ledger import PaidTask, Row
+from lumendrop.decisions import Action, AmbiguousSubmit, Inspect, Photo, Twin, decide
+from lumendrop.ledger import Holder, PaidTask, Row
 from lumendrop.options import Options
 from lumendrop.outcomes import Outcome
-from lumendrop.storage import Source
+from lumendrop.storage import Reusable, Source
 from lumendrop.upload_queue import Message, messages
 from lumendrop.uploads import Upload
 
@@ -27,6 +27,7 @@ TEXTS = {
     "Skip": "acknowledge",
     "StartWorkflow": "make sure that the workflow was started (same execution name), acknowledge",
     "Claim": "claim the next attempt and submit",
+    "Reuse": "copy the enhanced photo: `enhanced`, or `superseded` next to a newer photo; start the workflow",
     "Reject": "`rejected`, reported",
     "EndRetry": "`failed` with the outcome of the last attempt, reported",
     "MarkUnknown": "the POST may have been sent: `unknown`, reported",
@@ -47,6 +48,7 @@ def row(status: Any, **changes: Any) -> Row:
 
 PLAIN = message()
 OWNER = message(send_again="1")
+PAY = message(send_again="1", pay="1")
 WITH_TASK = message(task='{"attempt":1,"task_id":"task-1","options":"{}","submitted_at":1,"deadline":2}')
 REPORTED = {"finished_at": "2026-01-31T12:00:00Z"}
 
@@ -82,8 +84,31 @@ CASES: dict[str, tuple[Upload, list[Row | None], Message, AmbiguousSubmit]] = {
         "park",
     ),
     "unknown, with `AmbiguousSubmit: retry`, the first time": (UPLOAD, [row("unknown")], PLAIN, "retry"),
+    "no row, the same photo is in progress": (UPLOAD, [None], PLAIN, "park"),
+    "no row, the same photo is enhanced": (UPLOAD, [None], PLAIN, "park"),
+    "no row, the result of the same photo is gone": (UPLOAD, [None], PLAIN, "park"),
+    "failed, the owner sends the upload again, and the same photo is enhanced": (
+        UPLOAD,
+        [row("failed", **REPORTED)],
+        OWNER,
+        "park",
+    ),
+    "enhanced, and the owner wants to pay again": (UPLOAD, [row("enhanced", **REPORTED)], PAY, "park"),
     "enhanced or superseded": (UPLOAD, [row("enhanced", **REPORTED), row("superseded", **REPORTED)], OWNER, "retry"),
 }
+
+
+HOLDER = Holder("object#bucket/copy.jpg", "v1", 1)
+RESULT = Reusable("out", "copy.jpg", "etag", 10, images.JPEG, {})
+ENHANCED = Twin(HOLDER, row("enhanced", **REPORTED), RESULT)
+TWINS = {
+    "no row, the same photo is in progress": Twin(HOLDER, row("submitted", deadline=1001)),
+    "no row, the same photo is enhanced": ENHANCED,
+    "no row, the result of the same photo is gone": Twin(HOLDER, row("enhanced", **REPORTED)),
+    "failed, the owner sends the upload again, and the same photo is enhanced": ENHANCED,
+    "enhanced, and the owner wants to pay again": ENHANCED,
+}
+"""What other uploads have the same bytes and options."""
 
 
 def decided(case: str, photo: Photo | Outcome) -> str:
@@ -106,9 +131,10 @@ def _name(action: Action) -> str:
 
 
 def table() -> str:
-    good = Photo(Source(UPLOAD, images.JPEG, {}), Options("4K"))
+    source = Source(UPLOAD, images.JPEG, {})
     lines = ["| row | the photo can be enhanced | the photo is deleted, archived, too big, … |", "|---|---|---|"]
     for case in CASES:
+        good = Photo(source, Options("4K"), twin=TWINS.get(case))
         one, other = decided(case, good), decided(case, GONE)
         lines.append(f"| {case} | {one} | {'the same' if one == other else other} |")
     return "\n".join(lines) + "\n"

@@ -47,6 +47,7 @@ ENVIRONMENT = {
     "DAILY_TASK_LIMIT": "1000000",
     "MAX_WAIT_MINUTES": "60",
     "AMBIGUOUS_SUBMIT": "park",
+    "SAME_PHOTO": "pay",
     "LEDGER_TABLE": "ledger",
     "UPLOAD_QUEUE_URL": "https://sqs.test/uploads",
     "WORKFLOW_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:workflow",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from sandbox.aws.cloud import Cloud, FunctionFailed
 from tests.sandbox import NAME
@@ -145,6 +146,22 @@ def test_copies_and_multipart_uploads_have_their_own_reasons(
     etag = s3.upload_part(**part, PartNumber=1, Body=b"photo")["ETag"]
     s3.complete_multipart_upload(**part, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
     assert uploaded("in/parts")["reason"] == "CompleteMultipartUpload"
+
+
+def test_the_conditions_of_a_copy_hold(cloud: Cloud) -> None:
+    s3, bucket = cloud.client("s3"), cloud.outputs["BucketName"]
+    source = {"CopySource": {"Bucket": bucket, "Key": "out/ä source"}, "Bucket": bucket}
+    etag = s3.put_object(Bucket=bucket, Key="out/ä source", Body=b"photo")["ETag"]
+    with pytest.raises(ClientError, match="NoSuchKey"):
+        s3.copy_object(**source, Key="out/copied", IfMatch=etag)
+    s3.copy_object(**source, Key="out/copied", IfNoneMatch="*", CopySourceIfMatch=etag)
+    for wrong in ({"IfNoneMatch": "*"}, {"IfMatch": '"0"'}, {"CopySourceIfMatch": '"0"'}):
+        with pytest.raises(ClientError, match="PreconditionFailed"):
+            s3.copy_object(**source, Key="out/copied", **wrong)
+    replacing = {"Metadata": {"number": "2"}, "MetadataDirective": "REPLACE"}
+    copied = s3.copy_object(**source, Key="out/copied", IfMatch=etag, **replacing)
+    head = s3.head_object(Bucket=bucket, Key="out/copied")
+    assert (head["VersionId"], head["Metadata"]) == (copied["VersionId"], {"number": "2"})
 
 
 def test_the_sequencer_grows(cloud: Cloud, uploaded: Callable[[str], dict[str, Any]]) -> None:

@@ -41,7 +41,7 @@ CALLS = {
     "s3:GetObjectVersion": {"get_object", "head_object"},
     "s3:ListBucket": {"get_object", "head_object"},
     "s3:ListBucketVersions": {"get_object", "head_object"},
-    "s3:PutObject": {"put_object"},
+    "s3:PutObject": {"put_object", "copy_object"},
     "s3:DeleteObject": {"delete_object"},
     "sqs:SendMessage": {"send_message"},
     "dynamodb:GetItem": {"get_item"},

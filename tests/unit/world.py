@@ -266,9 +266,15 @@ class World:
         version: str = self.s3.put_object(Bucket=INPUT, Key=key, Body=body, Metadata=metadata or {})["VersionId"]
         return version
 
-    def upload(self, key: str = "a/photo.jpg", body: bytes = JPEG, metadata: Mapping[str, str] | None = None) -> Any:
-        """Uploads an object and returns the event that submit gets for it, made from the sample event."""
+    def upload(
+        self, key: str = "a/photo.jpg", body: bytes | None = None, metadata: Mapping[str, str] | None = None
+    ) -> Any:
+        """Uploads an object and returns the event that submit gets for it, made from the sample event.
+
+        By default, it is a photo that no other key has.
+        """
         event = sample("submit")
+        body = JPEG + key.encode() if body is None else body
         found = {"key": key, "version-id": self.put(key, body, metadata), "size": len(body)}
         return for_object(event, **found)
 

@@ -110,6 +110,12 @@ def _long_after_its_deadline(workflow: Workflow, clock: Clock) -> Row:
     return row
 
 
+def _reused(workflow: Workflow, clock: Clock) -> Row:
+    """What submit writes after it copied the enhanced photo of another upload."""
+    output = delivered()["output"] | {"pixels": "4096x3072"}
+    return workflow.ledger(clock).record_reuse(workflow.upload("photo.jpg"), "{}", "0" * 32, "task-1", output)
+
+
 def _plain(workflow: Workflow, clock: Clock) -> Row:
     """A task without optional fields: no estimate, credits, or options."""
     return workflow.submitted(clock, "plain.jpg", estimated_seconds=None, credits=None, options="{}")
@@ -160,6 +166,12 @@ SCENARIOS: dict[str, Scenario] = {
         deliver=[delivered(HOSTILE)],
         row=lambda workflow, clock: workflow.submitted(clock, HOSTILE),
     ),
+    # A photo that another upload has paid for.
+    "reused": Scenario(row=_reused),
+    "reused, ledger and event on the second attempt": Scenario(
+        row=_reused, faults={"UpdateItem": [THROTTLED], "PutEvents": [FailedEntry()]}
+    ),
+    "reused, and aborted": Scenario(row=_reused, given=lambda workflow, row: workflow.ended(row, "ABORTED")),
     # Uploads without a task.
     "rejected": Scenario(row=lambda workflow, clock: workflow.rejected(clock, "notes.txt")),
     "rejected, with a hostile key": Scenario(

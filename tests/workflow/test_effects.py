@@ -239,9 +239,21 @@ def test_event_of_an_enhanced_photo(ran: Ran) -> None:
         "upload": run.given["upload"],
         "attempt": 1,
         "task_id": "task-unified-1",
+        "same_as": None,
         "options": {"resolution": "4K"},
         "output": delivered()["output"],
     }
+
+
+@pytest.mark.parametrize("name", ["reused", "reused, and aborted"])
+def test_event_and_row_of_a_reused_photo(ran: Ran, name: str) -> None:
+    run = ran(name)
+    (event,) = run.events
+    assert (event["detail"]["task_id"], event["detail"]["same_as"]) == ("task-1", "0" * 32)
+    assert event["detail"]["output"]["key"] == "photo.jpg"
+    assert (run.row["status"], run.row["same_as"]) == ("enhanced", "0" * 32)
+    assert run.row["finished_at"]
+    assert not {"CheckStatus", "Deliver", "WriteReport"} & set(run.states)
 
 
 def test_event_of_a_photo_that_is_not_enhanced(ran: Ran, workflow: Workflow) -> None:

@@ -7,10 +7,12 @@ from functools import partial
 from itertools import count
 from threading import local
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlparse
 
 from moto.core.responses import ActionResult
 from moto.iam.access_control import PermissionResult
 from moto.s3 import notifications
+from moto.s3.exceptions import MissingKey, PreconditionFailed
 from moto.s3.models import FakeBucket
 from moto.s3.responses import S3Response
 
@@ -32,6 +34,7 @@ def apply(replace: Replace, context: Context) -> None:
     _publish_events(replace, context.account)
     _report_event_bridge(replace)
     _leave_bucket_policies_to_the_sandbox(replace)
+    _check_conditions_of_copies(replace)
 
 
 def _publish_events(replace: Replace, account: str) -> None:
@@ -112,6 +115,32 @@ def _report_event_bridge(replace: Replace) -> None:
         return serialized(self, answer)
 
     replace(S3Response, "serialized", add)
+
+
+def _check_conditions_of_copies(replace: Replace) -> None:
+    # moto 5.2.5: CopyObject ignores the conditions on its destination, and on the ETag of its source. AWS: checks them.
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+    copy = S3Response.copy_object
+
+    def checked(self: S3Response) -> Any:
+        source = urlparse(self.headers["x-amz-copy-source"])
+        bucket, _, key = unquote(source.path).lstrip("/").partition("/")
+        version = parse_qs(source.query).get("versionId", [None])[0]
+        found = self.backend.get_object(bucket, key, version_id=version)
+        wanted = self.headers.get("x-amz-copy-source-if-match")
+        if found and wanted and wanted.strip('"') != found.etag.strip('"'):
+            raise PreconditionFailed("x-amz-copy-source-If-Match")
+        existing = self.backend.get_object(self.bucket_name, self.parse_key_name())
+        wanted = self.headers.get("If-Match")
+        if wanted and not existing:
+            raise MissingKey
+        if wanted and existing and wanted.strip('"') != existing.etag.strip('"'):
+            raise PreconditionFailed("If-Match")
+        if existing and self.headers.get("If-None-Match") == "*":
+            raise PreconditionFailed("If-None-Match")
+        return copy(self)
+
+    replace(S3Response, "copy_object", checked)
 
 
 def _leave_bucket_policies_to_the_sandbox(replace: Replace) -> None:

@@ -1,0 +1,48 @@
+"""A photo that is copied onto itself, and to another key, is paid for once."""
+
+from tests.e2e.photos import jpeg
+from tests.e2e.pipeline import EventRecorder, Pipeline, Upload
+
+KEY, COPY = "same/photo.jpg", "same/renamed.jpg"
+
+
+def copied(pipeline: Pipeline, key: str, **metadata: str) -> Upload:
+    """Copies the photo, as tools do that change metadata or rename an object."""
+    bucket = pipeline.outputs["InputBucketName"]
+    answer = pipeline.cloud.client("s3").copy_object(
+        Bucket=bucket,
+        Key=key,
+        CopySource={"Bucket": bucket, "Key": KEY},
+        MetadataDirective="REPLACE",
+        Metadata=metadata,
+    )
+    return Upload(key, answer["VersionId"])
+
+
+def test_touched_and_renamed_photos_are_paid_for_once(pipeline: Pipeline, events: EventRecorder) -> None:
+    wrong = pipeline.drop(COPY, b"Dear diary")
+    pipeline.wait([wrong])
+    assert pipeline.report(COPY)["code"] == "not_an_image"
+    first = pipeline.drop_same(KEY, jpeg(80, 60))
+    touched = [copied(pipeline, KEY, number=number) for number in "12"]
+    renamed = copied(pipeline, COPY)
+    pipeline.wait([first, *touched, renamed])
+
+    uploads = [first, *touched, renamed]
+    rows = pipeline.rows()
+    (payer,) = [one for one in uploads if pipeline.tasks(one)]
+    (task,) = pipeline.tasks(payer)
+    for upload in [one for one in uploads if one != payer]:
+        row = rows[upload]
+        assert row["status"] in ("enhanced", "superseded"), pipeline.explain(upload)
+        assert len(row["same_as"]) == 32
+        (event,) = events.about(upload, "Photo Enhanced" if row["status"] == "enhanced" else "Photo Not Enhanced")
+        if row["status"] == "enhanced":
+            assert (event["detail"]["same_as"], event["detail"]["task_id"]) == (row["same_as"], task["id"])
+    assert rows[renamed]["status"] == rows[touched[-1]]["status"] == "enhanced", pipeline.explain(renamed)
+    for key, newest in ((KEY, touched[-1]), (COPY, renamed)):
+        result = pipeline.result(key)
+        assert result.metadata["source-version-id"] == newest.version_id
+        assert result.metadata["task-id"] == task["id"]
+        assert result.image.width == 1024
+    assert pipeline.keys("errors/same/") == []

@@ -1,0 +1,537 @@
+"""Uploads of the same photo, through the handlers of submit and deliver: one is paid for, the others get a copy."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+from botocore.client import BaseClient
+
+from lumendrop import same_photo, storage
+from lumendrop.uploads import Upload
+from sandbox.aws.moto_patches import s3 as s3_patches
+from sandbox.aws.moto_patches.patching import replacing
+from tests.unit.conftest import LoadFunction
+from tests.unit.test_submit import Clock, configured, sent_again  # noqa: F401  # fixtures
+from tests.unit.world import JPEG, OUTPUT, PNG, Answer, Context, World, completed, redelivered, refusal
+
+OTHER = JPEG + b"2"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(autouse=True)
+def conditional_copies() -> Iterator[None]:
+    with replacing() as replace:
+        s3_patches._check_conditions_of_copies(replace)
+        yield
+
+
+@pytest.fixture
+def submit(configured: LoadFunction, world: World) -> ModuleType:  # noqa: F811
+    assert world.output_bucket
+    return configured(SAME_PHOTO="reuse")
+
+
+@pytest.fixture
+def deliver(function: LoadFunction) -> ModuleType:
+    return function("deliver")
+
+
+Event = Any
+
+
+def drop(world: World, key: str = "a.jpg", body: bytes = JPEG, sequencer: str = "", **metadata: str) -> Event:
+    """Uploads a photo and returns its event. Each has a sequencer of its own, so that their order is known."""
+    event = world.upload(key, body, metadata)
+    message = json.loads(event["Records"][0]["body"])
+    world.uploaded = getattr(world, "uploaded", 0) + 1  # type: ignore[attr-defined]  # counted here only
+    message["detail"]["object"]["sequencer"] = sequencer or f"{world.uploaded:04X}"  # type: ignore[attr-defined]
+    event["Records"][0]["body"] = json.dumps(message)
+    return event
+
+
+def version(event: Event) -> str:
+    found: str = json.loads(event["Records"][0]["body"])["detail"]["object"]["version-id"]
+    return found
+
+
+def row_of(world: World, event: Event) -> dict[str, Any]:
+    (row,) = (row for row in world.rows() if row["version_id"] == version(event))
+    return row
+
+
+def run_of(world: World, event: Event, attempt: int = 1) -> dict[str, Any]:
+    (found,) = (
+        one for one in world.executions() if one["upload"]["version_id"] == version(event) and one["attempt"] == attempt
+    )
+    return found
+
+
+def finish(world: World, deliver: ModuleType, event: Event, attempt: int = 1, result: bytes = PNG) -> Any:
+    """What the workflow does: delivers the result and records it."""
+    row, run = row_of(world, event), run_of(world, event, attempt)
+    world.enhancer.on_status.append(completed())
+    world.enhancer.on_result.append(Answer(200, result))
+    payload = {name: run[name] for name in ("correlation_id", "upload", "attempt", "options", "task")}
+    answer = deliver.handler(payload, Context())
+    fields = answer.get("output") or {}
+    output = (
+        {"M": {name: {"S": str(fields[name])} for name in ("bucket", "key", "version_id")}} if fields else {"M": {}}
+    )
+    world.dynamodb.update_item(
+        TableName="ledger",
+        Key={"pk": {"S": row["pk"]}, "sk": {"S": row["sk"]}},
+        UpdateExpression="SET #status = :status, #output = :output, finished_at = :now",
+        ExpressionAttributeNames={"#status": "status", "#output": "output"},
+        ExpressionAttributeValues={
+            ":status": {"S": answer["state"]},
+            ":output": output,
+            ":now": {"S": "2026-01-31T12:00:00Z"},
+        },
+    )
+    return answer
+
+
+def paid(world: World, submit: ModuleType, deliver: ModuleType, key: str = "a.jpg", **metadata: str) -> Event:
+    """An upload that was paid for and delivered."""
+    event = drop(world, key, **metadata)
+    submit.handler(event, Context())
+    assert finish(world, deliver, event)["state"] == "enhanced"
+    return event
+
+
+def stored(world: World, key: str) -> dict[str, Any]:
+    found = world.s3.get_object(Bucket=OUTPUT, Key=key)
+    return found | {"Body": found["Body"].read()}
+
+
+# ---------------------------------------------------------------- what is reused
+
+
+def test_another_key_gets_a_copy(world: World, submit: ModuleType, deliver: ModuleType, logs: io.StringIO) -> None:
+    first = paid(world, submit, deliver)
+    second = drop(world, "b/copy.jpg")
+    submit.handler(second, Context())
+
+    assert len(world.enhancer.submits) == 1
+    assert world.tasks_today() == 1
+    payer, row, run = row_of(world, first), row_of(world, second), run_of(world, second)
+    assert (row["status"], row["same_as"]) == ("enhanced", run_of(world, first)["correlation_id"])
+    assert row["output"]["key"] == "b/copy.jpg.png"
+    assert (row["task_id"], row["options"]) == (payer["task_id"], payer["options"])
+    assert "finished_at" not in row
+    assert run["delivery"] == {
+        "output": {**row["output"], "bytes": len(PNG)},
+        "same_as": row["same_as"],
+        "task_id": "task-1",
+    }
+    copy, original = stored(world, "b/copy.jpg.png"), stored(world, "a.jpg.png")
+    assert (copy["Body"], copy["ContentType"]) == (PNG, "image/png")
+    assert copy["Metadata"] == original["Metadata"] | {
+        "source-key": "b/copy.jpg",
+        "source-version-id": version(second),
+        "sequencer": "0002",
+        "correlation-id": run["correlation_id"],
+        "same-as": row["same_as"],
+    }
+    assert "photo reused" in logs.getvalue()
+
+
+def test_a_photo_that_is_copied_onto_itself_keeps_its_result(
+    world: World, submit: ModuleType, deliver: ModuleType
+) -> None:
+    paid(world, submit, deliver)
+    for number in (2, 3, 4):
+        event = drop(world, author=str(number))
+        submit.handler(event, Context())
+        assert row_of(world, event)["status"] == "enhanced"
+        assert stored(world, "a.jpg.png")["Metadata"]["source-version-id"] == version(event)
+
+    assert len(world.enhancer.submits) == 1
+    assert len({row["same_as"] for row in world.rows() if "same_as" in row}) == 1
+
+
+def test_a_redelivery_changes_nothing(world: World, submit: ModuleType, deliver: ModuleType) -> None:
+    paid(world, submit, deliver)
+    second = drop(world, "b.jpg")
+    for _ in range(3):
+        submit.handler(second, Context())
+
+    assert len(world.enhancer.submits) == 1
+    assert len(world.executions()) == 2
+    assert len(world.s3.list_object_versions(Bucket=OUTPUT, Prefix="b.jpg")["Versions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "metadata"), [(OTHER, {}), (JPEG, {"resolution": "1K"}), (JPEG, {"creativity": "0.3"})], ids=str
+)
+def test_other_bytes_or_options_are_paid_for(
+    world: World, submit: ModuleType, deliver: ModuleType, body: bytes, metadata: dict[str, str]
+) -> None:
+    paid(world, submit, deliver)
+    second = drop(world, "b.jpg", body, **metadata)
+    submit.handler(second, Context())
+
+    assert row_of(world, second)["status"] == "submitted"
+    assert len(world.enhancer.submits) == 2
+
+
+def test_with_pay_every_upload_is_paid_for(
+    world: World,
+    configured: LoadFunction,  # noqa: F811
+) -> None:
+    submit = configured(SAME_PHOTO="pay")
+    for key in ("a.jpg", "b.jpg"):
+        submit.handler(drop(world, key), Context())
+
+    assert len(world.enhancer.submits) == 2
+    assert "HeadObject" not in [call.operation for call in world.calls]
+
+
+def test_the_same_photo_in_another_bucket_is_paid_for(world: World, submit: ModuleType, deliver: ModuleType) -> None:
+    paid(world, submit, deliver)
+    world.s3.create_bucket(Bucket="other-bucket")
+    world.s3.put_bucket_versioning(Bucket="other-bucket", VersioningConfiguration={"Status": "Enabled"})
+    event = drop(world, "b.jpg")
+    message = json.loads(event["Records"][0]["body"])
+    put = world.s3.put_object(Bucket="other-bucket", Key="b.jpg", Body=JPEG)
+    message["detail"]["bucket"]["name"] = "other-bucket"
+    message["detail"]["object"]["version-id"] = put["VersionId"]
+    event["Records"][0]["body"] = json.dumps(message)
+    submit.handler(event, Context())
+
+    assert len(world.enhancer.submits) == 2
+
+
+HEAD = {"ContentLength": 10, "ETag": '"0123456789abcdef0123456789abcdef"'}
+
+
+@pytest.mark.parametrize(
+    ("head", "identity"),
+    [
+        (HEAD, "10 0123456789abcdef0123456789abcdef"),
+        (HEAD | {"ChecksumCRC64NVME": "crc"}, "10 crc"),
+        (HEAD | {"ChecksumCRC64NVME": "crc", "ChecksumSHA256": "sha"}, "10 sha"),
+        (HEAD | {"ETag": '"0123-2"', "ChecksumSHA256": "sha-2"}, "10 sha-2"),
+        (HEAD | {"ETag": '"0123-2"', "ChecksumCRC32": "short"}, None),
+    ],
+)
+def test_what_identifies_the_bytes(head: dict[str, Any], identity: str | None) -> None:
+    class Client:
+        def head_object(self, **arguments: Any) -> dict[str, Any]:
+            assert arguments["ChecksumMode"] == "ENABLED"
+            assert arguments["VersionId"] == "v1"
+            return head
+
+    client: Any = Client()
+    assert storage.identify(client, Upload("in", "a.jpg", "v1", "", 10, "")) == identity
+
+
+# ---------------------------------------------------------------- two at the same moment
+
+
+def test_the_second_of_two_waits_for_the_first(world: World, submit: ModuleType, deliver: ModuleType) -> None:
+    first, second = drop(world), drop(world, "b.jpg")
+    submit.handler(first, Context())
+    submit.handler(second, Context())
+
+    (message,) = world.messages()
+    assert message["MessageAttributes"]["reason"]["StringValue"] == "same_photo"
+    assert 1 <= message["DelaySeconds"] <= 900
+    assert len(world.rows()) == len(world.enhancer.submits) == world.tasks_today() == 1
+    finish(world, deliver, first)
+    submit.handler(redelivered(message), Context())
+
+    assert row_of(world, second)["status"] == "enhanced"
+    assert len(world.enhancer.submits) == 1
+
+
+def test_two_that_look_at_the_same_moment_pay_once(
+    world: World, submit: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one claims the photo between the look-up and the claim."""
+    first, second = drop(world), drop(world, "b.jpg")
+    look = same_photo.with_twin
+
+    def and_then(*arguments: Any) -> Any:
+        found = look(*arguments)
+        monkeypatch.setattr(same_photo, "with_twin", look)
+        submit.handler(second, Context())
+        return found
+
+    monkeypatch.setattr(same_photo, "with_twin", and_then)
+    submit.handler(first, Context())
+
+    assert len(world.enhancer.submits) == world.tasks_today() == 1
+    assert [row["key"] for row in world.rows()] == ["b.jpg"]
+    (message,) = world.messages()
+    assert message["MessageAttributes"]["reason"]["StringValue"] == "same_photo"
+
+
+@pytest.mark.parametrize("status", ["failed", "unknown", "rejected", "superseded"])
+def test_an_upload_without_a_result_is_not_waited_for(world: World, submit: ModuleType, status: str) -> None:
+    submit.handler(drop(world), Context())
+    world.set_status(status)
+    second = drop(world, "b.jpg")
+    submit.handler(second, Context())
+
+    assert row_of(world, second)["status"] == "submitted"
+    assert len(world.enhancer.submits) == 2
+    third = drop(world, "c.jpg")
+    submit.handler(third, Context())
+    assert len(world.enhancer.submits) == 2
+
+
+def test_a_claim_that_was_released_is_not_waited_for(world: World, submit: ModuleType, clock: Clock) -> None:
+    world.enhancer.on_submit.append(refusal(402, "insufficient_quota"))
+    submit.handler(drop(world), Context())
+    assert world.rows() == []
+    clock.later += 900
+    second = drop(world, "b.jpg")
+    submit.handler(second, Context())
+
+    assert row_of(world, second)["status"] == "submitted"
+
+
+@pytest.mark.parametrize("status", ["submitted", "retrying"])
+def test_an_end_that_is_much_too_late_is_not_waited_for(
+    world: World, submit: ModuleType, clock: Clock, status: str
+) -> None:
+    first = drop(world)
+    submit.handler(first, Context())
+    world.set_status(status)
+    clock.later = 2 * 3600 + 60  # the deadline is an hour after the submit
+    second = drop(world, "b.jpg")
+    submit.handler(second, Context())
+    assert row_of(world, second)["status"] == "submitted"
+    submit.handler(first, Context())
+
+    assert len(world.enhancer.submits) == 2  # now the first one waits for the second
+
+
+# ---------------------------------------------------------------- the result is gone, or foreign
+
+
+def gone(world: World) -> None:
+    world.s3.delete_object(Bucket=OUTPUT, Key="a.jpg.png")
+
+
+def replaced(world: World) -> None:
+    world.s3.put_object(Bucket=OUTPUT, Key="a.jpg.png", Body=b"something else", ContentType="image/png")
+
+
+def archived(world: World) -> None:
+    found = stored(world, "a.jpg.png")
+    world.s3.put_object(
+        Bucket=OUTPUT,
+        Key="a.jpg.png",
+        Body=PNG,
+        ContentType="image/png",
+        Metadata=found["Metadata"],
+        StorageClass="GLACIER",
+    )
+
+
+@pytest.mark.parametrize("happens", [gone, replaced, archived])
+def test_a_photo_whose_result_is_gone_is_paid_for(
+    world: World, submit: ModuleType, deliver: ModuleType, happens: Callable[[World], None]
+) -> None:
+    paid(world, submit, deliver)
+    happens(world)
+    second = drop(world, "b.jpg")
+    submit.handler(second, Context())
+
+    assert row_of(world, second)["status"] == "submitted"
+    assert len(world.enhancer.submits) == 2
+
+
+def test_an_output_bucket_that_cannot_be_read_any_more_counts_as_gone() -> None:
+    class Client:
+        def head_object(self, **_: Any) -> Any:
+            from botocore.exceptions import ClientError
+
+            raise ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadObject")
+
+    client: Any = Client()
+    assert storage.find_reusable(client, {"bucket": "earlier", "key": "a.jpg"}, "0" * 32) is None
+
+
+def test_a_foreign_object_is_not_replaced(world: World, submit: ModuleType, deliver: ModuleType) -> None:
+    paid(world, submit, deliver)
+    world.s3.put_object(Bucket=OUTPUT, Key="b.jpg.png", Body=b"foreign")
+    second = drop(world, "b.jpg")
+    submit.handler(second, Context())
+
+    assert stored(world, "b.jpg.png")["Body"] == b"foreign"
+    key = row_of(world, second)["output"]["key"]
+    assert key != "b.jpg.png"
+    assert stored(world, key)["Body"] == PNG
+
+
+def test_an_older_upload_does_not_replace_a_newer_one(world: World, submit: ModuleType, deliver: ModuleType) -> None:
+    """The events of a photo and its copy arrive in the wrong order."""
+    older = drop(world)
+    newer = paid(world, submit, deliver)
+    submit.handler(older, Context())
+
+    row, run = row_of(world, older), run_of(world, older)
+    assert (row["status"], row["outcome"]["may_have_cost"]) == ("superseded", False)
+    assert (run["outcome"]["code"], run["task"], run.get("delivery")) == ("newer_upload_delivered", None, None)
+    assert stored(world, "a.jpg.png")["Metadata"]["source-version-id"] == version(newer)
+    assert len(world.enhancer.submits) == 1
+
+
+def test_a_report_about_an_older_upload_is_removed(world: World, submit: ModuleType, deliver: ModuleType) -> None:
+    paid(world, submit, deliver)
+    bad = drop(world, "b.jpg", b"text")
+    submit.handler(bad, Context())
+    run = run_of(world, bad)
+    body = {"upload": run["upload"], "status": "rejected"}
+    reported = deliver.handler({"correlation_id": run["correlation_id"], "report": body}, Context())
+    assert reported["report_key"] == "errors/b.jpg.json"
+    submit.handler(drop(world, "b.jpg"), Context())
+
+    assert world.s3.list_objects_v2(Bucket=OUTPUT, Prefix="errors/")["KeyCount"] == 0
+
+
+def test_a_copy_of_a_reused_photo_is_not_an_upload(world: World, submit: ModuleType, deliver: ModuleType) -> None:
+    """Its metadata shows that it is a result."""
+    paid(world, submit, deliver)
+    submit.handler(drop(world, "b.jpg"), Context())
+    found = stored(world, "b.jpg.png")
+    submit.handler(drop(world, "c.png", found["Body"], **found["Metadata"]), Context())
+
+    assert "c.png" not in {row["key"] for row in world.rows()}
+
+
+# ---------------------------------------------------------------- crashes
+
+
+class Killed(BaseException):
+    """Lambda ends the function."""
+
+
+STEPS = ["HeadObject", "CopyObject", "ListObjectsV2", "PutItem", "StartExecution"]
+
+
+@pytest.mark.parametrize("same_key", [True, False], ids=["same key", "another key"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_an_interrupted_reuse_is_completed(
+    world: World,
+    submit: ModuleType,
+    deliver: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    moment: str,
+    same_key: bool,
+) -> None:
+    paid(world, submit, deliver)
+    second = drop(world, "a.jpg" if same_key else "b.jpg")
+    call_api = BaseClient._make_api_call
+
+    def killed(client: Any, name: str, parameters: dict[str, Any]) -> Any:
+        if name != step:
+            return call_api(client, name, parameters)
+        if moment == "after":
+            call_api(client, name, parameters)
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(BaseClient, "_make_api_call", killed)
+        submit.handler(second, Context())
+    submit.handler(second, Context())
+
+    row = row_of(world, second)
+    assert row["status"] == "enhanced"
+    assert run_of(world, second)["delivery"]["output"]["key"] == row["output"]["key"]
+    assert stored(world, row["output"]["key"])["Metadata"]["source-version-id"] == version(second)
+    assert len(world.enhancer.submits) == 1
+    assert len(world.executions()) == 2
+
+
+# ---------------------------------------------------------------- the owner pays again
+
+
+def pay(event: Event, attempt: int) -> Event:
+    """The message of `lumendrop retry --pay`."""
+    again = sent_again(event, attempt)
+    again["Records"][0]["messageAttributes"]["pay"] = {"stringValue": "1", "dataType": "Number"}
+    return again
+
+
+def test_an_enhanced_upload_is_paid_for_if_the_owner_wants_it(
+    world: World, submit: ModuleType, deliver: ModuleType
+) -> None:
+    event = paid(world, submit, deliver)
+    for _ in range(2):
+        submit.handler(pay(event, 1), Context())
+    assert len(world.enhancer.submits) == 2
+    finish(world, deliver, event, attempt=2, result=PNG + b"better")
+
+    row = row_of(world, event)
+    assert (row["status"], row["attempt"], row["earlier"][0]["task_id"]) == ("enhanced", 2, "task-1")
+    assert stored(world, "a.jpg.png")["Body"] == PNG + b"better"
+    submit.handler(drop(world, "b.jpg"), Context())
+    assert stored(world, "b.jpg.png")["Body"] == PNG + b"better"
+    assert len(world.enhancer.submits) == 2
+
+
+def test_a_reused_upload_is_paid_for_if_the_owner_wants_it(
+    world: World, submit: ModuleType, deliver: ModuleType
+) -> None:
+    paid(world, submit, deliver)
+    second = drop(world, "b.jpg")
+    submit.handler(second, Context())
+    submit.handler(pay(second, 1), Context())
+
+    row = row_of(world, second)
+    assert (row["status"], row["attempt"], row.get("earlier", [])) == ("submitted", 2, [])
+    assert "same_as" not in row
+    finish(world, deliver, second, attempt=2, result=PNG + b"better")
+    assert stored(world, "b.jpg.png")["Body"] == PNG + b"better"
+    assert "same-as" not in stored(world, "b.jpg.png")["Metadata"]
+
+
+def test_a_retry_without_pay_reuses(world: World, submit: ModuleType, deliver: ModuleType) -> None:
+    failed = drop(world)
+    submit.handler(failed, Context())
+    world.set_status("failed")
+    paid(world, submit, deliver, "b.jpg")
+    submit.handler(sent_again(failed, 1), Context())
+
+    row = row_of(world, failed)
+    assert (row["status"], row["attempt"], row["earlier"][0]["task_id"]) == ("enhanced", 2, "task-1")
+    assert len(world.enhancer.submits) == 2
+    assert run_of(world, failed, 2)["delivery"]["same_as"] == row["same_as"]
+
+
+def test_a_retry_with_pay_keeps_that_when_it_waits(world: World, submit: ModuleType, deliver: ModuleType) -> None:
+    event = paid(world, submit, deliver)
+    world.enhancer.on_submit.append(refusal(402, "insufficient_quota"))
+    submit.handler(pay(event, 1), Context())
+    assert row_of(world, event)["status"] == "enhanced"
+    (message,) = world.messages()
+    assert message["MessageAttributes"]["pay"]["StringValue"] == "1"
+    submit.time.later += message["DelaySeconds"]
+    submit.handler(redelivered(message), Context())
+
+    assert len(world.enhancer.submits) == 3
+    assert row_of(world, event)["status"] == "submitted"
+
+
+def test_pay_alone_does_not_pay(world: World, submit: ModuleType, deliver: ModuleType) -> None:
+    """Only together with the attempt after which it is sent, so a redelivery does not pay again."""
+    event = paid(world, submit, deliver)
+    submit.handler(pay(event, 0), Context())
+    submit.handler(sent_again(event, 1), Context())
+
+    assert len(world.enhancer.submits) == 1
