@@ -23,10 +23,11 @@ CALLS = """
 import boto3
 from lumendrop import clients
 print(boto3.__file__)
-clients.s3().create_bucket(Bucket="photos")
-clients.s3().put_object(Bucket="photos", Key="photo.jpg", Body=b"photo")
-assert clients.s3().get_object(Bucket="photos", Key="photo.jpg")["Body"].read() == b"photo"
-assert "X-Amz-Signature" in clients.s3().generate_presigned_url("get_object", Params={"Bucket": "photos", "Key": "x"})
+s3 = clients.s3("123456789012")  # moto's account
+s3.create_bucket(Bucket="photos")
+s3.put_object(Bucket="photos", Key="photo.jpg", Body=b"photo")
+assert s3.get_object(Bucket="photos", Key="photo.jpg")["Body"].read() == b"photo"
+assert "X-Amz-Signature" in s3.generate_presigned_url("get_object", Params={"Bucket": "photos", "Key": "x"})
 queue = clients.sqs().create_queue(QueueName="uploads")["QueueUrl"]
 clients.sqs().send_message(QueueUrl=queue, MessageBody="{}")
 assert clients.dynamodb().list_tables()["TableNames"] == []
