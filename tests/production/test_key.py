@@ -14,6 +14,8 @@ def test_every_permission_for_the_key_is_used_and_none_is_missing(versioned: Pip
     versioned.plan(submit=[{"kind": "http", "status": 402, "retry_after": 1}])
     requeued = versioned.drop("key/requeued.jpg", jpeg())
     versioned.wait([requeued])
+    versioned.plan(task=[{"end": "failed", "code": "service_error", "seconds": 0}])
+    versioned.wait_for_status(versioned.drop("key/retried.jpg", jpeg(80, 60)), "retrying")
     assert versioned.backfill("key/requeued.jpg")["status"] == "SUCCEEDED"
     assert versioned.denied() == []
     permissions = {one for one in granted(translated(KmsKey="create")) if one.action.startswith("kms:")}
