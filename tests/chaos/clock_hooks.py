@@ -22,7 +22,9 @@ _FUNCTION_CLOCK = Path(__file__).with_name("function_clock")
 
 @dataclass
 class _Run:
+    function: str
     invocation: Invocation
+    is_asleep: bool = False
     sleeping: Lock = field(default_factory=Lock)
 
 
@@ -50,7 +52,7 @@ class ClockHooks(Hooks):
 
     @contextlib.contextmanager
     def patch(self, account: str, region: str) -> Iterator[None]:
-        with self.serving_sleep(), moto_clock.apply(self.clock, account, region):
+        with self.serving_sleep(), moto_clock.apply(self.clock, account, region, self._count_asleep):
             yield
 
     @contextlib.contextmanager
@@ -80,8 +82,8 @@ class ClockHooks(Hooks):
             function, variables={**function.variables, **variables}, layers=(*function.layers, _FUNCTION_CLOCK)
         )
 
-    def started(self, function: Function, invocation: Invocation) -> None:  # noqa: ARG002  # overrides
-        self._runs[invocation.trace] = _Run(invocation)
+    def started(self, function: Function, invocation: Invocation) -> None:
+        self._runs[invocation.trace] = _Run(function.arn, invocation)
 
     def ended(self, invocation: Invocation) -> None:
         with self._runs.pop(invocation.trace).sleeping:
@@ -90,7 +92,14 @@ class ClockHooks(Hooks):
     def _sleep(self, trace: str, seconds: float) -> None:
         if run := self._runs.get(trace):
             with run.sleeping:
+                run.is_asleep = True
                 self.clock.wait(seconds, lambda: not run.invocation.over.is_set())
+                run.is_asleep = False
+
+    def _count_asleep(self, function: str) -> int:
+        """How many runs of the function with this ARN, which may end with a version or alias, sleep."""
+        runs = list(self._runs.values())
+        return sum(run.is_asleep for run in runs if f"{function}:".startswith(f"{run.function}:"))
 
 
 class _SleepHandler(BaseHTTPRequestHandler):

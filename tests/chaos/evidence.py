@@ -36,8 +36,8 @@ class Evidence:
     """All observations, by the version id of the upload.
 
     `rows` and `days` are the ledger's rows and daily counters. `dead` has one version id per dead-letter message.
-    `executions` has the attempt number of each execution that `submit` started. `texts` has all texts that could
-    contain a secret, by their location.
+    `reports` has those that were not removed. `executions` has the attempt number of each execution that `submit`
+    started. `texts` has all texts that could contain a secret, by their location.
     """
 
     rows: dict[str, Json] = field(default_factory=dict)
@@ -91,7 +91,7 @@ def _read_ledger(run: Run, evidence: Evidence) -> None:
         evidence.texts["ledger row"].append(str(row))
         if row["pk"].startswith("day#"):
             evidence.days[row["pk"]] = int(row["tasks"])
-        elif not row["pk"].startswith(("rate_limit", "requeue#")):
+        elif not row["pk"].startswith(("rate_limit", "requeue#", "photo#")):
             evidence.rows[row["sk"]] = row
 
 
@@ -103,8 +103,9 @@ def _read_outputs(run: Run, evidence: Evidence) -> None:
         found = s3.get_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
         body = found["Body"].read()
         if version["Key"].startswith(_REPORTS):
-            report = json.loads(body)
-            evidence.reports[report["upload"]["version_id"]].append(report)
+            if version["IsLatest"]:
+                report = json.loads(body)
+                evidence.reports[report["upload"]["version_id"]].append(report)
             evidence.texts["report"].append(body.decode())
             continue
         source = found["Metadata"].get("source-version-id", "")

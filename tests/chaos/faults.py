@@ -282,7 +282,7 @@ def _version_id(event: bytes) -> str:
     found = json.loads(event)
     if "Records" in found:
         return str(json.loads(found["Records"][0]["body"])["detail"]["object"]["version-id"])
-    return str(found["upload"]["version_id"])
+    return str(found.get("report", found)["upload"]["version_id"])
 
 
 def _execute(app: App, environ: Environ) -> _Response:

@@ -7,6 +7,7 @@ from datetime import UTC
 from types import SimpleNamespace
 
 from jsonata.timebox import Timebox
+from moto.awslambda.models import LambdaBackend, lambda_backends
 from moto.sqs import models as queues
 from moto.sqs.models import Queue, sqs_backends
 from moto.stepfunctions.parser import models as state_machines
@@ -15,6 +16,7 @@ from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_funct
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
+from sandbox.aws.event_source import DEFAULT_CONCURRENCY
 from sandbox.aws.moto_patches import Replace, replacing
 from sandbox.aws.moto_patches.sqs_messages import messages_of
 from tests.chaos.clock import Clock, FairSemaphore
@@ -23,14 +25,16 @@ _CONCURRENT_EXECUTIONS = 8
 
 
 @contextlib.contextmanager
-def apply(clock: Clock, account: str, region: str) -> Iterator[None]:
-    """Makes every wait and every timestamp in moto follow `clock`."""
+def apply(clock: Clock, account: str, region: str, asleep: Callable[[str], int]) -> Iterator[None]:
+    """Makes every wait and timestamp in moto follow `clock`. `asleep` counts the runs of a function that sleep."""
     with replacing() as replace:
         _patch_queue_time(replace, clock)
         _patch_workflow_waits(replace, clock)
         _patch_workflow_time(replace, clock)
         _count_executions(replace, clock)
-        clock.add_timer(lambda: _next_message(account, region, clock.now()), lambda: _wake_receivers(account, region))
+        clock.add_timer(
+            lambda: _next_message(account, region, clock.now(), asleep), lambda: _wake_receivers(account, region)
+        )
         yield
 
 
@@ -46,15 +50,26 @@ def _patch_queue_time(replace: Replace, clock: Clock) -> None:
     replace(Queue, "wait_for_messages", rest)
 
 
-def _next_message(account: str, region: str, now: float) -> float | None:
-    """When the next message becomes available in a queue with a dead-letter queue, which has a consumer."""
+def _next_message(account: str, region: str, now: float, asleep: Callable[[str], int]) -> float | None:
+    """When the next message becomes available in a queue with a dead-letter queue, which has a consumer.
+
+    While all concurrent runs of the consumer sleep, it receives nothing.
+    """
     times: list[float] = []
     for queue in sqs_backends[account][region].queues.values():
-        if queue.redrive_policy:
+        if queue.redrive_policy and not _is_consumer_asleep(lambda_backends[account][region], queue, asleep):
             with queue._messages_lock:  # moto's
                 moment = messages_of(queue).next_time()
             times += [] if moment is None else [moment / 1000]
     return max(now, min(times)) if times else None
+
+
+def _is_consumer_asleep(functions: LambdaBackend, queue: Queue, asleep: Callable[[str], int]) -> bool:
+    return any(
+        asleep(mapping.function_arn)
+        >= int((mapping.scaling_config or {}).get("MaximumConcurrency", DEFAULT_CONCURRENCY))
+        for mapping in functions.list_event_source_mappings(queue.queue_arn, "")
+    )
 
 
 def _wake_receivers(account: str, region: str) -> None:

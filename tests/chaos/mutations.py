@@ -21,7 +21,6 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 COPIED = (
     "cli",
-    "events",
     "functions",
     "layers",
     "sandbox",
@@ -165,8 +164,8 @@ MUTATIONS = (
         "a delivery is not recorded",
         "one end each",
         WORKFLOW,
-        "'enhanced' %}\"\n        Next: RecordEnhanced\n",
-        "'enhanced' %}\"\n        Next: PublishEnhanced\n",
+        "$delivery.state = 'enhanced' %}\"\n        Next: RecordEnhanced\n",
+        "$delivery.state = 'enhanced' %}\"\n        Next: PublishEnhanced\n",
     ),
     Mutation(
         "a failure is not reported",
@@ -348,8 +347,32 @@ MUTATIONS = (
         tests=("tests/unit/test_containers.py",),
     ),
     Mutation(
+        "source buckets are not compared",
+        "foreign objects untouched",
+        STORAGE,
+        '        return metadata["source-bucket"] == upload.bucket\n',
+        "        return True\n",
+        tests=("tests/unit/test_deliver.py",),
+    ),
+    Mutation(
+        "a foreign object is replaced",
+        "foreign objects untouched",
+        STORAGE,
+        "            key, existing = next(keys, key), None\n",
+        "            pass\n",
+        tests=("tests/unit/test_deliver.py",),
+    ),
+    Mutation(
+        "an enhanced photo is enhanced again",
+        "foreign objects untouched",
+        STORAGE,
+        "        raise OwnResult\n",
+        "        pass\n",
+        tests=("tests/unit/test_inspect.py",),
+    ),
+    Mutation(
         "the same photo is paid for again",
-        "one payment for each photo",
+        "paid once",
         DECISIONS,
         "    if twin is None or message.pay_again:",
         "    if True:",
@@ -357,7 +380,7 @@ MUTATIONS = (
     ),
     Mutation(
         "two uploads of the same photo pay at the same moment",
-        "one payment for each photo",
+        "paid once",
         LEDGER,
         "        held = [self._hold(photo, row, holder)] if photo else []",
         "        held: list[dict[str, Any]] = []",
@@ -365,11 +388,19 @@ MUTATIONS = (
     ),
     Mutation(
         "the bucket is missing in the ledger's key",
-        "buckets are told apart",
+        "foreign objects untouched",
         LEDGER,
         "{self.upload.bucket}/{self.upload.key}",
         "{self.upload.key}",
         tests=("tests/unit/test_submit.py",),
+    ),
+    Mutation(
+        "the report of an older version is kept",
+        "one end each",
+        "layers/lumendrop/reports.py",
+        "        if not storage.is_of_newer_upload(client, about.version_id, about.sequencer, upload):",
+        "        if about.version_id == upload.version_id:",
+        tests=("tests/unit/test_deliver.py",),
     ),
     Mutation(
         "escape sequences are printed",
@@ -428,8 +459,11 @@ def _is_caught(mutation: Mutation) -> bool:
 def main() -> int:
     """Prints the promises that each mutation broke; 0 if every mutation was caught."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.mutations", description=__doc__)
-    parser.add_argument("--only", default="", help="run the mutations whose name contains this text")
-    wanted = [mutation for mutation in MUTATIONS if parser.parse_args().only in mutation.name]
+    parser.add_argument(
+        "--only", nargs="*", default=[""], help="run the mutations whose name contains one of these texts"
+    )
+    texts = parser.parse_args().only
+    wanted = [mutation for mutation in MUTATIONS if any(text in mutation.name for text in texts)]
     with ThreadPoolExecutor(os.cpu_count()) as workers:
         missed = len(wanted) - sum(workers.map(_is_caught, wanted))
     print(f"{len(wanted) - missed} of {len(wanted)} mutations caught")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.evidence import Evidence
+from tests.chaos.evidence import Evidence, Output
 from tests.chaos.faults import BEFORE_POST
 from tests.chaos.run import Run, Upload
 
@@ -58,13 +58,17 @@ def check_all(run: Run, evidence: Evidence, key: str) -> list[Finding]:
 
 
 def every_upload_ends_once(run: Run, evidence: Evidence) -> Finding:
-    """Each upload has one final status, and an output object that decodes or a report."""
+    """Each upload has one final status, and an output object that decodes, a newer one of its key, or a report."""
     finding = Finding("1. every upload ends in exactly one state, with a photo or a report")
     states: Counter[str] = Counter()
-    for upload in run.uploads:
+    delivered: set[str] = set()
+    for upload in reversed(run.uploads):
         row = evidence.rows.get(upload.version_id, {})
         states[str(row.get("status"))] += 1
-        finding.broken += [f"{upload}: {problem}" for problem in _end_problems(upload, row, evidence)]
+        if upload.version_id in evidence.outputs:
+            delivered.add(upload.key)
+        problems = _end_problems(upload, row, evidence, has_photo=upload.key in delivered)
+        finding.broken += [f"{upload}: {problem}" for problem in problems]
     unexpected = set(evidence.rows) - {upload.version_id for upload in run.uploads}
     finding.broken += [f"{evidence.rows[version_id]['pk']}: a row without an upload" for version_id in unexpected]
     finding.figures = {
@@ -77,7 +81,8 @@ def every_upload_ends_once(run: Run, evidence: Evidence) -> Finding:
     return finding
 
 
-def _end_problems(upload: Upload, row: Json, evidence: Evidence) -> Iterator[str]:
+def _end_problems(upload: Upload, row: Json, evidence: Evidence, *, has_photo: bool) -> Iterator[str]:
+    """`has_photo`: whether the output bucket has a photo of this upload or of a newer one of its key."""
     if not row:
         yield "no row in the ledger"
         return
@@ -88,22 +93,22 @@ def _end_problems(upload: Upload, row: Json, evidence: Evidence) -> Iterator[str
     if status not in FINAL or "finished_at" not in row:
         yield f"its status is {status}, which is not final"
         return
-    outputs = evidence.outputs.get(upload.version_id, [])
     if status == "enhanced":
-        if not outputs:
-            yield "enhanced, but without an object in the output bucket"
-        elif not all(output.decodes for output in outputs):
-            yield "its photo does not decode"
-        elif row["output"]["version_id"] not in {output.version_id for output in outputs}:
-            yield "its row has the version id of another object"
-        return
-    reports = [one for one in evidence.reports.get(upload.version_id, []) if one["status"] == status]
-    if not reports:
-        yield f"{status}, but without a report"
-    if status == "superseded" and all(output.newer > 0 for output in outputs):
-        return  # delivered twice, with the newer upload in between
-    if outputs and not any("the photo is in the output bucket" in report["what_to_do"] for report in reports):
-        yield f"{status} ({row['outcome']['code']}), but its photo is in the output bucket and no report mentions it"
+        yield from _photo_problems(row, evidence.outputs.get(upload.version_id, []))
+    reports = evidence.reports.get(upload.version_id, [])
+    if has_photo and reports:
+        yield f"{status}, but its report is next to its photo or a newer one"
+    elif not has_photo and [one["status"] for one in reports] != [status]:
+        yield f"{status}, but without exactly one report about that"
+
+
+def _photo_problems(row: Json, outputs: list[Output]) -> Iterator[str]:
+    if not outputs:
+        yield "enhanced, but without an object in the output bucket"
+    elif not all(output.decodes for output in outputs):
+        yield "its photo does not decode"
+    elif row["output"]["version_id"] not in {output.version_id for output in outputs}:
+        yield "its row has the version id of another object"
 
 
 def _failed_but_delivered(evidence: Evidence) -> int:

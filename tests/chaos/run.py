@@ -159,7 +159,7 @@ def start_run(plan: Plan, parameters: Mapping[str, str] = {}, *, credits: int = 
     arguments = ["--task-seconds", str(TASK_SECONDS), "--credits", str(credits)]
     with Clock() as clock, proxy() as opened:
         faults = Faults(plan, clock)
-        values = {"Resolution": "1K", "SamePhoto": "pay", "ApiBaseUrl": f"http://127.0.0.1:{opened.port}", **parameters}
+        values = {"Resolution": "1K", "ApiBaseUrl": f"http://127.0.0.1:{opened.port}", **parameters}
         with sandbox(values, hooks=faults, enhancer_arguments=arguments) as running:
             opened.target = int(running.enhancer.rpartition(":")[2])
             yield Run(running, clock, faults, opened)

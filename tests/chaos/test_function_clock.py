@@ -79,6 +79,8 @@ def test_a_function_that_is_killed_while_it_sleeps_counts_as_active_work(hooks: 
         lost = threads.submit(sleep, pool, 3600)
         while clock.busy:
             time.sleep(0.005)
+        assert hooks._count_asleep(f"{CHECKER.arn}:1") == 1
         hooks.invocations[0].kill()
         assert json.loads(lost.result().payload)["errorType"] == "Runtime.ExitError"
         assert clock.busy
+        assert hooks._count_asleep(f"{CHECKER.arn}:1") == 0

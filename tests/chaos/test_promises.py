@@ -1,13 +1,14 @@
-"""The check that the newest upload wins: what it accepts and what it rejects."""
+"""The checks of the ends of uploads and of the newest upload: what they accept and what they reject."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
 
 from tests.chaos.evidence import Evidence, Output
-from tests.chaos.promises import newest_upload_wins
+from tests.chaos.promises import every_upload_ends_once, newest_upload_wins
 from tests.chaos.run import Run, Upload
 
 KEY = "a.jpg"
@@ -17,6 +18,7 @@ class Uploaded:
     """Two uploads of one key, `old` and then `new`."""
 
     uploads = (Upload(KEY, "old"), Upload(KEY, "new"))
+    stopped_executions = 0
 
 
 def evidence_of(old: str, new: str, *written: str) -> Evidence:
@@ -54,3 +56,49 @@ def test_the_newest_upload_won(evidence: Evidence) -> None:
 )
 def test_the_newest_upload_did_not_win(evidence: Evidence) -> None:
     assert newest_upload_wins(cast(Run, Uploaded), evidence).broken
+
+
+def ends(old: str, new: str, *written: str, reports: Sequence[str] = ()) -> list[str]:
+    """What is wrong with the ends of the two uploads, if these photos were written and these reports remain."""
+    evidence = evidence_of(old, new, *written)
+    for version_id, row in evidence.rows.items():
+        row |= {"pk": KEY, "finished_at": "now"}
+        if version_id in written:
+            row["output"] = {"version_id": evidence.outputs[version_id][0].version_id}
+    for version_id in reports:
+        evidence.reports[version_id].append({"status": evidence.rows[version_id]["status"]})
+    return every_upload_ends_once(cast(Run, Uploaded), evidence).broken
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        ends("enhanced", "enhanced", "old", "new"),
+        ends("superseded", "enhanced", "new"),
+        ends("failed", "enhanced", "new"),
+        ends("failed", "rejected", reports=["old", "new"]),
+        ends("enhanced", "failed", "old", reports=["new"]),
+        # The owner stopped the execution after its delivery.
+        ends("enhanced", "failed", "old", "new"),
+    ],
+)
+def test_each_upload_has_a_photo_or_a_report(broken: list[str]) -> None:
+    assert not broken
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        ends("failed", "rejected", reports=["old"]),
+        ends("failed", "rejected", reports=["old", "old", "new"]),
+        ends("superseded", "enhanced", "new", reports=["old"]),
+        ends("failed", "enhanced", "new", reports=["old"]),
+        ends("enhanced", "failed", "old", "new", reports=["new"]),
+        ends("superseded", "failed", reports=["new"]),
+        ends("enhanced", "failed", "old"),
+        ends("enhanced", "claimed", "old"),
+        ends("enhanced", "enhanced", "old"),
+    ],
+)
+def test_an_upload_has_neither_photo_nor_report_or_one_too_many(broken: list[str]) -> None:
+    assert broken
