@@ -26,7 +26,10 @@ _RUN_SECONDS = 86_400  # the timeout of the backfill's state machine
 
 @dataclass
 class Survey:
-    """The number of objects below a prefix, by what the backfill would do with them. `ended` counts by status."""
+    """The number of objects below a prefix, by what the backfill would do with them. `ended` counts by status.
+
+    `paid` and `unpaid` identify the photos that are enhanced or in progress, and the new ones.
+    """
 
     photos: int = 0
     new: int = 0
@@ -34,6 +37,13 @@ class Survey:
     archived: int = 0
     under_way: int = 0
     ended: Counter[str] = field(default_factory=Counter)
+    paid: set[int] = field(default_factory=set)
+    unpaid: set[int] = field(default_factory=set)
+
+    @property
+    def same_photo(self) -> int:
+        """The estimated number of new photos that reuse the result of another one."""
+        return self.new - len(self.unpaid - self.paid)
 
 
 def backfill(
@@ -110,9 +120,9 @@ def _survey(stack: Stack, prefix: str, progress: Progress) -> Survey:
     photos = _photos(stack, prefix)
     while batch := list(islice(photos, ledger.BATCH_SIZE)):
         uploads = [(photo["Key"], photo["VersionId"]) for photo in batch]
-        rows = {(row["pk"], row["sk"]): row for row in ledger.batch_get(stack, uploads)}
-        for photo in batch:
-            _count(survey, photo, rows.get((f"upload#{photo['Key']}", photo["VersionId"])), largest)
+        rows = ledger.batch_get(stack, uploads)
+        for photo, upload in zip(batch, uploads, strict=True):
+            _count(survey, photo, rows.get(upload), largest)
         progress(f"{survey.photos:,} photos counted, {survey.new:,} of them new …")
     return survey
 
@@ -128,6 +138,8 @@ def _photos(stack: Stack, prefix: str) -> Iterator[Any]:
 
 def _count(survey: Survey, photo: Any, row: Row | None, largest: int) -> None:
     survey.photos += 1
+    if row is not None and ledger.is_paid_or_in_progress(row):
+        survey.paid.add(_content(photo))
     if row is not None and ledger.is_finished(row):
         survey.ended[row["status"]] += 1
     elif row is not None:
@@ -138,9 +150,23 @@ def _count(survey: Survey, photo: Any, row: Row | None, largest: int) -> None:
         survey.archived += 1
     else:
         survey.new += 1
+        survey.unpaid.add(_content(photo))
+
+
+def _content(photo: Any) -> int:
+    """Identifies a photo's bytes in little memory. The ETag of a multipart upload says nothing about them."""
+    etag = photo["ETag"].strip('"')
+    return hash((photo["Key"], photo["VersionId"]) if "-" in etag else (photo["Size"], etag))
+
+
+def _count_same(stack: Stack, survey: Survey) -> int:
+    """The estimated number of new photos that aren't paid for. Stacks of earlier versions pay for each."""
+    return survey.same_photo if stack.parameters.get("SamePhoto") == "reuse" else 0
 
 
 def _summary(stack: Stack, survey: Survey) -> dict[str, Any]:
+    same_photo = _count_same(stack, survey)
+    tasks = survey.new - same_photo
     waiting = upload_queue.count_messages(stack, stack.output("UploadQueueUrl"))
     return {
         "photos": survey.photos,
@@ -148,11 +174,12 @@ def _summary(stack: Stack, survey: Survey) -> dict[str, Any]:
         "under_way": survey.under_way,
         "too_big": survey.too_big,
         "archived": survey.archived,
-        "tasks": survey.new,
+        "same_photo": same_photo,
+        "tasks": tasks,
         "price_usd": cost.price_usd(stack),
-        "cost_usd": cost.cost_usd(stack, survey.new),
+        "cost_usd": cost.cost_usd(stack, tasks),
         "waiting": waiting,
-        "days": math.ceil((survey.new + waiting) / int(stack.parameter("DailyTaskLimit"))),
+        "days": math.ceil((tasks + waiting) / int(stack.parameter("DailyTaskLimit"))),
         "event_source": event_source.state(stack),
         "running": running_backfills(stack),
     }
@@ -168,6 +195,7 @@ def _lines(stack: Stack, data: dict[str, Any]) -> list[str]:
         "in progress": f"{data['under_way']:,}",
         "too big": f"{data['too_big']:,}, which are rejected without payment",
         "archived": f"{data['archived']:,}, which are rejected without payment",
+        "same photo": f"{data['same_photo']:,}, not paid for again (estimate by size and ETag)",
         "new": f"{data['tasks']:,}; files that are not images are rejected without payment",
     }
     price = f"about {data['cost_usd']:,.2f} USD at {data['price_usd']:.2f} USD per task"

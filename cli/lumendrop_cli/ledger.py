@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from decimal import Decimal
 from itertools import takewhile
@@ -19,23 +19,30 @@ from lumendrop_cli.stack import Stack
 BATCH_SIZE = 100  # the most that DynamoDB accepts in one BatchGetItem
 
 _BATCH_ATTEMPTS = 8
+_PREFIX, _OLDER_PREFIX = "object#", "upload#"
+_DEFAULTS = {"status": "incomplete", "attempt": 1, "size": 0, "etag": "", "sequencer": ""}
 
 Row = dict[str, Any]
 
 
 def rows_of(stack: Stack, key: str) -> list[Row]:
-    """The rows of all versions of a key, newest first."""
-    query = {
-        "TableName": stack.output("LedgerTableName"),
-        "KeyConditionExpression": "pk = :pk",
-        "ExpressionAttributeValues": {":pk": {"S": f"upload#{key}"}},
-        "ConsistentRead": True,
-    }
-    pages = stack.client("dynamodb").get_paginator("query").paginate(**query)
-    rows = [_row(item) for page in pages for item in page["Items"]]
+    """The rows of all versions of a key in the stack's input bucket, newest first."""
+    found = {row["version_id"]: row for pk in reversed(_partition_keys(stack, key)) for row in _query(stack, pk)}
+    rows = list(found.values())
     if all(row["sequencer"] for row in rows):
         return sorted(rows, key=lambda row: str(row["sequencer"]).ljust(64, "0"), reverse=True)
     return _in_order_of_s3(stack, key, rows)
+
+
+def _query(stack: Stack, pk: str) -> Iterator[Row]:
+    query = {
+        "TableName": stack.output("LedgerTableName"),
+        "KeyConditionExpression": "pk = :pk",
+        "ExpressionAttributeValues": {":pk": {"S": pk}},
+        "ConsistentRead": True,
+    }
+    pages = stack.client("dynamodb").get_paginator("query").paginate(**query)
+    return (row for page in pages for row in _rows(stack, page["Items"]))
 
 
 def _in_order_of_s3(stack: Stack, key: str, rows: list[Row]) -> list[Row]:
@@ -48,11 +55,13 @@ def _in_order_of_s3(stack: Stack, key: str, rows: list[Row]) -> list[Row]:
 
 
 def row_of(stack: Stack, key: str, version_id: str) -> Row | None:
-    """The row of one version of a key, if it exists."""
-    answer = stack.client("dynamodb").get_item(
-        TableName=stack.output("LedgerTableName"), Key=_upload_key(key, version_id), ConsistentRead=True
-    )
-    return _row(answer["Item"]) if "Item" in answer else None
+    """The row of one version of a key in the stack's input bucket, if it exists."""
+    table = stack.output("LedgerTableName")
+    for pk in _partition_keys(stack, key):
+        answer = stack.client("dynamodb").get_item(TableName=table, Key=_item_key(pk, version_id), ConsistentRead=True)
+        for row in _rows(stack, [answer["Item"]] if "Item" in answer else []):
+            return row
+    return None
 
 
 def newest_row(stack: Stack, key: str, version_id: str | None) -> Row:
@@ -63,29 +72,40 @@ def newest_row(stack: Stack, key: str, version_id: str | None) -> Row:
     return rows[0]
 
 
-def batch_get(stack: Stack, uploads: list[tuple[str, str]]) -> Iterator[Row]:
-    """The status of each of at most BATCH_SIZE uploads (key and version ID) that has a row.
+def batch_get(stack: Stack, uploads: list[tuple[str, str]]) -> dict[tuple[str, str], Row]:
+    """The rows of at most BATCH_SIZE uploads, by key and version ID. Uploads without a row are missing.
 
-    Each row has only the fields `pk`, `sk`, `status`, and `finished_at`. Raises CliError if DynamoDB keeps throttling.
+    Each row has only the fields that name the upload, `status`, and `finished_at`. Raises CliError if DynamoDB keeps
+    throttling.
     """
+    found: dict[tuple[str, str], Row] = {}
+    for shape in (0, 1):
+        missing = [upload for upload in uploads if upload not in found]
+        keys = [_item_key(_partition_keys(stack, key)[shape], version_id) for key, version_id in missing]
+        found |= {(row["key"], row["version_id"]): row for row in _rows(stack, _batch_get(stack, keys))}
+    return found
+
+
+def _batch_get(stack: Stack, keys: list[Any]) -> Iterator[Any]:
     table = stack.output("LedgerTableName")
     request: dict[str, Any] = {
-        "Keys": [_upload_key(*upload) for upload in uploads],
-        "ProjectionExpression": "pk, sk, #status, finished_at",
-        "ExpressionAttributeNames": {"#status": "status"},
+        "Keys": keys,
+        "ProjectionExpression": "pk, sk, #bucket, #status, finished_at",
+        "ExpressionAttributeNames": {"#bucket": "bucket", "#status": "status"},
     }
-    for attempt in range(_BATCH_ATTEMPTS):
+    for attempt in range(_BATCH_ATTEMPTS if keys else 0):
         answer = stack.client("dynamodb").batch_get_item(RequestItems={table: request})
-        yield from map(_row, answer["Responses"].get(table, []))
+        yield from answer["Responses"].get(table, [])
         if table not in answer.get("UnprocessedKeys", {}):
             return
         request = answer["UnprocessedKeys"][table]
         time.sleep(0.1 * 2**attempt)
-    raise CliError("DynamoDB throttles reads of the ledger. Try again in a few minutes.")
+    if keys:
+        raise CliError("DynamoDB throttles reads of the ledger. Try again in a few minutes.")
 
 
 def scan(stack: Stack, field: str, value: str, progress: Progress) -> list[Row]:
-    """All rows where a field (such as `status` or `outcome.code`) has this value. Reads the whole ledger.
+    """The input bucket's rows where a field (`status` or `outcome.code`) has this value. Reads the whole ledger.
 
     An index would add a write to every photo, and this query is rare. docs/limits.md states its cost.
     """
@@ -104,14 +124,17 @@ def scan(stack: Stack, field: str, value: str, progress: Progress) -> list[Row]:
     rows: list[Row] = []
     scanned = 0
     for page in pages:
-        rows += [_row(item) for item in page["Items"]]
+        rows += _rows(stack, page["Items"])
         scanned += page["ScannedCount"]
         progress(f"{scanned:,} rows read, {len(rows):,} found …")
     return rows
 
 
 def list_overdue(stack: Stack, before: int) -> list[Row]:
-    """The rows whose task's deadline, or whose claim, ended before a time (epoch seconds). Reads the whole ledger."""
+    """The rows whose task's deadline, or whose claim, ended before a time (epoch seconds). Reads the whole ledger.
+
+    Includes rows of other input buckets, because they name paid tasks too.
+    """
     pages = (
         stack.client("dynamodb")
         .get_paginator("scan")
@@ -128,7 +151,7 @@ def list_overdue(stack: Stack, before: int) -> list[Row]:
             },
         )
     )
-    return [_row(item) for page in pages for item in page["Items"]]
+    return [_row(stack, item) for page in pages for item in page["Items"]]
 
 
 def count_tasks(stack: Stack, day: date) -> int:
@@ -144,13 +167,41 @@ def is_finished(row: Row) -> bool:
     return "finished_at" in row
 
 
-def _upload_key(key: str, version_id: str) -> dict[str, Any]:
-    return {"pk": {"S": f"upload#{key}"}, "sk": {"S": version_id}}
+def is_paid_or_in_progress(row: Row) -> bool:
+    """Whether another upload of the same photo reuses this one's result. Those of earlier versions are not reused."""
+    return str(row["pk"]).startswith(_PREFIX) and (row["status"] == statuses.ENHANCED or not is_finished(row))
 
 
-def _row(item: Any) -> Row:
+def reason(row: Row) -> str:
+    """Why an upload has no enhanced photo, and what to do; empty if its row has no outcome."""
+    outcome = row.get("outcome") or {}
+    return " ".join(str(outcome[name]) for name in ("message", "advice") if name in outcome)
+
+
+def _partition_keys(stack: Stack, key: str) -> tuple[str, str]:
+    """Where an upload's row can be. Rows of earlier versions, which come last, name the bucket only in an attribute."""
+    return f"{_PREFIX}{stack.output('InputBucketName')}/{key}", f"{_OLDER_PREFIX}{key}"
+
+
+def _item_key(pk: str, version_id: str) -> dict[str, Any]:
+    return {"pk": {"S": pk}, "sk": {"S": version_id}}
+
+
+def _rows(stack: Stack, items: Iterable[Any]) -> Iterator[Row]:
+    """The rows of uploads to the stack's input bucket. Several stacks can share a ledger."""
+    rows = (_row(stack, item) for item in items)
+    return (row for row in rows if row["bucket"] == stack.output("InputBucketName"))
+
+
+def _row(stack: Stack, item: Any) -> Row:
+    """An item as a row. Attributes that every command needs, but that are missing, get a value."""
     row: Row = _without_decimals(TypeDeserializer().deserialize({"M": item}))
-    return row
+    pk = str(row["pk"])
+    if pk.startswith(_PREFIX):
+        bucket, _, key = pk.removeprefix(_PREFIX).partition("/")
+    else:
+        bucket, key = row.get("bucket", stack.output("InputBucketName")), pk.removeprefix(_OLDER_PREFIX)
+    return _DEFAULTS | {"bucket": bucket, "key": key, "version_id": row["sk"]} | row
 
 
 def _without_decimals(value: Any) -> Any:

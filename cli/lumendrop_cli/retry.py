@@ -36,20 +36,26 @@ def retry(
     version_id: Annotated[str | None, typer.Option(metavar="ID", help="Send this version of the key instead.")] = None,
     unknown: Annotated[bool, typer.Option("--unknown", help="All uploads with the status unknown.")] = False,
     code: Annotated[str | None, typer.Option(help="All uploads whose report has this code.")] = None,
+    pay: Annotated[
+        bool, typer.Option("--pay", help="Pay for KEY even if it, or the same photo, is already enhanced.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the uploads without sending them.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")] = False,
 ) -> None:
     """Send uploads again that ended without an enhanced photo. Pays for a new task for each.
 
+    With --pay, an enhanced upload is sent again too, and the result of the same photo is not reused. The new result
+    replaces the earlier one.
+
     Uploads whose workflow runs, for example because of `lumendrop fetch`, are not sent, and neither are those that
     would be rejected again. --unknown and --code read the whole ledger, which takes minutes for a million rows. Exit
     code 1 if there is nothing to send.
     """
-    if [key is not None, unknown, code is not None].count(True) != 1 or (version_id and key is None):
-        raise typer.BadParameter("give one KEY (optionally with --version-id), or --unknown, or --code CODE")
+    if [key is not None, unknown, code is not None].count(True) != 1 or ((version_id or pay) and key is None):
+        raise typer.BadParameter("give one KEY (optionally with --version-id or --pay), or --unknown, or --code CODE")
     stack, out = load_stack(context), printer(context)
     with out.progress("Reading the ledger …") as progress:
-        selected = _select_all(stack, code, progress) if key is None else _select_one(stack, key, version_id)
+        selected = _select_all(stack, code, progress) if key is None else _select_one(stack, key, version_id, pay)
     rows = selected.rows
     uploads = [{name: row[name] for name in ("key", "version_id", "status", "attempt")} for row in rows]
     data: dict[str, Any] = {
@@ -59,7 +65,7 @@ def retry(
         "running": selected.running,
         "rejected_again": [row["key"] for row in selected.rejected],
     }
-    listed = [f"{one['key']}  {one['status']}, version {one['version_id']}" for one in uploads]
+    listed = [_describe(row) for row in rows]
     if dry_run or not rows:
         would = f"This would pay for {cost.describe(stack, len(rows), 'new ')}."
         summary = would if rows else "No matching upload ended without an enhanced photo."
@@ -72,9 +78,15 @@ def retry(
             out.note(line)
         out.confirm(f"This pays for {cost.describe(stack, len(rows), 'new ')}. Continue?")
     with out.progress(f"Sending {len(rows):,} uploads …") as progress:
-        _send(stack, rows, progress)
+        _send(stack, rows, pay, progress)
     done = f"{len(rows):,} sent. `lumendrop status KEY` shows what happens to each."
     out.result(data | {"sent": len(rows)}, [*_left_out(selected), done])
+
+
+def _describe(row: Row) -> str:
+    photo = row.get("output") if row["status"] == statuses.ENHANCED else None
+    replaced = f"; the new result replaces s3://{photo['bucket']}/{photo['key']}" if photo else ""
+    return f"{row['key']}  {row['status']}, version {row['version_id']}{replaced}"
 
 
 def _left_out(selected: Selection) -> list[str]:
@@ -88,9 +100,11 @@ def _left_out(selected: Selection) -> list[str]:
     return lines
 
 
-def _select_one(stack: Stack, key: str, version_id: str | None) -> Selection:
+def _select_one(stack: Stack, key: str, version_id: str | None, pay: bool) -> Selection:
     row = ledger.newest_row(stack, key, version_id)
-    if row["status"] not in statuses.RETRYABLE:
+    if row["status"] == statuses.ENHANCED and not pay:
+        raise CliError("The upload is enhanced, so nothing is sent. To pay for another task, use --pay.")
+    if row["status"] not in statuses.RETRYABLE | {statuses.ENHANCED}:
         raise CliError(f"The upload is {row['status']}. Only uploads that ended without an enhanced photo are retried.")
     if execution := execution_of_each(stack).get(correlation_id(row)):
         raise CliError(
@@ -99,10 +113,9 @@ def _select_one(stack: Stack, key: str, version_id: str | None) -> Selection:
             data={"key": key, "execution": execution},
         )
     if _is_rejected_again(stack, row):
-        outcome = row["outcome"]
         raise CliError(
             f"Nothing is sent and nothing would be paid, because this version would be rejected again "
-            f"({outcome['code']}): {outcome['message']} {outcome['advice']}"
+            f"({row['outcome']['code']}): {ledger.reason(row)}"
         )
     if _is_deleted(stack, row):
         raise CliError(
@@ -137,12 +150,14 @@ def _is_deleted(stack: Stack, row: Row) -> bool:
     return False
 
 
-def _send(stack: Stack, rows: list[Row], progress: Progress) -> None:
+def _send(stack: Stack, rows: list[Row], pay: bool, progress: Progress) -> None:
     sqs, url, sent = stack.client("sqs"), stack.output("UploadQueueUrl"), 0
-    again = "Run the command again: no attempt is paid for twice."
+    # With --pay, the command pays once more as soon as the new attempt is enhanced.
+    status = f"Before you run the command again, check the attempt that `lumendrop status {rows[0]['key']}` shows."
+    again = status if pay else "Run the command again: no attempt is paid for twice."
     with on_interrupt(f"Some of the {len(rows):,} uploads may be sent. {again}"):
         for batch in _batches(rows):
-            messages = [upload_queue.upload_message(row, send_again=True) for row in batch]
+            messages = [upload_queue.upload_message(row, send_again=True, pay=pay) for row in batch]
             entries = [{"Id": str(place), **message} for place, message in enumerate(messages)]
             failed = sqs.send_message_batch(QueueUrl=url, Entries=entries).get("Failed", [])
             sent += len(batch) - len(failed)

@@ -40,7 +40,10 @@ def smoke(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")] = False,
 ) -> None:
-    """Upload a photo, wait until it is enhanced, and check the result. Pays for one task."""
+    """Upload a photo, wait until it is enhanced, and check the result. Pays for one task.
+
+    A photo of your own costs nothing if the same photo is already enhanced: its result is reused.
+    """
     body = _read(photo)
     stack, out = load_stack(context), printer(context)
     _check_acceptable(stack, body)
@@ -74,18 +77,23 @@ def smoke(
         "photo": uri,
         "seconds": seconds,
         "task_id": row["task_id"],
+        "same_as": row.get("same_as"),
         "cleaned": clean,
     }
+    if data["same_as"]:
+        summary = f"Reused in {seconds} seconds: the same photo is already enhanced, so the enhancer was not called."
+        summary += " Nothing was paid. To test the enhancer, run `lumendrop smoke` without a file."
+    else:
+        summary = f"Enhanced in {seconds} seconds."
     deleted = " Both photos are deleted." if clean else ""
-    out.result(data, [f"Enhanced in {seconds} seconds. The result and its metadata are correct: {uri}{deleted}"])
+    out.result(data, [f"{summary} The result and its metadata are correct: {uri}{deleted}"])
 
 
 def _read(photo: Path | None) -> bytes:
-    """The photo with a box after its end that no other upload has: otherwise, an earlier result could be reused."""
     body = photo.read_bytes() if photo else built_in_photo()
     if not body:
         raise typer.BadParameter("the photo is empty")
-    return body + struct.pack(">I4s16s", 24, b"free", secrets.token_bytes(16))
+    return body
 
 
 def _check_acceptable(stack: Stack, body: bytes) -> None:
@@ -113,7 +121,7 @@ def _wait_for_result(stack: Stack, key: str, version_id: str, timeout: int, prog
             "what it waits for."
         )
     if row["status"] != statuses.ENHANCED:
-        raise CliError(f"{key} ended as {row['status']}: {row['outcome']['message']} {row['outcome']['advice']}")
+        raise CliError(f"{key} ended as {row['status']}: {ledger.reason(row)}")
     return row
 
 
@@ -124,12 +132,13 @@ def _extension(photo: Path | None) -> str:
 
 
 def built_in_photo() -> bytes:
-    """A small PNG with a color gradient."""
+    """A small PNG with a color gradient, and a random comment: otherwise, an earlier result would be reused."""
     # The first row runs from red to blue. Each further row is slightly greener than the one above (filter type 2).
     first = b"\0" + b"".join(bytes((x, 32, 255 - x)) for x in range(_WIDTH))
     rows = first + (b"\2" + bytes((0, 1, 0)) * _WIDTH) * (_HEIGHT - 1)
     header = struct.pack(">IIBBBBB", _WIDTH, _HEIGHT, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
+    comment = b"Comment\0" + secrets.token_hex(16).encode()
+    chunks = ((b"IHDR", header), (b"tEXt", comment), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )

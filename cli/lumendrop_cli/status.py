@@ -34,7 +34,7 @@ def status(
         existing, deleted = _history(stack, key)
         for row in rows:
             row["deleted"] = None if existing is None else row["version_id"] not in existing
-        lines = [*_deletion(deleted), *(line for row in rows for line in _lines(row))]
+        lines = [*_deletion(deleted), *(line for row in rows for line in _lines(row, rows))]
         out.result({"key": key, "rows": rows, "deleted_at": deleted and deleted["LastModified"]}, lines)
         return
     reason = _why_no_row(stack, key)
@@ -55,10 +55,18 @@ def _deletion(deleted: dict[str, Any] | None) -> Iterator[str]:
         yield f"The photo was deleted from the input bucket at {deleted['LastModified'].isoformat()}."
 
 
-def _lines(row: Row) -> Iterator[Line]:
+def _same_photo(row: Row, rows: list[Row]) -> str | None:
+    """The upload that was paid for. Only its ID is known, unless it is another version of the same key."""
+    for other in rows:
+        if other["correlation_id"] == row.get("same_as"):
+            return f"same photo as version {other['version_id']}; nothing was paid"
+    return f"same photo as the upload {row['same_as']}; nothing was paid" if row.get("same_as") else None
+
+
+def _lines(row: Row, rows: list[Row]) -> Iterator[Line]:
     state = str(row["status"])
     yield (state, "bold"), (f": {statuses.DESCRIPTIONS.get(state, state)}", "")
-    outcome, photo = row.get("outcome", {}), row.get("output")
+    outcome, photo = row.get("outcome") or {}, row.get("output")
     details = {
         "version": f"{row['version_id']}, {row['size']} bytes{', deleted' if row['deleted'] else ''}",
         "attempt": row["attempt"],
@@ -69,6 +77,7 @@ def _lines(row: Row) -> Iterator[Line]:
         "deadline": _time(row.get("deadline")) if state == statuses.SUBMITTED else None,
         "ended": row.get("finished_at"),
         "photo": photo and f"s3://{photo['bucket']}/{photo['key']}",
+        "reused": _same_photo(row, rows),
         "happened": outcome.get("message"),
         "to do": outcome.get("advice"),
         "code": outcome.get("code"),

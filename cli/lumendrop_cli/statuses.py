@@ -24,7 +24,18 @@ RETRYABLE = frozenset({"failed", "rejected", UNKNOWN})
 FETCHABLE = frozenset({"failed", SUBMITTED})
 
 # Codes of rejections that another attempt can't change, because a version's bytes and metadata never change.
-REJECTED_AGAIN = frozenset({"empty", "not_an_image", "invalid_option", "bucket_not_versioned", "upload_gone"})
+REJECTED_AGAIN = frozenset(
+    {
+        "empty",
+        "not_an_image",
+        "truncated",
+        "unsupported_image",
+        "too_many_pixels",
+        "invalid_option",
+        "bucket_not_versioned",
+        "upload_gone",
+    }
+)
 TOO_BIG = "too_big"
 # Codes of rejections that another attempt may not repeat: the owner can restore the object, or raise a limit.
 MAY_BE_ACCEPTED = frozenset({"archived", TOO_BIG})

@@ -28,16 +28,19 @@ def queue_arn(stack: Stack, url: str) -> str:
     return arn
 
 
-def upload_message(row: dict[str, Any], *, send_again: bool) -> dict[str, Any]:
+def upload_message(row: dict[str, Any], *, send_again: bool, pay: bool = False) -> dict[str, Any]:
     """The message of a row's upload.
 
-    With `send_again`, it asks for a new attempt and names the previous one, so that a duplicate doesn't pay twice.
+    With `send_again`, it asks for a new attempt and names the previous one, so that a duplicate doesn't pay twice. With
+    `pay`, it also asks for a new task if the photo, or the same photo of another upload, is already enhanced.
     """
     named = {"key": row["key"], "version-id": row["version_id"], "size": row["size"]}
     found = {**named, "etag": row["etag"], "sequencer": row["sequencer"]}
     detail = {"bucket": {"name": row["bucket"]}, "object": found}
-    attempt = {"send-again": {"DataType": "Number", "StringValue": str(row["attempt"])}}
+    numbers = ({"send-again": row["attempt"]} if send_again else {}) | ({"pay": 1} if pay else {})
     return {
         "MessageBody": json.dumps({"time": row.get("time", ""), "detail": detail}),
-        "MessageAttributes": attempt if send_again else {},
+        "MessageAttributes": {
+            name: {"DataType": "Number", "StringValue": str(number)} for name, number in numbers.items()
+        },
     }

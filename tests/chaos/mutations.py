@@ -381,6 +381,22 @@ MUTATIONS = (
         tests=("tests/unit/test_same_photo.py",),
     ),
     Mutation(
+        "two uploads of the same photo pay at the same moment",
+        "paid once",
+        LEDGER,
+        "        held = [self._hold(photo, row, holder)] if photo else []",
+        "        held: list[dict[str, Any]] = []",
+        tests=("tests/unit/test_same_photo.py",),
+    ),
+    Mutation(
+        "the bucket is missing in the ledger's key",
+        "foreign objects untouched",
+        LEDGER,
+        "{self.upload.bucket}/{self.upload.key}",
+        "{self.upload.key}",
+        tests=("tests/unit/test_submit.py",),
+    ),
+    Mutation(
         "the report of an older version is kept",
         "one end each",
         "layers/lumendrop/reports.py",

@@ -3,13 +3,16 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from lumendrop_cli import polling
+from lumendrop_cli.backfill import Survey, _count, _count_same
 from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
-from tests.e2e.pipeline import Pipeline
+from tests.e2e.pipeline import Pipeline, _unique
 
 
 @contextmanager
@@ -48,7 +51,7 @@ def test_a_dry_run_shows_the_number_and_the_cost_and_sends_nothing(lumendrop: Lu
     before = _runs(pipeline)
     with _without_events(pipeline):
         for number in range(110):
-            pipeline.drop(f"{place}new/{number}.jpg", b"photo")
+            pipeline.drop(f"{place}new/{number}.jpg", f"photo {number}".encode())
         pipeline.drop(f"{place}done.jpg", jpeg())  # a new version of it
         pipeline.drop(f"{place}old.jpg", jpeg(), StorageClass="GLACIER")
         pipeline.drop(f"{place}folder/", b"")
@@ -62,6 +65,7 @@ def test_a_dry_run_shows_the_number_and_the_cost_and_sends_nothing(lumendrop: Lu
         "under_way": 0,
         "too_big": 0,
         "archived": 1,
+        "same_photo": 0,
         "tasks": 112,
         "price_usd": 0.12,
         "cost_usd": 13.44,
@@ -78,6 +82,42 @@ def test_a_dry_run_shows_the_number_and_the_cost_and_sends_nothing(lumendrop: Lu
     assert declined.code == 1
     assert "at most 112 tasks, about 13.44 USD. Continue?" in declined.err
     assert _runs(pipeline) == before
+
+
+def test_a_dry_run_counts_the_same_photo_once(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    place, photo, other = "in/backfill/same/", _unique(jpeg()), _unique(jpeg())
+    done = pipeline.drop_same(f"{place}z.jpg", photo)
+    pipeline.wait([done])
+    with _without_events(pipeline):
+        for number in range(3):
+            pipeline.drop_same(f"{place}{number}.jpg", photo)  # listed before the one that is enhanced
+            pipeline.drop_same(f"{place}other/{number}.jpg", other)
+    found = lumendrop.ok("backfill", "--prefix", place, "--dry-run")
+    assert (found["ended"], found["same_photo"], found["tasks"], found["cost_usd"]) == ({"enhanced": 1}, 5, 1, 0.12)
+    shown = lumendrop("backfill", "--prefix", place, "--dry-run").out
+    assert "same photo   5, not paid for again (estimate by size and ETag)" in shown
+    before = len(pipeline._all_tasks())
+    assert lumendrop.ok("backfill", "--prefix", place, "--yes")["sent"] == 7
+    pipeline.wait_until(
+        lambda: [row["status"] for up, row in pipeline.rows().items() if up.key.startswith(place)] == ["enhanced"] * 7,
+        "all photos are enhanced",
+    )
+    assert len(pipeline._all_tasks()) == before + 1
+
+
+def test_the_same_photo_is_estimated_from_single_part_etags() -> None:
+    survey = Survey()
+    for number, etag in enumerate(["a", "a", "b", "c-2", "c-2"]):
+        photo = {"Key": str(number), "VersionId": "v", "Size": 1, "ETag": f'"{etag}"'}
+        _count(survey, photo, None, 10)
+    paid = {"pk": "object#photos/x", "status": "enhanced", "finished_at": "x"}
+    _count(survey, {"Key": "x", "VersionId": "v", "Size": 1, "ETag": '"b"'}, paid, 10)
+    older = paid | {"pk": "upload#y"}
+    _count(survey, {"Key": "y", "VersionId": "v", "Size": 1, "ETag": '"a"'}, older, 10)
+    assert (survey.new, survey.same_photo) == (5, 2)
+    stack: Any = SimpleNamespace(parameters={"SamePhoto": "pay"})
+    assert _count_same(stack, survey) == 0
+    assert _count_same(SimpleNamespace(parameters={}), survey) == 0  # type: ignore[arg-type]
 
 
 def _runs(pipeline: Pipeline) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lumendrop_cli import retry
+from lumendrop_cli import retry, upload_queue
 from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline, Upload
@@ -46,11 +46,71 @@ def test_uploads_are_sent_again_by_key_and_by_code(lumendrop: Lumendrop, pipelin
     pipeline.wait_for_status(upload, "enhanced")
     assert len(pipeline.tasks(upload)) == 3
     again = lumendrop("retry", upload.key, "--yes")
-    assert (again.code, "The upload is enhanced" in again.err) == (1, True)
+    assert (again.code, "The upload is enhanced" in again.err, "--pay" in again.err) == (1, True, True)
+
+
+def test_pay_pays_for_an_enhanced_upload_and_names_it_first(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    upload = pipeline.drop("in/retry/pay.jpg", jpeg())
+    pipeline.wait_for_status(upload, "enhanced")
+    pipeline.wait([upload])
+    photo = f"s3://{pipeline.outputs['OutputBucketName']}/{pipeline.rows()[upload]['output']['key']}"
+    refused = lumendrop("--json", "retry", upload.key, "--yes")
+    assert (refused.code, "use --pay" in refused.json["error"]) == (1, True)
+    declined = lumendrop("retry", upload.key, "--pay", stdin="n\n")
+    named = f"  {upload.key}  enhanced, version {upload.version_id}; the new result replaces {photo}\n"
+    assert (declined.code, named in declined.err) == (1, True)
+    assert "This pays for 1 new task, about 0.12 USD. Continue?" in declined.err
+    dry = lumendrop.ok("retry", upload.key, "--pay", "--dry-run")
+    assert (dry["sent"], dry["cost_usd"], len(pipeline.tasks(upload))) == (0, 0.12, 1)
+    assert lumendrop.ok("retry", upload.key, "--pay", "--yes")["sent"] == 1
+    pipeline.wait_until(lambda: pipeline.rows()[upload]["attempt"] == 2, "a second attempt", [upload])
+    pipeline.wait_for_status(upload, "enhanced")
+    pipeline.wait([upload])
+    assert len(pipeline.tasks(upload)) == 2
+
+
+def test_ctrl_c_says_what_to_check_before_paying_again(
+    lumendrop: Lumendrop, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = pipeline.drop("in/retry/ctrl-c.jpg", jpeg())
+    pipeline.wait_for_status(upload, "enhanced")
+    pipeline.wait([upload])
+    monkeypatch.setattr(upload_queue, "upload_message", _interrupt)
+    result = lumendrop("--json", "retry", upload.key, "--pay", "--yes")
+    assert (result.code, result.json["exit_code"]) == (130, 130)
+    assert f"check the attempt that `lumendrop status {upload.key}` shows" in result.err
+    assert len(pipeline.tasks(upload)) == 1
+
+
+def _interrupt(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_pay_pays_for_a_photo_that_was_reused(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    first = pipeline.drop("in/retry/payer.jpg", jpeg())
+    pipeline.wait_for_status(first, "enhanced")
+    s3, bucket = pipeline.cloud.client("s3"), pipeline.outputs["InputBucketName"]
+    body = s3.get_object(Bucket=bucket, Key=first.key)["Body"].read()
+    copies = []
+    for key in ("in/retry/reused.jpg", first.key):
+        copies.append(pipeline.drop_same(key, body))
+        pipeline.wait_for_status(copies[-1], "enhanced")
+    payer = lumendrop.ok("status", first.key)["rows"][1]["correlation_id"]
+    (row,) = lumendrop.ok("status", copies[0].key)["rows"]
+    assert row["same_as"] == payer
+    assert f"same photo as the upload {payer}; nothing was paid" in lumendrop("status", copies[0].key).out
+    assert f"same photo as version {first.version_id}; nothing was paid" in lumendrop("status", first.key).out
+    pipeline.wait(copies)
+    assert lumendrop.ok("retry", copies[0].key, "--pay", "--yes")["sent"] == 1
+    pipeline.wait_until(lambda: pipeline.rows()[copies[0]]["attempt"] == 2, "a second attempt", copies)
+    pipeline.wait_for_status(copies[0], "enhanced")
+    assert len(pipeline.tasks(copies[0])) == 1
+    assert "same_as" not in pipeline.rows()[copies[0]]
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("a", "--unknown"), ("--unknown", "--code", "x"), ("--unknown", "--version-id", "x")]
+    "arguments",
+    [(), ("a", "--unknown"), ("--unknown", "--code", "x"), ("--unknown", "--version-id", "x"), ("--unknown", "--pay")],
 )
 def test_exactly_one_selection_is_required(lumendrop: Lumendrop, arguments: tuple[str, ...]) -> None:
     assert lumendrop("retry", *arguments).code == 2
@@ -73,6 +133,8 @@ def test_retry_refuses_while_a_fetch_of_the_same_upload_runs(lumendrop: Lumendro
     refused = lumendrop("--json", "retry", upload.key, "--yes")
     assert (refused.code, refused.json["execution"]) == (1, running)
     assert running in refused.err
+    paying = lumendrop("--json", "retry", upload.key, "--pay", "--yes")
+    assert (paying.code, paying.json["execution"]) == (1, running)
     several = lumendrop("--json", "retry", "--code", "execution_aborted", "--yes")
     assert several.json["running"][upload.key] == running
     assert upload.key not in [one["key"] for one in several.json["uploads"]]

@@ -9,6 +9,7 @@ import pytest
 
 from lumendrop_cli import event_delivery, polling
 from lumendrop_cli.smoke import built_in_photo
+from lumendrop_cli.versions import delete_versions
 from tests.cli.command import Lumendrop
 from tests.e2e.photos import opened
 from tests.e2e.pipeline import Pipeline
@@ -23,6 +24,28 @@ def test_the_built_in_photo_is_enhanced_and_deleted(lumendrop: Lumendrop, pipeli
     assert (found["KeyCount"], pipeline.keys("in/lumendrop-smoke/")) == (0, [])
     (row,) = lumendrop.ok("status", result["key"])["rows"]
     assert (row["status"], row["task_id"]) == ("enhanced", result["task_id"])
+
+
+def test_a_photo_of_your_own_is_not_changed_and_its_reuse_is_named(
+    lumendrop: Lumendrop, pipeline: Pipeline, tmp_path: Path
+) -> None:
+    photo = tmp_path / "mine.png"
+    photo.write_bytes(built_in_photo())
+    first = lumendrop.ok("smoke", str(photo), "--yes")
+    bucket = pipeline.outputs["InputBucketName"]
+    stored = pipeline.cloud.client("s3").get_object(Bucket=bucket, Key=first["key"])["Body"].read()
+    assert (stored == photo.read_bytes(), first["same_as"]) == (True, None)
+    before = len(pipeline._all_tasks())
+    second = lumendrop("smoke", str(photo), "--yes", "--clean")
+    assert second.code == 0, second.err
+    assert "Nothing was paid." in second.out
+    assert len(pipeline._all_tasks()) == before
+    for name in (bucket, pipeline.outputs["OutputBucketName"]):
+        delete_versions(pipeline.cloud.client("s3"), name, first["key"])
+
+
+def test_the_built_in_photo_is_a_new_one_each_time() -> None:
+    assert built_in_photo() != built_in_photo()
 
 
 def test_nothing_is_paid_without_confirmation(lumendrop: Lumendrop, pipeline: Pipeline) -> None:

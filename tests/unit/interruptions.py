@@ -11,6 +11,8 @@ BEGIN, END = "<!-- interruptions -->\n", "<!-- end of interruptions -->\n"
 STEPS = {
     "read the row": "GetItem object",
     "read the object": "GetObject",
+    "read the checksum": "HeadObject",
+    "look for the same photo": "GetItem photo",
     "read the rate limit": "GetItem rate_limit",
     "read the API key": "GetSecretValue",
     "claim": "TransactWriteItems",

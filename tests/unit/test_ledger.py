@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from lumendrop import ledger as module
-from lumendrop.ledger import DailyLimitReached, EarlierAttempt, Ledger, LedgerBusy, PaidTask, Row
+from lumendrop.ledger import DailyLimitReached, EarlierAttempt, Ledger, LedgerBusy, PaidTask, PhotoHeld, Row
 from lumendrop.outcomes import Outcome
 from lumendrop.uploads import Upload
 from tests.unit.conftest import Clock
@@ -254,6 +254,46 @@ def test_one_of_many_concurrent_claims_succeeds(world: World, ledger: Ledger, on
     (winner,) = [row for row, acquired in results if acquired]
     assert {row for row, acquired in results if not acquired} == {winner}
     assert world.tasks_today() == 1
+
+
+def test_one_of_many_uploads_of_the_same_photo_holds_it(
+    world: World, ledger: Ledger, one_write_at_a_time: None
+) -> None:
+    together = threading.Barrier(8)
+    ends: list[bool] = []
+
+    def run(number: int) -> None:
+        together.wait(10)
+        try:
+            ends.append(ledger.claim(upload(number), "{}", 60, photo="photo#bucket#1")[1])
+        except PhotoHeld:
+            ends.append(False)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert sorted(ends) == [False] * 7 + [True]
+    found = ledger.read_holder("photo#bucket#1")
+    assert found
+    assert found[1]
+    assert [row["key"] for row in world.rows()] == [found[1].upload.key]
+    assert world.tasks_today() == 1
+
+
+def test_a_holder_that_pays_again_is_not_replaced(world: World, ledger: Ledger) -> None:
+    """Another upload saw it failed. Meanwhile, its owner has sent it again."""
+    photo = "photo#bucket#1"
+    first, _ = ledger.claim(upload(1), "{}", 60, photo=photo)
+    world.set_status("failed")
+    found = ledger.read_holder(photo)
+    assert found
+    ledger.claim(upload(1), "{}", 60, msgspec.structs.replace(first, status="failed"), photo)
+    with pytest.raises(PhotoHeld):
+        ledger.claim(upload(2), "{}", 60, photo=photo, holder=found[0])
+    assert world.tasks_today() == 2
 
 
 class Conflicts:

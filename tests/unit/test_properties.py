@@ -443,6 +443,15 @@ def test_the_rows_of_two_uploads_have_different_keys(one: Upload, other: Upload)
     assert len(first.pk.encode()) <= 2048
 
 
+@given(text, text, text, text)
+def test_photos_of_other_bytes_or_options_have_other_holders(content: str, options: str, one: str, other: str) -> None:
+    key = ledger.photo_key("input-bucket", content, options)
+    assert len(key.encode()) <= 2048
+    if "\0" not in content + options + one + other:
+        assert (ledger.photo_key("input-bucket", one, other) == key) is ((one, other) == (content, options))
+    assert ledger.photo_key("another-bucket", content, options) != key
+
+
 def _identity(upload: Upload) -> tuple[str, str, str]:
     return upload.bucket, upload.key, upload.version_id
 

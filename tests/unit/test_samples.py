@@ -26,7 +26,7 @@ def sample_upload() -> Upload:
 
 def test_every_sample_is_tested() -> None:
     names = {path.stem for path in (ROOT / "events").glob("*.json")}
-    assert names == {"submit", "check_status", "deliver", "workflow-submitted", "workflow-rejected"}
+    assert names == {"submit", "check_status", "deliver", "workflow-submitted", "workflow-rejected", "workflow-reused"}
 
 
 def test_the_message_of_submit_is_an_eventbridge_event_with_a_raw_key() -> None:
@@ -55,6 +55,15 @@ def test_the_workflows_samples_match_the_input_that_submit_passes() -> None:
     rejected = sample("workflow-rejected")
     outcome = msgspec.convert(rejected["outcome"], Outcome)
     assert workflow.execution_input(Row(upload=sample_upload(), status="rejected", outcome=outcome)) == rejected
+
+    reused = sample("workflow-reused")
+    row = Row(
+        upload=msgspec.structs.replace(sample_upload(), pixels=reused["upload"]["pixels"]),
+        status="enhanced",
+        options=json.dumps(reused["options"]),
+        **reused["delivery"],
+    )
+    assert workflow.execution_input(row) == reused
 
 
 PARTS = {
