@@ -31,6 +31,7 @@ SEED = 1
 # As in functions/submit/app.py.
 SUBMIT_WINDOW_SECONDS = 20
 REFUSED_SECONDS = 1
+RECHECK_SECONDS = 2
 # Assumed durations: submit before the POST, the POST, submit after the POST.
 BEFORE_SECONDS, POST_SECONDS, AFTER_SECONDS = 0.25, 0.6, 0.1
 SPREAD = 0.3
@@ -48,6 +49,7 @@ class Scenario:
 
     `rate`: tasks per second; with `window`, the tasks of that many seconds at the start of each window.
     `concurrency`: concurrent tasks. `outage`: its start and end, as shares of the drain time.
+    `ambiguous`: in the outage, photos get no clear answer, so each is unknown and not sent again.
     `random_refusals`: the share of calls that are refused at random.
     """
 
@@ -56,6 +58,7 @@ class Scenario:
     window: float | None = None
     concurrency: int | None = None
     outage: tuple[float, float] | None = None
+    ambiguous: bool = False
     random_refusals: float = 0.0
     functions: int = 5
 
@@ -67,6 +70,7 @@ SCENARIOS = [
     Scenario("50 tasks at a time", concurrency=50),
     Scenario("500 tasks at a time, 20 functions", concurrency=500, functions=20),
     Scenario("2 tasks a second, away for a fifth of the time", rate=2, outage=(0.2, 0.4)),
+    Scenario("2 tasks a second, no clear answers for a fifth of the time", rate=2, outage=(0.2, 0.4), ambiguous=True),
     Scenario("no limit, 3 % refused at random", random_refusals=0.03),
 ]
 # Runs by number of uploads, each with another seed. Small bursts vary more; a large one takes minutes.
@@ -94,7 +98,7 @@ class Store:
 
 @dataclass
 class Vendor:
-    """Accepts a submit, or responds with 429 or 503."""
+    """Accepts a submit, or responds with 429, 502, or 503."""
 
     scenario: Scenario
     random: Random
@@ -113,9 +117,12 @@ class Vendor:
             heapq.heappush(self.running, ends)
         return status, ends
 
+    def is_away(self, now: float) -> bool:
+        return self.outage[0] <= now < self.outage[1]
+
     def _status(self, now: float) -> int:
-        if self.outage[0] <= now < self.outage[1]:
-            return 503
+        if self.is_away(now):
+            return 502 if self.scenario.ambiguous else 503
         if self.scenario.random_refusals and self.random.random() < self.scenario.random_refusals:
             return 429
         while self.running and self.running[0] <= now:
@@ -154,7 +161,7 @@ class Burst:
         self.store = Store()
         self.ready = deque((upload, 0) for upload in range(uploads))
         self.delayed: list[tuple[float, int, int]] = []
-        self.submitted = self.requeued = self.max_requeues = self.polled = self.polls = 0
+        self.submitted = self.unknown = self.requeued = self.max_requeues = self.polled = self.polls = 0
         self.drained_at = 0.0
         self.delays: list[float] = []
         self.polled_share = POLLED_SHARE.get(uploads, 1)
@@ -170,7 +177,7 @@ class Burst:
     def _function(self, functions: int) -> Generator[simpy.Event, None, None]:
         """One warm environment of submit, as in functions/submit/app.py."""
         limiter = RateLimiter(self.store, functions, lambda: self.env.now)
-        while self.submitted < self.uploads:
+        while self.submitted + self.unknown < self.uploads:
             received = self._receive()
             if received is None:
                 next_at = self.delayed[0][0] if self.delayed else self.env.now + 1
@@ -186,6 +193,8 @@ class Burst:
     def _submit_with_backoff(self, limiter: RateLimiter, upload: int) -> Generator[simpy.Event, Any, bool]:
         until = self.env.now + SUBMIT_WINDOW_SECONDS
         while (yield from self._acquire(limiter, until)):
+            if limiter.must_probe and not (yield from self._probe(limiter)):
+                continue
             limiter.on_send()
             yield self.env.timeout(self._duration(POST_SECONDS) / 2)
             status, ends = self.vendor.submit(self.env.now)
@@ -194,18 +203,36 @@ class Burst:
                 limiter.on_accepted()
                 self._submit_done(upload, ends)
                 return True
+            if status == 502:
+                limiter.on_throttled(too_fast=False, ambiguous=True)
+                self.unknown += 1
+                return True
             too_fast = status == 429
             limiter.on_throttled(REFUSED_SECONDS if too_fast else 0, too_fast=too_fast)
             yield self.env.timeout(REFUSED_SECONDS)
         return False
 
-    def _acquire(self, limiter: RateLimiter, until: float) -> Generator[simpy.Event, None, bool]:
-        while (wait := limiter.acquire(until - self.env.now)) is not None:
-            yield self.env.timeout(wait)
-            if not wait or limiter.is_still_valid():
-                return True
-        yield self.env.timeout(max(0.0, until - self.env.now))
+    def _probe(self, limiter: RateLimiter) -> Generator[simpy.Event, Any, bool]:
+        """The request that costs nothing."""
+        yield self.env.timeout(self._duration(POST_SECONDS))
+        if not self.vendor.is_away(self.env.now):
+            return True
+        limiter.on_throttled(too_fast=False)
+        yield self.env.timeout(REFUSED_SECONDS)
         return False
+
+    def _acquire(self, limiter: RateLimiter, until: float) -> Generator[simpy.Event, None, bool]:
+        """As RateLimiter.wait."""
+        while True:
+            wait = limiter.acquire(until - self.env.now)
+            if wait is not None:
+                yield self.env.timeout(wait)
+                if not wait or limiter.is_still_valid():
+                    return True
+            elif self.env.now >= until:
+                return False
+            else:
+                yield self.env.timeout(min(until - self.env.now, RECHECK_SECONDS))
 
     def _receive(self) -> tuple[int, int] | None:
         while self.delayed and self.delayed[0][0] <= self.env.now:
@@ -288,7 +315,9 @@ def simulate_once(scenario: Scenario, uploads: int, run: int) -> dict[str, Any]:
         "wasted_share": (calls - burst.vendor.answers[200]) / calls,
         "refused_429": burst.vendor.answers[429],
         "refused_503": burst.vendor.answers[503],
+        "unanswered_502": burst.vendor.answers[502],
         "submitted": burst.submitted,
+        "unknown": burst.unknown,
         "calls_per_upload": calls / uploads,
         "queue_rounds_per_upload": (calls + burst.requeued) / uploads,
         "max_requeues": burst.max_requeues,
@@ -370,7 +399,7 @@ def main() -> None:
 def _plot(found: list[dict[str, Any]]) -> None:
     made, (left, right) = figure(2)
     limited = [scenario for scenario in SCENARIOS if not scenario.random_refusals]
-    for scenario, colour in zip(limited, (OURS, LIMIT, PEER, "#b05cc6", "#c65c6e", "#4fb3bf"), strict=True):
+    for scenario, colour in zip(limited, (OURS, LIMIT, PEER, "#b05cc6", "#c65c6e", "#4fb3bf", "#8a7a3c"), strict=True):
         rows = [one for one in found if one["scenario"] == scenario.name]
         uploads = [one["uploads"] for one in rows]
         left.plot(uploads, [one["drain_of_limit"] for one in rows], color=colour, marker="o", markersize=4)

@@ -56,13 +56,15 @@ def send(sender: RateLimiter, clock: Clock) -> None:
     sender.on_accepted()
 
 
-def refuse(sender: RateLimiter, clock: Clock, seconds: float = 0, *, too_fast: bool = True) -> None:
+def refuse(
+    sender: RateLimiter, clock: Clock, seconds: float = 0, *, too_fast: bool = True, ambiguous: bool = False
+) -> None:
     """A send in its slot that is refused."""
-    wait = sender.acquire(60)
+    wait = sender.acquire(900)
     assert wait is not None
     clock.now += wait
     sender.on_send()
-    sender.on_throttled(seconds, too_fast=too_fast)
+    sender.on_throttled(seconds, too_fast=too_fast, ambiguous=ambiguous)
 
 
 def test_writes_nothing_before_the_first_refusal(row: DynamoDBRateStore, clock: Clock) -> None:
@@ -193,6 +195,17 @@ def test_pauses_grow_during_an_outage_and_the_rate_stays(row: DynamoDBRateStore,
     assert pauses == pytest.approx([0, 2, 6, 14, 30, 60, 60, 60, 60, 60])
     assert known(row).interval == pytest.approx(interval, rel=0.5)
     assert known(row).next_at == clock.now
+
+
+def test_pauses_after_ambiguous_answers_grow_to_15_minutes(row: DynamoDBRateStore, clock: Clock) -> None:
+    """Also if free requests succeed in between."""
+    sender = limiter(row, clock)
+    pauses = []
+    for _ in range(11):
+        refuse(sender, clock, too_fast=False, ambiguous=True)
+        pauses.append(known(row).next_at - clock.now)
+
+    assert pauses == pytest.approx([0, 2, 6, 14, 30, 62, 126, 254, 510, 900, 900])
 
 
 def test_an_outage_may_last_for_days(row: DynamoDBRateStore, clock: Clock) -> None:
