@@ -268,7 +268,7 @@ MUTATIONS = (
         THROTTLE,
         "        if self._limiter.must_probe:\n            self._probe()",
         "        pass",
-        tests=("tests/unit/test_submit.py",),
+        tests=("tests/unit/test_throttle.py",),
     ),
     Mutation(
         "a 502 counts as not created",
