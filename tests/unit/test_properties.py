@@ -456,11 +456,17 @@ def _identity(upload: Upload) -> tuple[str, str, str]:
     return upload.bucket, upload.key, upload.version_id
 
 
+def _execution(row: Row) -> tuple[object, ...]:
+    """What has its own execution: each attempt, a retry that ends without a task, and a task that is recorded late."""
+    is_ended = row.status == "failed"
+    return *_identity(row.upload), row.attempt, is_ended, row.recovered and not is_ended
+
+
 @given(rows, rows)
 def test_execution_names_are_valid_and_distinct(row: Row, other: Row) -> None:
     name = workflow.execution_name(row)
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name)
-    same = (*_identity(row.upload), row.attempt) == (*_identity(other.upload), other.attempt)
+    same = _execution(row) == _execution(other)
     assert (workflow.execution_name(other) == name) is same
 
 
