@@ -57,6 +57,11 @@ def test_files_that_a_page_names_are_there(page: Path) -> None:
     assert missing_files(page.read_text()) == []
 
 
+def test_each_decision_has_a_number_of_its_own() -> None:
+    numbers = re.findall(r"^- \*\*(\d+)\.", (ROOT / "docs/decisions.md").read_text(), re.MULTILINE)
+    assert len(numbers) == len(set(numbers)) > 50
+
+
 def test_the_readme_is_short() -> None:
     assert words((ROOT / "README.md").read_text()) <= README_WORDS
 
