@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("usual", max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", settings.get_profile("usual"), max_examples=10_000)
+# lumendrop.telemetry reads it when it is first imported, which may be long before a test loads a function.
+os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "Lumendrop/lumendrop"
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
 # The tests of each of these directories share a sandbox.

@@ -9,6 +9,8 @@ import msgspec
 from lumendrop import outcomes, reports, storage
 from lumendrop.decisions import Photo, Reuse, Twin
 from lumendrop.ledger import Ledger, Row, photo_key
+from lumendrop.telemetry import count, logger
+from lumendrop.upload_queue import Deferred
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -42,8 +44,18 @@ def payer(row: Row) -> str:
 def reuse(client: S3Client, ledger: Ledger, wanted: Reuse) -> Row:
     """Copies the photo, removes obsolete reports, and writes the row. Each step can be repeated.
 
-    Returns the current row, which may have been written by another run. Raises storage.LostRace.
+    Returns the current row, which may have been written by another run. Raises Deferred.
     """
+    try:
+        row = _reuse(client, ledger, wanted)
+    except storage.LostRace as error:
+        raise Deferred("same_photo", str(error)) from None
+    count("PhotosReused")
+    logger.info("photo reused", extra={"same_as": row.same_as, "status": row.status})
+    return row
+
+
+def _reuse(client: S3Client, ledger: Ledger, wanted: Reuse) -> Row:
     upload, previous, same_as = wanted.photo.source.upload, wanted.previous, payer(wanted.row)
     options = wanted.photo.options.as_text()
     attempt = previous.attempt + 1 if previous else 1

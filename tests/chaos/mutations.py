@@ -38,6 +38,7 @@ MOST_SECONDS = 3 * PATIENCE
 
 LEDGER = "layers/lumendrop/ledger.py"
 SUBMIT = "functions/submit/app.py"
+TASK_CREATION = "layers/lumendrop/task_creation.py"
 DELIVER = "functions/deliver/app.py"
 STORAGE = "layers/lumendrop/storage.py"
 ENHANCER = "layers/lumendrop/enhancer.py"
@@ -84,16 +85,16 @@ MUTATIONS = (
     Mutation(
         "an ambiguous submit is released and repeated",
         "paid once",
-        SUBMIT,
-        "            return mark_unknown(claim, error.message, message)",
-        "            LEDGER.release(claim, previous); raise Deferred(error.code, error.message) from None",
+        TASK_CREATION,
+        "                return self.mark_unknown(claim, error.message, message)",
+        "                self.ledger.release(claim, previous); raise Deferred(error.code, error.message) from None",
     ),
     Mutation(
         "the upload of a dead claimant is submitted again",
         "paid once",
         SUBMIT,
-        "                row = mark_unknown(expired, ",
-        '                LEDGER.release(expired); raise Deferred("claimed", "its claim has expired")  # ',
+        "                row = TASKS.mark_unknown(\n",
+        '                LEDGER.release(expired); raise Deferred("claimed", "its claim has expired"); _ = (\n',
     ),
     Mutation(
         "a task is not recorded",
@@ -248,9 +249,9 @@ MUTATIONS = (
     Mutation(
         "an ambiguous answer does not pause the functions",
         "few unknown in an outage",
-        SUBMIT,
-        "        finally:\n            THROTTLE.on_ambiguous()",
-        "        finally:\n            pass",
+        TASK_CREATION,
+        "                self.throttle.on_ambiguous()",
+        "                pass",
         tests=OUTAGE,
     ),
     Mutation(
@@ -303,7 +304,7 @@ MUTATIONS = (
     Mutation(
         "the ID of a paid task is not logged",
         "paid once",
-        SUBMIT,
+        TASK_CREATION,
         '    logger.info("task created", extra={"task_id": task.id, ',
         '    logger.info("task created", extra={',
         tests=("tests/unit/test_submit.py", "tests/unit/test_interruptions.py"),
@@ -319,7 +320,7 @@ MUTATIONS = (
     Mutation(
         "a task that could not be recorded is not in the message",
         "paid once",
-        SUBMIT,
+        TASK_CREATION,
         'f"{type(error).__name__}: {error}", task=task) from None',
         'f"{type(error).__name__}: {error}") from None',
         tests=("tests/unit/test_submit.py", "tests/unit/test_interruptions.py"),

@@ -34,8 +34,6 @@ ROOT = Path(__file__).resolve().parents[2]
 NOW = 1_000_000.0
 SECONDS = 60
 ENVIRONMENT = {
-    "POWERTOOLS_METRICS_NAMESPACE": "Lumendrop/lumendrop",
-    "POWERTOOLS_SERVICE_NAME": "submit",
     "API_BASE_URL": "https://enhancer.test",
     "KEY_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:key",
     "RESOLUTION": "4K",
@@ -111,12 +109,12 @@ class Submit:
         )
         module.LEDGER = Ledger(table, "ledger", 1_000_000, lambda: NOW, lambda _: None)  # type: ignore[arg-type]  # as many calls as are needed
         module.SQS = SimpleNamespace(send_message=partial(call, "send"))
-        module.THROTTLE = _Unlimited()
-        module.ENHANCER = SimpleNamespace(prepare=partial(call, "key"), submit_supported=self._post)
+        module.TASKS.ledger = module.LEDGER
+        module.TASKS.throttle = _Unlimited()
+        module.TASKS.enhancer = SimpleNamespace(prepare=partial(call, "key"), submit_supported=self._post)
+        module.TASKS.presign = lambda _: "https://photo.test/"
         module.time = SimpleNamespace(time=lambda: NOW, sleep=lambda _: None)
-        module.storage = SimpleNamespace(
-            inspect=self._inspect, presign=lambda *_: "https://photo.test/", OwnResult=OwnResult
-        )
+        module.storage = SimpleNamespace(inspect=self._inspect, OwnResult=OwnResult)
         module.workflow = SimpleNamespace(start=self._start)
         module.count = lambda *_: None
         module.logger = SimpleNamespace(**dict.fromkeys(("info", "warning", "exception", "append_keys"), _nothing))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lumendrop import ledger
-from lumendrop.decisions import Action, Inspect, Reject, StartWorkflow, decide
+from lumendrop.decisions import Action, Inspect, Reject, Skip, StartWorkflow, decide
 from lumendrop.enhancer import Unavailable
 from lumendrop.outcomes import Outcome
 from lumendrop.upload_queue import Deferred
@@ -57,7 +57,7 @@ def test_a_retry_that_is_not_ended_is_found(submit: Any) -> None:
 
     def acknowledge(upload: Any, row: Any, photo: Any, *others: Any) -> Action:
         if row is not None and row.status == "retrying" and isinstance(photo, Outcome):
-            return submit.module.Skip("gone")  # type: ignore[no-any-return]
+            return Skip("gone")
         action: Action = rejects(upload, row, photo, *others)
         return action
 
@@ -72,7 +72,7 @@ def test_a_lost_task_id_is_found(submit: Any) -> None:
     def record(row: Any, task: Any, _: float) -> Any:
         return submit.module.LEDGER.record(row, task, 0)
 
-    submit.module.record = record
+    submit.module.TASKS.record = record
 
     assert broken(submit, uploads("v1", fault=1)) == "an upload is unknown, although nothing was unclear"
 
@@ -91,7 +91,7 @@ def test_a_key_that_is_read_after_the_claim_is_found(submit: Any) -> None:
     def no_key(*_: object) -> Any:
         raise RuntimeError("Secrets Manager is unavailable")
 
-    submit.module.storage.presign = no_key
+    submit.module.TASKS.presign = no_key
 
     assert broken(submit, uploads("v1")) == "an upload is unknown, although nothing was unclear"
 

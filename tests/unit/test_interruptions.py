@@ -527,7 +527,7 @@ def test_other_functions_wait_for_the_answer_to_the_first_photo(
 ) -> None:
     world.enhancer.on_submit.append(refusal(500, "server_error"))
     submit.handler(world.upload("1.jpg"), Context())
-    limiter = submit.THROTTLE._limiter
+    limiter = submit.TASKS.throttle._limiter
     assert limiter.acquire(20) == 0  # this function now tries
     other = configured()
     other.handler(world.upload("2.jpg"), Context())

@@ -79,7 +79,7 @@ def configured(function: LoadFunction, clock: Clock, monkeypatch: pytest.MonkeyP
     def load(**environment: str) -> ModuleType:
         module = function("submit", **environment)
         monkeypatch.setattr(module, "time", clock)
-        monkeypatch.setattr(module, "THROTTLE", throttle(module.DYNAMODB, clock, module.ENHANCER.probe))
+        monkeypatch.setattr(module.TASKS, "throttle", throttle(module.DYNAMODB, clock, module.ENHANCER.probe))
         return module
 
     return load
@@ -673,7 +673,7 @@ def test_a_retry_that_certainly_created_no_task_is_still_due(world: World, confi
     submit.handler(redelivered(world.messages()[-1]), Context())
     assert (world.row()["status"], world.row()["attempt"]) == ("unknown", 1)
     assert world.tasks_today() == 1
-    submit.THROTTLE = Throttle(CircuitBreaker(), submit.RATE_LIMITER, submit.ENHANCER.probe)
+    submit.TASKS.throttle = Throttle(CircuitBreaker(), submit.RATE_LIMITER, submit.ENHANCER.probe)
     submit.handler(redelivered(world.messages()[-1]), Context())
 
     assert (world.row()["status"], world.row()["attempt"]) == ("submitted", 2)
@@ -831,7 +831,7 @@ def test_one_function_informs_all_others_of_an_outage(world: World, submit: Any,
     deferred_by(world, submit, world.upload("1.jpg"), AWAY)
     clock.later = 0
     before = len(world.enhancer.submits)
-    submit.THROTTLE = throttle(world.dynamodb, clock, submit.ENHANCER.probe)
+    submit.TASKS.throttle = throttle(world.dynamodb, clock, submit.ENHANCER.probe)
     submit.handler(world.upload("2.jpg"), Context())
 
     assert len(world.enhancer.submits) <= before + 1
