@@ -299,7 +299,7 @@ MUTATIONS = (
         DECISIONS,
         '        return EndRetry(row, row.outcome or outcomes.outcome("retry_not_sent"))',
         '        return Skip("already ended")',
-        tests=("tests/unit/test_submit.py",),
+        tests=("tests/unit/test_interruptions.py",),
     ),
     Mutation(
         "the ID of a paid task is not logged",
@@ -345,8 +345,8 @@ MUTATIONS = (
         "a truncated HEIC counts as whole",
         "one end each",
         "layers/lumendrop/containers/heif.py",
-        "        if box.end > end:\n",
-        "        if False:\n",
+        "            if method == 0 and not is_external and end > reader.size:\n",
+        "            if False:\n",
         tests=("tests/unit/test_containers.py",),
     ),
     Mutation(
