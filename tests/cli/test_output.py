@@ -245,7 +245,12 @@ def test_an_empty_value_is_invalid_usage(lumendrop: Lumendrop, arguments: tuple[
 def test_ctrl_c_ends_a_process_with_130(pipeline: Pipeline, question: bool) -> None:
     events, rule = pipeline.cloud.client("events"), pipeline.cloud.resources["UploadRule"]
     events.disable_rule(Name=rule)
-    command = [sys.executable, "-m", "lumendrop_cli", "--json", "smoke", *([] if question else ["--yes"])]
+    # Tests in the background of a shell ignore SIGINT, and so would their processes.
+    as_in_a_terminal = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('lumendrop_cli', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", as_in_a_terminal, "--json", "smoke", *([] if question else ["--yes"])]
     environment = {name: value for name, value in ENVIRONMENT.items() if value is not None}
     environment |= {"AWS_ENDPOINT_URL": pipeline.cloud.endpoint, "PYTHONPATH": "cli", "PATH": os.defpath}
     pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
@@ -255,7 +260,10 @@ def test_ctrl_c_ends_a_process_with_130(pipeline: Pipeline, question: bool) -> N
             while (b"Continue? [y/N]: " if question else b"waits for submit") not in shown:
                 shown += os.read(process.stderr.fileno(), 4096)  # type: ignore[union-attr]
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+            try:
+                out, err = process.communicate(timeout=60)
+            finally:
+                process.kill()
     finally:
         events.enable_rule(Name=rule)
     assert (process.returncode, json.loads(out)["exit_code"]) == (130, 130)
