@@ -16,6 +16,7 @@ from boto3.dynamodb.types import TypeSerializer
 from lumendrop_cli.errors import CliError
 from lumendrop_cli.printer import Printer
 from lumendrop_cli.text import clean, to_json
+from lumendrop_cli.versions import delete_versions
 from tests.cli.command import ENVIRONMENT, CommandResult, Lumendrop
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline
@@ -266,6 +267,7 @@ def test_ctrl_c_ends_a_process_with_130(pipeline: Pipeline, question: bool) -> N
                 process.kill()
     finally:
         events.enable_rule(Name=rule)
+        delete_versions(pipeline.cloud.client("s3"), pipeline.outputs["InputBucketName"], "in/lumendrop-smoke/")
     assert (process.returncode, json.loads(out)["exit_code"]) == (130, 130)
     assert b"lumendrop: Interrupted." in err
     assert (b"is still being processed" in err) is not question

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.template.merged import written
@@ -73,6 +74,7 @@ AWS: dict[str, tuple[str, str, str, set[str]]] = {
     ),
 }
 OURS = written(SAM["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"])
+LAYER = ROOT / "layers/lumendrop"
 MEASURES = ("count", "measure")  # of lumendrop.telemetry
 STATISTIC = re.compile(r"Sum|Average|Minimum|Maximum|SampleCount|p\d{1,2}(\.\d)?")
 TREATMENTS = ("breaching", "notBreaching", "ignore")
@@ -92,8 +94,23 @@ class Metric(NamedTuple):
 
 @cache
 def emitted() -> dict[str, set[str]]:
-    """The names that our code emits, by service, read from its calls of `count` and `measure`."""
-    return {_service(name): set(_counted(path.read_text())) for name, path in FUNCTIONS.items()}
+    """The names that our code emits, by service, read from the calls of `count` and `measure`.
+
+    The code of a function is its file, and the modules of the layer that the file imports.
+    """
+    return {
+        _service(name): {metric for one in (path, *_imported(path)) for metric in _counted(one.read_text())}
+        for name, path in FUNCTIONS.items()
+    }
+
+
+def _imported(path: Path) -> list[Path]:
+    """The modules of the layer that a function imports, except the one that defines the calls."""
+    text = path.read_text()
+    names = set(re.findall(r"^from lumendrop\.(\w+) import", text, re.MULTILINE))
+    for listed in re.findall(r"^from lumendrop import ([\w, ]+)$", text, re.MULTILINE):
+        names |= set(listed.split(", "))
+    return [LAYER / f"{name}.py" for name in sorted(names - {"telemetry"}) if (LAYER / f"{name}.py").exists()]
 
 
 def _service(function: str) -> str:
@@ -115,10 +132,10 @@ def _branches(node: ast.expr) -> list[ast.expr]:
     return [*_branches(node.body), *_branches(node.orelse)] if isinstance(node, ast.IfExp) else [node]
 
 
-def modules_that_count_on_their_own() -> list[str]:
-    """Modules of the layer that emit metrics, whose service would be ambiguous."""
-    found = [path for path in (ROOT / "layers/lumendrop").glob("*.py") if path.stem != "telemetry"]
-    return [path.name for path in found if list(_counted(path.read_text()))]
+def ambiguous_modules() -> list[str]:
+    """Modules of the layer that emit metrics, and that not exactly one function imports."""
+    found = [path for path in LAYER.glob("*.py") if path.stem != "telemetry" and list(_counted(path.read_text()))]
+    return [one.name for one in found if sum(one in _imported(path) for path in FUNCTIONS.values()) != 1]
 
 
 def problems(body: Body) -> list[str]:

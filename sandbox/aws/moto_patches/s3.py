@@ -60,7 +60,9 @@ def _publish_events(replace: Replace, account: str) -> None:
 
 def _detail(bucket: str, event_name: str, key: Any, account: str, sequencer: str) -> dict[str, Any]:
     name = str(getattr(event_name, "value", event_name)).removeprefix("s3:")
-    entry: dict[str, Any] = {"key": key.name, "size": key.size, "etag": key.etag.strip('"')}
+    entry: dict[str, Any] = {"key": key.name}
+    if hasattr(key, "size"):  # not a delete marker that is deleted
+        entry |= {"size": key.size, "etag": key.etag.strip('"')}
     if key.version_id and key.version_id != "null":
         entry["version-id"] = key.version_id
     return {
