@@ -24,6 +24,7 @@ from lumendrop_cli.stack import Stack
 from lumendrop_cli.transfers import Result, Source
 
 THREADS = 16
+_FILES_PER_UPDATE = 100
 _MOST_LISTED = 20_000  # keys per folder of the bucket; behind them, each photo's key is read on its own
 
 T = TypeVar("T")
@@ -107,7 +108,8 @@ def make_plan(
     most_bytes = int(stack.parameter("MaxUploadBytes"))
     inspected = parallel(lambda file: photo_files.inspect(file, most_bytes), files)
     for number, (file, answer) in enumerate(zip(files, inspected, strict=True), 1):
-        progress(f"{number:,} of {len(files):,} files read …")
+        if number % _FILES_PER_UPDATE == 0:
+            progress(f"{number:,} of {len(files):,} files read …")
         if isinstance(answer, str):
             plan.skipped.append(Skipped(file.name, answer))
             continue

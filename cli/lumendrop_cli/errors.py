@@ -99,6 +99,7 @@ def errors_in_one_line() -> Iterator[None]:
     except Exception as error:
         described = describe(error)
         described.in_one_line = True
+        described.data = {"event": "error", **described.data}
         raise described from error
 
 

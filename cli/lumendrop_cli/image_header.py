@@ -8,6 +8,7 @@ from dataclasses import dataclass
 HEAD_BYTES = 1 << 18  # the size of a JPEG follows its metadata
 
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1"})
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})  # such a file often names mif1, too
 _NO_SIZE = frozenset({0xC4, 0xC8, 0xCC})  # the markers between SOF0 and SOF15 that are no frame header
 
 
@@ -27,7 +28,7 @@ def read_header(head: bytes) -> Header | None:
         return Header("image/png", _longer((_number(head, 16, 4), _number(head, 20, 4))))
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return Header("image/webp", _longer(_webp_size(head)))
-    if head[4:8] == b"ftyp" and _HEIC_BRANDS & set(_brands(head)):
+    if head[4:8] == b"ftyp" and _HEIC_BRANDS & (brands := set(_brands(head))) and not _AVIF_BRANDS & brands:
         return Header("image/heic", _longer(_heic_size(head)))
     return None
 

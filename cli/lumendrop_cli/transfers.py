@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, BinaryIO
 
+import typer
 from botocore.exceptions import ClientError, HTTPClientError
 
 from lumendrop_cli import photo_files, photo_options
@@ -101,6 +102,7 @@ def _put(stack: Stack, source: Source, etag: str | None, sent: Sent, stop: Event
             Body=_Body(opened, sent, stop),
             ContentType=source.content_type,
             Metadata=dict(source.metadata),
+            ChecksumAlgorithm="SHA256",
             ChecksumSHA256=source.sha256,
             **condition,
         )
@@ -147,10 +149,16 @@ def find_uploaded(stack: Stack, source: Source) -> tuple[str | None, str | None]
         if error_code(error) in _MISSING:
             return None, None
         raise
-    same = head["ContentLength"] == source.file.size and _has_bytes(s3, place, head, source)
-    if same and photo_options.as_text(stack, head["Metadata"]) == source.options:
-        return head.get("VersionId", "null"), head["ETag"]
-    return None, head["ETag"]
+    may_be_same = head["ContentLength"] == source.file.size and _has_options(stack, head, source)
+    is_same = may_be_same and _has_bytes(s3, place, head, source)
+    return head.get("VersionId", "null") if is_same else None, head["ETag"]
+
+
+def _has_options(stack: Stack, head: Mapping[str, Any], source: Source) -> bool:
+    try:
+        return photo_options.as_text(stack, head["Metadata"]) == source.options
+    except typer.BadParameter:  # submit rejected it
+        return False
 
 
 def _has_bytes(s3: Any, place: Mapping[str, str], head: Mapping[str, Any], source: Source) -> bool:
