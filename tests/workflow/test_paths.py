@@ -106,6 +106,7 @@ ENDS = {
     "aborted, the ledger is unavailable": replace(ABORTED, row="submitted"),
     "aborted, and can't be described": ABORTED,
     "failed after the final status": replace(NOTHING, row="failed"),
+    "failed late": FAILED,
     "ended, another attempt has the row": NOTHING,
     "delivered but not recorded": NOTHING,
     "started for another execution, and ended": NOTHING,
