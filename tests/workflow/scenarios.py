@@ -220,6 +220,10 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     # Problems that last until the deadline.
     "never ends": Scenario(check_status=[Forever(poll("waiting", 300))]),
+    "never ends, with a remark": Scenario(check_status=[Forever(poll("waiting", 300, remark=" It is paused."))]),
+    "never ends, polled by an earlier version": Scenario(
+        check_status=[Forever({"state": "waiting", "wait_seconds": 300, "retryable": False, "outcome": None})]
+    ),
     "never delivered": Scenario(
         check_status=[Forever(COMPLETED)], deliver=[Forever({"state": "waiting", "wait_seconds": 600})]
     ),

@@ -153,6 +153,16 @@ def test_gives_up_at_the_deadline_and_not_before(ran: Ran, name: str) -> None:
     assert run.report["may_have_cost_money"] is True
 
 
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [("never ends, with a remark", "). It is paused."), ("never ends, polled by an earlier version", ").")],
+)
+def test_a_late_task_is_reported_with_its_status(ran: Ran, name: str, end: str) -> None:
+    report = ran(name).report
+    assert report is not None
+    assert report["what_happened"].endswith(end)
+
+
 def test_polls_once_more_after_a_wait_that_ends_after_the_deadline(ran: Ran) -> None:
     run = ran("ends after the deadline")
     assert sum(run.waits) > PATIENCE

@@ -65,6 +65,8 @@ ENDS = {
     "both throttled, and the result is delayed": ENHANCED,
     "started again after the deadline": ENHANCED,
     "never ends": LATE,
+    "never ends, with a remark": LATE,
+    "never ends, polled by an earlier version": LATE,
     "never delivered": LATE,
     "ends after the deadline": ENHANCED,
     "check_status always crashes": LATE,
