@@ -756,7 +756,15 @@ def test_a_report_that_cannot_be_written_is_an_error(
         report(deliver, "v1")
 
 
-NO_REPORTS = [b"", b"\xff", b"[]", b'{"upload": "v1"}', b" " * 200_000, b'{"a":' * 10_000, b'{"upload": {"bucket": "\xff"}}']
+NO_REPORTS = [
+    b"",
+    b"\xff",
+    b"[]",
+    b'{"upload": "v1"}',
+    b" " * 200_000,
+    b'{"a":' * 10_000,
+    b'{"upload": {"bucket": "\xff"}}',
+]
 
 
 @pytest.mark.parametrize("body", NO_REPORTS, ids=lambda body: str(body[:20]))
