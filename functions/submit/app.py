@@ -188,6 +188,8 @@ def inspect(upload: Upload) -> Photo | Outcome:
         source = storage.inspect(S3, upload, SETTINGS.max_upload_bytes)
         photo = Photo(source, options.read(source.metadata, DEFAULTS))
     except Rejected as rejected:
+        if rejected.outcome.code == "access_denied":
+            count("ReadsDenied")
         return rejected.outcome
     if SETTINGS.same_photo == "pay":
         return photo
