@@ -59,7 +59,7 @@ def hostile_rows(pipeline: Pipeline) -> Iterator[None]:
     dynamodb, table = pipeline.cloud.client("dynamodb"), pipeline.outputs["LedgerTableName"]
     outcome = {"code": "hostile", "message": KEY, "advice": KEY, "may_have_cost": True}
     keys = []
-    for number, status in enumerate(("submitted", "failed", "unknown")):
+    for number, status in enumerate(("failed", "submitted", "unknown")):
         row: dict[str, Any] = {
             "pk": f"upload#{KEY}",
             "sk": f"version{number}",
