@@ -3,8 +3,8 @@
 The handler of `submit`, `decide`, and the ledger are the real ones. The updates of the workflow are read from its file.
 A function can end before any of its calls. Everything else (queue, objects, vendor, owner, and clock) is a transition.
 
-Equal states are explored once. So that more states are equal, messages have no IDs (deliveries are interchangeable), and
-the number of requeues counts from the latest one of its chain. Steps that nothing else can notice follow immediately.
+Equal states are explored once. So that more states are equal, messages have no IDs (deliveries are interchangeable),
+and requeues count from the latest one of their chain. Steps that nothing else can notice follow immediately.
 """
 
 from __future__ import annotations
@@ -153,7 +153,9 @@ NO_ROW = Fact("", 0, False, False, "")
 
 
 class Violation(Exception):
-    """A promise does not hold."""
+    """A promise does not hold after `step`."""
+
+    step = "at rest"
 
 
 Step = tuple[str, State]
@@ -311,12 +313,19 @@ class Explorer:
             yield f"{name}: submit is killed", self._killed(less, flight)
         node = self.nodes[flight.node]
         assert isinstance(node.following, Pending)
-        for label, answer, changed, message in self._call(rest, flight, node, node.following):
-            after = Flight(message, flight.unwatched, self._next(node, answer).number)
-            text = f"{name}: {node.following.port} {label}".strip()
-            yield text, self._settled(changed, self._hurried(changed, after))
-            ended = not isinstance(self.nodes[after.node].following, Pending)
-            if ended and changed.budget.crash:
+        try:
+            yield from self._called(rest, flight, node, node.following)
+        except Violation as violation:
+            violation.step = f"{name}: {node.following.port}"
+            raise
+
+    def _called(self, rest: State, flight: Flight, node: Node, call: Pending) -> Iterator[Step]:
+        """The function gets each possible answer. If it ends then, it can also be killed before that is noticed."""
+        for label, answer, changed, message in self._call(rest, flight, node, call):
+            after = self._hurried(changed, Flight(message, flight.unwatched, self._next(node, answer).number))
+            text = f"{message.upload}: {call.port} {label}".strip()
+            yield text, self._settled(changed, after)
+            if changed.budget.crash and not isinstance(self.nodes[after.node].following, Pending):
                 less = changed._replace(budget=changed.budget.less("crash"))
                 yield f"{text}, submit is killed", self._killed(less, after)
 
@@ -609,7 +618,7 @@ class Explorer:
         return "" if any(run.task == fact.task for run in state.runs) else fact.task
 
     def check_rest(self, state: State) -> None:
-        """Nothing more happens: each upload has one final status, with a photo or a report, and each task is watched."""
+        """Nothing more happens: each upload has one final status and a photo or a report, and each task is watched."""
         for name, fact in self._facts[state.rows].items():
             if not fact.is_finished:
                 raise Violation(f"an upload stays {fact.status}")
@@ -849,17 +858,17 @@ def explore(first: State, explorer: Explorer) -> Result:
 
     index = 0
     while index < len(visited.states):
-        state, label = visited.state(index), "at rest"
+        state = visited.state(index)
         try:
             if is_at_rest(state):
                 explorer.check_rest(state)
                 ends.append(index)
-            for label, following in explorer.steps(state):
+            for _, following in explorer.steps(state):
                 target, _ = visited.add(following, index)
                 sources.append(index)
                 targets.append(target)
         except Violation as violation:
-            return result(str(violation), [*visited.trace(index, explorer), f"then, after {label}"])
+            return result(str(violation), [*visited.trace(index, explorer), violation.step])
         index += 1
     endless = _cannot_reach(ends, sources, targets, len(visited.states))
     if endless is not None:
