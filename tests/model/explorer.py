@@ -35,6 +35,7 @@ WORKFLOW = Path(__file__).resolve().parents[2] / "statemachines/enhance.asl.yaml
 MOST_ATTEMPTS = 3
 REQUEUES = 5  # the requeue count of each message, as the handler sees it: it only compares counts
 STALE = -2
+NEWER = "v2"
 
 
 class Msg(NamedTuple):
@@ -113,7 +114,6 @@ class Budget(NamedTuple):
     pay: int = 0
     stop: int = 0
     retryable: int = 0
-    unavailable: int = 0
 
     def less(self, name: str) -> Budget:
         return self._replace(**{name: getattr(self, name) - 1})
@@ -159,6 +159,11 @@ class Violation(Exception):
 
 
 Step = tuple[str, State]
+
+ABORTED = (
+    '{"status":"failed","code":"execution_aborted","message":"It was stopped.","advice":"fetch","may_have_cost":true}'
+)
+"""The outcome of an execution that ended early, as LoadFailedExecution makes it."""
 
 
 def _text(value: Any) -> str:
@@ -219,6 +224,7 @@ class Explorer:
         self._row_numbers: dict[Hashable, int] = {(): 0}
         self._facts: list[dict[str, Fact]] = [{}]
         self._known: dict[tuple[int, int], tuple[Answer, int]] = {}
+        self._known_updates: dict[tuple[int, str, int, str, str], tuple[int, bool]] = {}
         self._states: dict[str, dict[str, Any]] = parse_yaml(WORKFLOW.read_text())["States"]
 
     # ------------------------------------------------------------ functions and rows, each made once
@@ -262,11 +268,12 @@ class Explorer:
     # ------------------------------------------------------------ steps
 
     def steps(self, state: State) -> Iterator[Step]:
-        if (alone := self._independent(state)) is not None:
-            yield from alone
+        if steps := self._independent(state):
+            for label, following in steps:
+                yield label, self._forgotten(following)
             return
         for message in dict.fromkeys(state.queue):
-            yield self._delivered(state, message)
+            yield from self._delivered(state, message)
         for flight in dict.fromkeys(state.flights):
             yield from self._flight(state, flight)
         for run in state.runs:
@@ -276,33 +283,54 @@ class Explorer:
             yield from self._row(state, name)
         yield from self._world(state)
 
-    def _independent(self, state: State) -> list[Step] | None:
-        """The steps of `submit` for a newer version, if it has any. They share only the number of crashes with those of
-        the older one, and no promise compares the two before their workflows end. So it is enough to explore them
-        first: every other order leads to the same states."""
-        name = "v2"
-        if self.shares_photos or any(run.upload == name and run.phase != "ended" for run in state.runs):
-            return None
-        steps = [self._delivered(state, message) for message in dict.fromkeys(state.queue) if message.upload == name]
+    def _independent(self, state: State) -> list[Step]:
+        """The steps of a newer version, if it has any, unless its photo can be delivered now.
+
+        Only its photo matters for the older version, whose steps matter nothing for the newer one. They share the
+        number of crashes, but one that happens earlier to the newer version leaves the same states. So it is enough to
+        explore these steps first.
+        """
+        if self.shares_photos or any(_waits_for_task(run) and run.upload == NEWER for run in state.runs):
+            return []
+        steps: list[Step] = []
+        for message in dict.fromkeys(state.queue):
+            if message.upload == NEWER:
+                steps += self._delivered(state, message)
         for flight in dict.fromkeys(state.flights):
-            if flight.message.upload == name:
+            if flight.message.upload == NEWER:
                 steps += self._flight(state, flight)
-        if steps and self.fact(state, name).is_alive:
-            steps += self._row(state, name)
-        return steps or None
+        for run in state.runs:
+            if run.upload == NEWER and run.phase != "ended":
+                steps += self._workflow(state, run)
+        return steps + list(self._claim(state, NEWER))
+
+    def _forgotten(self, state: State) -> State:
+        """The state without a newer version that has ended, except for its photo."""
+        active = [one.upload for one in state.queue] + [one.message.upload for one in state.flights]
+        active += [run.upload for run in state.runs if run.phase != "ended"]
+        if NEWER in active or not self.fact(state, NEWER).is_finished:
+            return state
+        self._check_end(state, NEWER)
+        rows = {key: item for key, item in self.rows[state.rows].items() if key[1] != NEWER}
+        return state._replace(
+            rows=self._number(rows),
+            runs=tuple(run for run in state.runs if run.upload != NEWER),
+            tasks=tuple(task for task in state.tasks if task.upload != NEWER),
+            reports=state.reports - {NEWER},
+            unclear=frozenset(one for one in state.unclear if one[0] != NEWER),
+        )
 
     @property
     def shares_photos(self) -> bool:
-        return self.submit.module.SETTINGS.same_photo == "reuse"
+        return bool(self.submit.module.SETTINGS.same_photo == "reuse")
 
-    def _delivered(self, state: State, message: Msg) -> Step:
-        """A message is received, and the function runs up to its first call that others can notice."""
+    def _delivered(self, state: State, message: Msg) -> Iterator[Step]:
+        """A message is received, and the function reads the row."""
         left = list(state.queue)
         left.remove(message)
-        unwatched = self._unwatched(state, message.upload)
+        flight = Flight(message, self._unwatched(state, message.upload), self._first(message).number)
         after = state._replace(queue=tuple(left))
-        flight = self._hurried(after, Flight(message, unwatched, self._first(message).number), is_first=True)
-        return f"{message.upload}: a message is received, and the row is read", self._settled(after, flight)
+        yield from self._settled(f"{message.upload}: a message is received", *self._hurried(after, flight, first=True))
 
     def _flight(self, state: State, flight: Flight) -> Iterator[Step]:
         name, others = flight.message.upload, list(state.flights)
@@ -314,47 +342,59 @@ class Explorer:
         node = self.nodes[flight.node]
         assert isinstance(node.following, Pending)
         try:
-            yield from self._called(rest, flight, node, node.following)
+            for label, answer, changed, message in self._call(rest, flight, node, node.following):
+                after = Flight(message, flight.unwatched, self._next(node, answer).number)
+                text = f"{name}: {node.following.port} {label}".strip()
+                yield from self._settled(text, *self._hurried(changed, after))
         except Violation as violation:
             violation.step = f"{name}: {node.following.port}"
             raise
 
-    def _called(self, rest: State, flight: Flight, node: Node, call: Pending) -> Iterator[Step]:
-        """The function gets each possible answer. If it ends then, it can also be killed before that is noticed."""
-        for label, answer, changed, message in self._call(rest, flight, node, call):
-            after = self._hurried(changed, Flight(message, flight.unwatched, self._next(node, answer).number))
-            text = f"{message.upload}: {call.port} {label}".strip()
-            yield text, self._settled(changed, after)
-            if changed.budget.crash and not isinstance(self.nodes[after.node].following, Pending):
-                less = changed._replace(budget=changed.budget.less("crash"))
-                yield f"{text}, submit is killed", self._killed(less, after)
-
-    def _settled(self, state: State, flight: Flight) -> State:
+    def _settled(self, label: str, state: State, flight: Flight) -> Iterator[Step]:
         """The state with this function, or after its end: its message is acknowledged, or comes back."""
         following = self.nodes[flight.node].following
         if isinstance(following, Pending):
-            return state._replace(flights=tuple(sorted((*state.flights, flight))))
+            yield label, state._replace(flights=tuple(sorted((*state.flights, flight))))
+            return
         if isinstance(following, Exception):
-            return _enqueue(state, flight.message)
+            yield f"{label}, and submit fails", _enqueue(state, flight.message)
+            return
         if flight.unwatched and flight.unwatched == self._unwatched(state, flight.message.upload):
             raise Violation("submit ends, and no workflow watches the paid task")
-        return _without_chains(state)
+        yield label, _without_chains(state)
+        if state.budget.crash:
+            less = state._replace(budget=state.budget.less("crash"))
+            yield f"{label}, and submit is killed", self._killed(less, flight)
 
-    def _hurried(self, state: State, flight: Flight, *, is_first: bool = False) -> Flight:
-        """The function after calls that nothing else can influence or notice, whose interleavings are all the same."""
+    def _hurried(self, state: State, flight: Flight, *, first: bool = False) -> tuple[State, Flight]:
+        """The function after calls that nothing else can influence or notice, whose interleavings are all the same.
+
+        After a crash between them, the message comes back as if they had not been made.
+        """
         while True:
             node = self.nodes[flight.node]
-            following = node.following
-            if not isinstance(following, Pending):
-                return flight
-            port = following.port
-            is_alone = port == "key" or (port == "inspect" and not state.budget.delete)
-            is_older = port == "get_item" and following.arguments["Key"]["pk"]["S"].startswith("upload#")
-            if not (is_first or is_alone or is_older):
-                return flight
-            is_first = False
-            ((_, answer, _, _),) = self._call(state, flight, node, following)
-            flight = flight._replace(node=self._next(node, answer).number)
+            call = node.following
+            if not isinstance(call, Pending) or not (first or self._is_alone(state, flight, call)):
+                return state, flight
+            first = False
+            ((_, answer, state, message),) = self._call(state, flight, node, call)
+            flight = Flight(message, flight.unwatched, self._next(node, answer).number)
+
+    def _is_alone(self, state: State, flight: Flight, call: Pending) -> bool:
+        budget = state.budget
+        if call.port == "get_item":
+            return bool(call.arguments["Key"]["pk"]["S"].startswith("upload#"))
+        if call.port == "inspect":
+            return not budget.delete
+        if call.port == "start":
+            return any(run.name == call.arguments["name"] for run in state.runs)
+        if _is_requeue(call):
+            return not (flight.message.chain or budget.fault or budget.lost)
+        if call.port == "send":
+            others = sum(one.chain == flight.message.chain for one in state.queue)
+            others += sum(one.message.chain == flight.message.chain for one in state.flights)
+            return not (others or budget.lost)
+        return call.port == "key"
 
     def _killed(self, state: State, flight: Flight) -> State:
         """The message comes back. A claim without an answer is unclear from now on."""
@@ -445,10 +485,6 @@ class Explorer:
         self._check_may_send(state, name, attempt)
         for label, error in POSTS.items():
             changed = state
-            if label == "unavailable":
-                if not state.budget.unavailable:
-                    continue
-                changed = state._replace(budget=state.budget.less("unavailable"))
             if label in ("created", "ambiguous, created"):
                 if any((one.upload, one.attempt) == (name, attempt) for one in state.tasks):
                     raise Violation("an attempt is paid for twice")
@@ -477,49 +513,49 @@ class Explorer:
         elif run.phase == "sending":
             yield f"{name}: the workflow requeues", _enqueue(become("ended"), Msg(name))
         elif run.phase == "delivered":
-            yield f"{name}: the photo is recorded", self._updated(become("ended"), run, "RecordEnhanced", {})[0]
+            yield f"{name}: the photo is recorded", self._updated(become("ended"), run, "RecordEnhanced")[0]
         elif run.outcome:
-            yield (
-                f"{name}: the workflow reports",
-                self._reported(become("ended"), run, msgspec.json.decode(run.outcome)),
-            )
+            yield f"{name}: the workflow reports", self._reported(become("ended"), run)
         else:
             yield from self._task_ends(state, run, become)
 
     def _task_ends(self, state: State, run: Run, become: Callable[..., State]) -> Iterator[Step]:
         name = run.upload
         if any(_is_same_key(photo.upload, name) and photo.upload > name for photo in state.photos):
-            superseded = _outcome("newer_upload_delivered")
-            yield f"{name}: is superseded", become("running", outcome=_text(superseded))
+            yield f"{name}: is superseded", become("running", outcome=_outcome("newer_upload_delivered"))
         else:
             delivered = _without_reports(_with_photo(state, name, name), name)
             yield f"{name}: is enhanced", become("delivered", delivered)
         failed = _outcome("deadline_passed", deadline="then")
-        yield f"{name}: the task fails", become("running", outcome=_text(failed))
+        yield f"{name}: the task fails", become("running", outcome=failed)
         if state.budget.retryable and run.attempt < MOST_ATTEMPTS:
             less = state._replace(budget=state.budget.less("retryable"))
             changed, held = self._updated(less, run, "RecordRetrying", failed)
-            after = become("sending", changed) if held else become("running", changed, outcome=_text(failed))
+            after = become("sending", changed) if held else become("running", changed, outcome=failed)
             yield f"{name}: the task fails for a temporary reason", after
 
     def _after_stop(self, state: State, run: Run, become: Callable[..., State]) -> State:
         """ExecutionFailureRule starts the workflow with the status change. It reports what has no end yet."""
-        if run.phase == "stopped" and not run.task and not run.outcome:
+        if not run.task and not run.outcome:
             return become("delivered")
-        changed, held = self._updated(state, run, "MarkEndedEarly", {})
-        if not held:
-            return become("ended", changed)
-        aborted = {"status": "failed", "code": "execution_aborted", "message": "", "advice": "", "may_have_cost": True}
-        return become("running", changed, outcome=run.outcome or _text(aborted))
+        changed, held = self._updated(state, run, "MarkEndedEarly")
+        return become("running", changed, outcome=run.outcome or ABORTED) if held else become("ended", changed)
 
-    def _reported(self, state: State, run: Run, outcome: Mapping[str, Any]) -> State:
+    def _reported(self, state: State, run: Run) -> State:
         """No report is written next to the photo of this version or of a newer one."""
         if not any(_is_same_key(one.upload, run.upload) and one.upload >= run.upload for one in state.photos):
             state = state._replace(reports=state.reports | {run.upload})
-        return self._updated(state, run, "RecordNotEnhanced", outcome)[0]
+        return self._updated(state, run, "RecordNotEnhanced", run.outcome)[0]
 
-    def _updated(self, state: State, run: Run, name: str, outcome: Mapping[str, Any]) -> tuple[State, bool]:
+    def _updated(self, state: State, run: Run, name: str, outcome: str = "{}") -> tuple[State, bool]:
         """The state after this update of the workflow, and whether its condition held."""
+        known = (state.rows, run.upload, run.attempt, name, outcome)
+        if known not in self._known_updates:
+            self._known_updates[known] = self._update(state.rows, run, name, msgspec.json.decode(outcome))
+        rows, held = self._known_updates[known]
+        return state._replace(rows=rows), held
+
+    def _update(self, number: int, run: Run, name: str, outcome: Mapping[str, Any]) -> tuple[int, bool]:
         arguments = self._states[name]["Arguments"]
         texts = {field: {"S": str(outcome.get(field))} for field in ("status", "code", "message", "advice")}
         output = {"bucket": {"S": "out"}, "key": {"S": upload(run.upload).key}}
@@ -532,7 +568,7 @@ class Explorer:
             ":output": {"M": output},
         }
         values = {given: computed.get(given, value) for given, value in arguments["ExpressionAttributeValues"].items()}
-        rows = self.rows[state.rows]
+        rows = self.rows[number]
         pk, sk = next(key for key in rows if key[0].startswith("object#") and key[1] == run.upload)
         table = Table(dict(rows))
         try:
@@ -543,16 +579,15 @@ class Explorer:
                 ExpressionAttributeValues=values,
             )
         except ClientError:
-            return state, False
-        return state._replace(rows=self._number(table.rows)), True
+            return number, False
+        return self._number(table.rows), True
 
     # ------------------------------------------------------------ owner and clock
 
     def _row(self, state: State, name: str) -> Iterator[Step]:
         """What can happen to an upload that has a row: its claim expires, or the owner sends it again."""
+        yield from self._claim(state, name)
         fact, budget = self.fact(state, name), state.budget
-        if fact.is_alive and not self._has_claimant(state, name):
-            yield f"{name}: the claim expires", self._expired(state, name)
         if not fact.is_finished:
             return
         consent = state.consent | {(name, fact.attempt)}
@@ -564,6 +599,10 @@ class Explorer:
         if budget.pay:
             asked = state._replace(budget=budget.less("pay"), consent=consent)
             yield f"{name}: the owner pays again", _enqueue(asked, Msg(name, send_again=fact.attempt, pay=True))
+
+    def _claim(self, state: State, name: str) -> Iterator[Step]:
+        if self.fact(state, name).is_alive and not self._has_claimant(state, name):
+            yield f"{name}: the claim expires", self._expired(state, name)
 
     def _has_claimant(self, state: State, name: str) -> bool:
         return any(one.message.upload == name and self.nodes[one.node].holds_claim for one in state.flights)
@@ -619,20 +658,22 @@ class Explorer:
 
     def check_rest(self, state: State) -> None:
         """Nothing more happens: each upload has one final status and a photo or a report, and each task is watched."""
-        for name, fact in self._facts[state.rows].items():
-            if not fact.is_finished:
-                raise Violation(f"an upload stays {fact.status}")
-            newer = [
-                one for one in state.delivered if _is_same_key(one, name) and one >= name
-            ]  # its own or a newer one
-            has_report = name in state.reports
-            if bool(newer) == has_report and not state.discarded.intersection(newer):
-                raise Violation(f"an upload that is {fact.status} has {'both' if has_report else 'neither'}")
-            if fact.status == "unknown" and not any(one == name for one, _ in state.unclear):
-                raise Violation("an upload is unknown, although nothing was unclear")
-        for task in state.tasks:
-            if task.heard and not any(run.task == task.id for run in state.runs):
-                raise Violation("a paid task is not watched")
+        for name in self._facts[state.rows]:
+            self._check_end(state, name)
+
+    def _check_end(self, state: State, name: str) -> None:
+        fact = self.fact(state, name)
+        if not fact.is_finished:
+            raise Violation(f"an upload stays {fact.status}")
+        photos = [one for one in state.delivered if _is_same_key(one, name) and one >= name]  # its own or newer
+        has_report = name in state.reports
+        if bool(photos) == has_report and not state.discarded.intersection(photos):
+            raise Violation(f"an upload that is {fact.status} has {'both' if has_report else 'neither'}")
+        if fact.status == "unknown" and not any(one == name for one, _ in state.unclear):
+            raise Violation("an upload is unknown, although nothing was unclear")
+        runs = [run.task for run in state.runs]
+        if any(task.heard and task.upload == name and task.id not in runs for task in state.tasks):
+            raise Violation("a paid task is not watched")
 
 
 def _fact(item: Item) -> Fact:
@@ -789,9 +830,13 @@ def _renewed(state: State, message: Msg) -> State:
     return state._replace(queue=queue, flights=tuple(sorted(flights)))
 
 
-def _outcome(code: str, **values: object) -> dict[str, Any]:
-    made: dict[str, Any] = msgspec.to_builtins(outcomes.outcome(code, **values))
-    return made
+@cache
+def _outcome(code: str, **values: object) -> str:
+    return _text(msgspec.to_builtins(outcomes.outcome(code, **values)))
+
+
+def _waits_for_task(run: Run) -> bool:
+    return bool(run.task and not run.outcome and run.phase == "running")
 
 
 def is_at_rest(state: State) -> bool:
@@ -919,7 +964,7 @@ SMALL: dict[str, Scenario] = {
     "deletion, another attempt": Scenario(uploads("v1", delete=1, retryable=1)),
     "a retry by the owner, a stopped execution": Scenario(uploads("v1", retry=1, stop=1)),
     "an unwritable ledger": Scenario(uploads("v1", fault=1)),
-    "a blocked account, lost answers": Scenario(uploads("v1", unavailable=2, lost=1)),
+    "a blocked account, lost answers": Scenario(uploads("v1", lost=1)),
     "a newer version": Scenario(uploads("v1", "v2")),
     "the same photo": Scenario(uploads("v1", "c1"), "reuse"),
     "an ambiguous submit is repeated": Scenario(uploads("v1", retry=1), ambiguous_submit="retry"),
