@@ -18,6 +18,15 @@ DESCRIPTIONS = {
     UNKNOWN: "it is not known whether a task was created and paid for",
 }
 
+# Of a status in a list.
+COLORS = {
+    ENHANCED: "green",
+    "superseded": "yellow",
+    "rejected": "red",
+    "failed": "red",
+    UNKNOWN: "red",
+}
+
 # submit creates another task only for these statuses. It checks the row again when the message arrives.
 RETRYABLE = frozenset({"failed", "rejected", UNKNOWN})
 # An upload stays submitted if its execution ended before it could record the outcome.
@@ -37,5 +46,5 @@ REJECTED_AGAIN = frozenset(
     }
 )
 TOO_BIG = "too_big"
-# Codes of rejections that another attempt may not repeat: the owner can restore the object, or raise a limit.
-MAY_BE_ACCEPTED = frozenset({"archived", TOO_BIG})
+# Codes of rejections that another attempt may not repeat: the owner can restore it, allow access, or raise a limit.
+MAY_BE_ACCEPTED = frozenset({"access_denied", "archived", "unreadable", TOO_BIG})

@@ -526,7 +526,7 @@ class Explorer:
         else:
             delivered = _without_reports(_with_photo(state, name, name), name)
             yield f"{name}: is enhanced", become("delivered", delivered)
-        failed = _outcome("deadline_passed", deadline="then")
+        failed = _outcome("deadline_passed", deadline="then", remark="")
         yield f"{name}: the task fails", become("running", outcome=failed)
         if state.budget.retryable and run.attempt < MOST_ATTEMPTS:
             less = state._replace(budget=state.budget.less("retryable"))
@@ -562,6 +562,7 @@ class Explorer:
         computed: dict[str, Any] = {
             ":attempt": {"N": str(run.attempt)},
             ":now": {"S": "now"},
+            ":day": {"S": "today"},
             ":status": {"S": outcome.get("status")},
             ":report_key": {"S": "errors/"},
             ":outcome": {"M": texts | {"may_have_cost": {"BOOL": bool(outcome.get("may_have_cost"))}}},
@@ -638,7 +639,8 @@ class Explorer:
         photo is not claimed while another upload of it is in progress or enhanced."""
         name = message.upload
         old, new = self.fact(before, name), self.fact(after, name)
-        if new.attempt < old.attempt and new.status not in ("", "retrying") and not new.is_finished:
+        is_unreported = new.status == "retrying" or (new.status == "unknown" and self._retries_ambiguous)
+        if new.attempt < old.attempt and not (new == NO_ROW or new.is_finished or is_unreported):
             raise Violation("a released claim loses how the last attempt ended")
         if not self.shares_photos or message.pay or new.status != "claimed" or new.attempt <= old.attempt:
             return

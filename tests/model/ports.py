@@ -133,8 +133,8 @@ class Submit:
         self.replay.call("inspect")
         return Source(upload, images.JPEG, {})
 
-    def _start(self, _: Any, __: str, row: Row) -> None:
-        self.replay.call("start", name=execution_name(row), given=execution_input(row))
+    def _start(self, _: Any, __: str, row: Row, now: float) -> None:
+        self.replay.call("start", name=execution_name(row, now), given=execution_input(row))
 
     def run(self, message: Message, answers: tuple[Answer, ...]) -> Pending | Exception | None:
         """The next call of a function, the exception that it ends with, or None if it ends well."""
