@@ -114,6 +114,7 @@ class Budget(NamedTuple):
     pay: int = 0
     stop: int = 0
     retryable: int = 0
+    unavailable: int = 0
 
     def less(self, name: str) -> Budget:
         return self._replace(**{name: getattr(self, name) - 1})
@@ -485,6 +486,10 @@ class Explorer:
         self._check_may_send(state, name, attempt)
         for label, error in POSTS.items():
             changed = state
+            if label == "unavailable":
+                if not state.budget.unavailable:
+                    continue
+                changed = state._replace(budget=state.budget.less("unavailable"))
             if label in ("created", "ambiguous, created"):
                 if any((one.upload, one.attempt) == (name, attempt) for one in state.tasks):
                     raise Violation("an attempt is paid for twice")
@@ -966,10 +971,10 @@ SMALL: dict[str, Scenario] = {
     "deletion, another attempt": Scenario(uploads("v1", delete=1, retryable=1)),
     "a retry by the owner, a stopped execution": Scenario(uploads("v1", retry=1, stop=1)),
     "an unwritable ledger": Scenario(uploads("v1", fault=1)),
-    "a blocked account, lost answers": Scenario(uploads("v1", lost=1)),
+    "a blocked account, lost answers": Scenario(uploads("v1", unavailable=2, lost=1)),
     "a newer version": Scenario(uploads("v1", "v2")),
-    "the same photo": Scenario(uploads("v1", "c1"), "reuse"),
-    "an ambiguous submit is repeated": Scenario(uploads("v1", retry=1), ambiguous_submit="retry"),
+    "the same photo": Scenario(uploads("v1", "c1", unavailable=1), "reuse"),
+    "an ambiguous submit is repeated": Scenario(uploads("v1", retry=1, unavailable=1), ambiguous_submit="retry"),
 }
 """For `make test`."""
 

@@ -120,7 +120,7 @@ def test_copies_that_multiply_are_found(submit: Any) -> None:
     """Fault 14."""
     submit.module.is_current = lambda _: True
 
-    assert broken(submit, uploads("v1", lost=1)) == "copies of a message multiply"
+    assert broken(submit, uploads("v1", lost=1, unavailable=3)) == "copies of a message multiply"
 
 
 def test_a_superseded_upload_that_is_paid_for_again_is_found(submit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ def test_a_release_that_loses_the_final_status_is_found(submit: Any, monkeypatch
     monkeypatch.setattr(ledger, "_from_item", forgetful)
 
     problem = "a released claim loses how the last attempt ended"
-    assert broken(submit, uploads("v1", retry=1)) == problem
+    assert broken(submit, uploads("v1", retry=1, unavailable=1)) == problem
 
 
 def test_a_photo_that_is_paid_for_twice_is_found() -> None:
