@@ -113,6 +113,7 @@ class Budget(NamedTuple):
     retry: int = 0
     pay: int = 0
     stop: int = 0
+    unseen: int = 0
     retryable: int = 0
     unavailable: int = 0
 
@@ -510,10 +511,15 @@ class Explorer:
             after = run._replace(phase=phase, outcome=kept)
             return changed._replace(runs=tuple(sorted([*others, after])))
 
-        if state.budget.stop and run.phase != "stopped":
+        if state.budget.stop and run.phase not in ("stopped", "lost"):
             less = state._replace(budget=state.budget.less("stop"))
             yield f"{name}: the execution is stopped", become("stopped", less)
-        if run.phase == "stopped":
+        if state.budget.unseen and _waits_for_task(run):
+            less = state._replace(budget=state.budget.less("unseen"))
+            yield f"{name}: the execution is stopped, and the event about it is lost", become("lost", less)
+        if run.phase == "lost":
+            yield f"{name}: is overdue, and the backfill sends it", self._overdue(become("ended"), name)
+        elif run.phase == "stopped":
             yield f"{name}: the rule starts an execution", self._after_stop(state, run, become)
         elif run.phase == "sending":
             yield f"{name}: the workflow requeues", _enqueue(become("ended"), Msg(name))
@@ -597,7 +603,7 @@ class Explorer:
         if not fact.is_finished:
             return
         consent = state.consent | {(name, fact.attempt)}
-        if budget.retry and fact.status != "enhanced":
+        if budget.retry and name != NEWER and fact.status != "enhanced":
             asked = state._replace(budget=budget.less("retry"), consent=consent)
             if fact.status == "superseded":
                 asked = asked._replace(superseded=asked.superseded | {(name, fact.attempt)})
@@ -615,9 +621,16 @@ class Explorer:
 
     def _expired(self, state: State, name: str) -> State:
         """The function that made the claim has ended."""
+        return self._changed(state, name, claim_expires={"N": str(int(NOW))})
+
+    def _overdue(self, state: State, name: str) -> State:
+        """An hour after the deadline of a task whose execution ended without a trace."""
+        return _enqueue(self._changed(state, name, deadline={"N": "1"}), Msg(name))
+
+    def _changed(self, state: State, name: str, **attributes: Item) -> State:
         rows = dict(self.rows[state.rows])
         key = next(key for key in rows if key[0].startswith("object#") and key[1] == name)
-        rows[key] = {**rows[key], "claim_expires": {"N": str(int(NOW))}}
+        rows[key] = {**rows[key], **attributes}
         return state._replace(rows=self._number(rows))
 
     def _world(self, state: State) -> Iterator[Step]:
@@ -973,6 +986,7 @@ SMALL: dict[str, Scenario] = {
     "an unwritable ledger": Scenario(uploads("v1", fault=1)),
     "a blocked account, lost answers": Scenario(uploads("v1", unavailable=2, lost=1)),
     "a newer version": Scenario(uploads("v1", "v2")),
+    "an execution ends without a trace": Scenario(uploads("v1", "v1", unseen=1)),
     "the same photo": Scenario(uploads("v1", "c1", unavailable=1), "reuse"),
     "an ambiguous submit is repeated": Scenario(uploads("v1", retry=1, unavailable=1), ambiguous_submit="retry"),
 }
