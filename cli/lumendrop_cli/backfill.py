@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lumendrop_cli import cost, event_source, ledger, upload_queue
+from lumendrop_cli import cost, event_source, ledger, photo_options, upload_queue
 from lumendrop_cli.errors import FAILURE, CliError, on_interrupt
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.polling import poll_until
@@ -117,7 +117,7 @@ def _uri(stack: Stack, prefix: str) -> str:
 
 def _survey(stack: Stack, prefix: str, progress: Progress) -> Survey:
     """Lists versions rather than objects, because the ledger has one row per version."""
-    survey = Survey(_options(stack))
+    survey = Survey(json.loads(photo_options.as_text(stack, {})))
     largest = int(stack.parameter("MaxUploadBytes"))
     photos = _photos(stack, prefix)
     while batch := list(islice(photos, ledger.BATCH_SIZE)):
@@ -157,19 +157,6 @@ def _count(survey: Survey, photo: Any, row: Row | None, largest: int) -> None:
     else:
         survey.new += 1
         survey.unpaid.add(_content(photo))
-
-
-def _options(stack: Stack) -> dict[str, Any]:
-    """The options of a photo without options of its own, as a row has them."""
-    given = {name: stack.parameters.get(name, "") for name in ("Resolution", "Creativity", "Resemblance", "ProfileIds")}
-    profiles = [one.strip() for one in given["ProfileIds"].split(",") if one.strip()]
-    options = {
-        "resolution": given["Resolution"],
-        "creativity": float(given["Creativity"]) if given["Creativity"] else None,
-        "resemblance": float(given["Resemblance"]) if given["Resemblance"] else None,
-        "profile_ids": profiles or None,
-    }
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def _content(photo: Any) -> int:

@@ -104,7 +104,7 @@ def process_upload(upload: Upload, message: Message, ends: float) -> None:
         return
     if row is not None:
         logger.info("upload processed", extra={"status": row.status, "task_id": row.task_id, "attempt": row.attempt})
-        workflow.start(STEPFUNCTIONS, SETTINGS.workflow_arn, row)
+        workflow.start(STEPFUNCTIONS, SETTINGS.workflow_arn, row, time.time())
 
 
 def requeue(message: Message, error: Deferred) -> None:

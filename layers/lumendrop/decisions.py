@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from lumendrop import outcomes
-from lumendrop.ledger import IN_PROGRESS, Holder, PaidTask, Row
+from lumendrop.ledger import IN_PROGRESS, LATE_SECONDS, Holder, PaidTask, Row
 from lumendrop.options import Options
 from lumendrop.outcomes import Outcome
 from lumendrop.storage import Reusable, Source
@@ -21,7 +21,6 @@ from lumendrop.uploads import Upload
 AmbiguousSubmit = Literal["park", "retry"]
 SamePhoto = Literal["reuse", "pay"]
 
-_LATE_SECONDS = 3600
 _DENIED_REQUEUES = 130  # about a day: delays grow to 15 minutes
 
 
@@ -37,7 +36,7 @@ class Twin(msgspec.Struct, frozen=True):
         if self.row is None or self.row.status not in IN_PROGRESS:
             return False
         due = self.row.claim_expires if self.row.status == "claimed" else self.row.deadline
-        return now < (due or 0) + _LATE_SECONDS
+        return now < (due or 0) + LATE_SECONDS
 
 
 class Photo(msgspec.Struct, frozen=True):

@@ -59,6 +59,9 @@ RESENDABLE: frozenset[Status] = FINAL - {"enhanced", "superseded"}
 POSSIBLY_CHARGED: frozenset[Status] = frozenset(get_args(Status)) - {"rejected"}
 """The current attempt may have created a task."""
 
+LATE_SECONDS = 3600
+"""This long after its deadline, nothing ends an upload any more."""
+
 _CLOCK_SKEW_SECONDS = 5
 _CHAIN_SECONDS = 30 * 24 * 3600
 _TRIES = 8
@@ -184,6 +187,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         by_workflow = self.status in ("enhanced", "superseded") and self.same_as is None
         return self.finished_at is not None or by_workflow
 
+    def is_overdue(self, now: float) -> bool:
+        """Whether the workflow of a paid task has ended without a trace: it always ends soon after the deadline."""
+        return self.status == "submitted" and self.deadline is not None and now > self.deadline + LATE_SECONDS
+
     def attempts_that_may_have_cost(self) -> tuple[EarlierAttempt, ...]:
         """The attempts so far, without those that certainly created no task."""
         if self.status not in POSSIBLY_CHARGED or self.same_as:
@@ -268,12 +275,13 @@ class Ledger:
         previous: Row | None = None,
         photo: str | None = None,
         holder: Holder | None = None,
+        holder_row: Row | None = None,
     ) -> tuple[Row, bool]:
         """Claims an upload, immediately before the payment, for a function that runs for `seconds` at most.
 
         Returns the row and whether the claim was acquired; otherwise the row is that of another run. The claim replaces
         the row `previous` as its next attempt. With `photo`, it also makes the upload the holder of that photo, in
-        place of `holder`. Raises DailyLimitReached, LedgerBusy, PhotoHeld.
+        place of `holder`, whose row must still be `holder_row`. Raises DailyLimitReached, LedgerBusy, PhotoHeld.
         """
         now = self._now()
         row = msgspec.structs.replace(
@@ -282,6 +290,8 @@ class Ledger:
             day=datetime.fromtimestamp(now, UTC).date().isoformat(),
         )
         held = [self._hold(photo, row, holder)] if photo else []
+        if holder and (holder.pk, holder.sk) != (row.pk, row.sk):
+            held.append(self._unchanged(holder, holder_row))
         cancelled = self._transact(self._put(row, previous), self._count(row, 1), *held)
         if cancelled is None:
             return row, True
@@ -289,7 +299,7 @@ class Ledger:
             return _current(cancelled[0]["Item"], previous), False
         if cancelled[0].get("Code") == "ConditionalCheckFailed":
             raise LedgerBusy("the row that this claim replaces no longer exists")
-        if held and cancelled[-1].get("Code") == "ConditionalCheckFailed":
+        if any(reason.get("Code") == "ConditionalCheckFailed" for reason in cancelled[2:]):
             raise PhotoHeld
         raise DailyLimitReached(f"the daily limit of {self._daily_limit} tasks is reached")
 
@@ -479,6 +489,12 @@ class Ledger:
                 },
             }
         }
+
+    def _unchanged(self, holder: Holder, row: Row | None) -> dict[str, Any]:
+        """Fails if the holder's row has changed. A claim that was released and repeated has the same attempt."""
+        key = {"pk": {"S": holder.pk}, "sk": {"S": holder.sk}}
+        condition = _is(row) if row else {"ConditionExpression": "attribute_not_exists(pk)"}
+        return {"ConditionCheck": {"TableName": self._table, "Key": key, **condition}}
 
     def _delete(self, row: Row) -> dict[str, Any]:
         key = {"pk": {"S": row.pk}, "sk": {"S": row.sk}}

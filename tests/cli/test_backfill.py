@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from lumendrop import options
 from lumendrop_cli import polling
-from lumendrop_cli.backfill import Survey, _count, _count_same, _options
+from lumendrop_cli.backfill import Survey, _count, _count_same
 from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline, _unique
@@ -241,14 +240,3 @@ def test_a_failed_run_shows_the_cause(lumendrop: Lumendrop, pipeline: Pipeline) 
     assert failed.code == 1
     assert "not authorized to perform: states:StartExecution" in failed.err
     assert "nothing is paid for twice" in failed.err
-
-
-def test_the_options_of_a_dry_run_are_those_that_submit_sends(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
-    upload = pipeline.drop("in/backfill/options/a.jpg", jpeg())
-    pipeline.wait([upload])
-    (row,) = lumendrop.ok("status", upload.key)["rows"]
-    parameters = {"Resolution": "1K", "Creativity": "", "Resemblance": "", "ProfileIds": ""}
-    assert json.loads(row["options"]) == _options(SimpleNamespace(parameters=parameters))  # type: ignore[arg-type]
-    sent = options.defaults("4K", "0.30", "1", "one, two")
-    parameters = {"Resolution": "4K", "Creativity": "0.30", "Resemblance": "1", "ProfileIds": "one, two"}
-    assert json.loads(sent.as_text()) == _options(SimpleNamespace(parameters=parameters))  # type: ignore[arg-type]
