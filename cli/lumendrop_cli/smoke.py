@@ -56,7 +56,9 @@ def smoke(
         out.result({"key": key, "cost_usd": cost.cost_usd(stack, 1)}, [would])
         return
     if not yes:
-        out.confirm(f"This pays for {cost.describe(stack, 1)}. Continue?")
+        reused = photo and stack.parameters.get("SamePhoto") == "reuse"
+        unless = ", or for nothing if the same photo is already enhanced" if reused else ""
+        out.confirm(f"This pays for {cost.describe(stack, 1)}{unless}. Continue?")
     if event_delivery.seconds_until_reliable(stack):
         with out.progress("Waiting for EventBridge …") as progress:
             _wait_for_events(stack, progress)
