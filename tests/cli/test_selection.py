@@ -7,7 +7,7 @@ from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline
 
-FAILED_TASK = {"end": "failed", "code": "unknown_error", "seconds": 0}
+FAILED_TASK = {"end": "failed", "code": "image_processing_error", "seconds": 0}
 UNREACHABLE = [{"kind": "http", "status": 503}] * 1000
 READ_ONLY = {"doctor", "list", "status", "spend"}
 
