@@ -20,6 +20,7 @@ from lumendrop_cli.errors import AWS_ERROR, USAGE_ERROR, CliError, bad_credentia
 
 # Three attempts in all, so that no call takes longer than two minutes.
 _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
+_DIRECT = _CONFIG.merge(Config(proxies={}))
 _NESTED_STACK = "AWS::CloudFormation::Stack"
 # The sandbox accepts any credentials.
 _SANDBOX_CREDENTIALS, _SANDBOX_REGION = "test", "us-east-1"
@@ -182,7 +183,10 @@ def _session(options: Options) -> boto3.Session:
 def _create_client(session: boto3.Session, service: str, endpoint_url: str | None) -> Any:
     create: Any = session.client
     try:
-        return create(service, endpoint_url=endpoint_url, config=_CONFIG)
+        client = create(service, endpoint_url=endpoint_url, config=_CONFIG)
+        # A proxy, if the environment names one, can't reach this machine's loopback.
+        is_local = _is_local(client.meta.endpoint_url)
+        return create(service, endpoint_url=endpoint_url, config=_DIRECT) if is_local else client
     except ValueError as error:  # a malformed URL from AWS_ENDPOINT_URL_… or from the configuration file
         raise CliError(f"{error}. Check --endpoint-url, AWS_ENDPOINT_URL, and the profile.", USAGE_ERROR) from None
 
