@@ -18,7 +18,7 @@ DESCRIPTIONS = {
     UNKNOWN: "it is not known whether a task was created and paid for",
 }
 
-# Of a status in a list.
+# Of a final status in a list. Others have none.
 COLORS = {
     ENHANCED: "green",
     "superseded": "yellow",
@@ -27,8 +27,10 @@ COLORS = {
     UNKNOWN: "red",
 }
 
+# Sets with the names that they have in the ledger, which a test compares.
+FINAL = frozenset(COLORS)
 # submit creates another task only for these statuses. It checks the row again when the message arrives.
-RETRYABLE = frozenset({"failed", "rejected", UNKNOWN})
+RESENDABLE = frozenset({"failed", "rejected", UNKNOWN})
 # An upload stays submitted if its execution ended before it could record the outcome.
 FETCHABLE = frozenset({"failed", SUBMITTED})
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, track
 from rich.table import Column, Table
 from rich.text import Text
 
+from lumendrop_cli.statuses import COLORS
 from lumendrop_cli.text import clean
 from sandbox.demo.images import Photo, PhotosError, UnreadableError, compare, discover, load, samples
 from sandbox.demo.page import Outcome, Writer, size_text
@@ -29,23 +30,13 @@ PROGRESS = {
     "dropped": 2,
     "claimed": 5,
     "retrying": 5,
-    "submitted": 10,
     "enhancing": 15,
-    "task ended": 85,
-    "delivering": 90,
     "reporting": 90,
 }
-ENHANCING_SHARE = 0.7
+ENHANCING_SHARE = 0.75
 ENDED = 100
-ENDINGS = {
-    "enhanced": "green",
-    "superseded": "yellow",
-    "skipped": "yellow",
-    "rejected": "red",
-    "failed": "red",
-    "unknown": "red",
-    "timed out": "red",
-}
+TIMED_OUT = "timed out"
+ENDINGS = {**COLORS, "skipped": "yellow", TIMED_OUT: "red"}
 
 TRANSFER_ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
 
@@ -155,8 +146,8 @@ class Run:
             # A poll takes CPU time from the simulated AWS, more with a longer ledger. This limits it to a third.
             time.sleep(max(POLL_SECONDS, 2 * (time.monotonic() - started)))
         for photo in pending.values():
-            reason = "It did not finish in time. Try fewer photos, or --resolution 1K."
-            outcomes[photo.key] = self._without_result(photo, "timed out", reason)
+            reason = "It did not finish in time. Try fewer photos."
+            outcomes[photo.key] = self._without_result(photo, TIMED_OUT, reason)
         return self._with_polls([outcomes[photo.key] for photo in photos])
 
     def _drop(self, photo: Photo) -> Outcome | None:
