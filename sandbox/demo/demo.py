@@ -1,5 +1,7 @@
 """`python -m sandbox demo`: uploads photos, follows them through the pipeline, and compares the results."""
 
+import contextlib
+import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -16,7 +18,7 @@ from rich.text import Text
 from lumendrop_cli.statuses import COLORS
 from lumendrop_cli.text import clean
 from sandbox.demo.images import Photo, PhotosError, UnreadableError, compare, discover, load, samples
-from sandbox.demo.page import Outcome, Writer, size_text
+from sandbox.demo.page import PAGE, Outcome, Writer, size_text
 from sandbox.demo.start import Sandbox, sandbox
 from sandbox.demo.status import StatusReader, UploadStatus
 
@@ -38,17 +40,22 @@ ENDED = 100
 TIMED_OUT = "timed out"
 ENDINGS = {**COLORS, "skipped": "yellow", TIMED_OUT: "red"}
 
+# A file in the folder for results: what the last run wrote, one name in JSON per line.
+RECORD = ".demo-files"
+ANOTHER = "Choose another folder: OUT=DIR with make, otherwise --out DIR."
+
 TRANSFER_ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
 
 
 def run(folder: Path | None, out: Path, resolution: str | None, console: Console) -> int:
     """Send the photos in `folder`, or the samples, through the sandbox, and write results and a page to `out`.
 
-    Returns 0 if every photo was enhanced, otherwise 1. Raises `PhotosError` when a folder can't be used, and the
-    errors of `start.sandbox`.
+    A photo that is rejected is a result. Returns 0 if every file has one, otherwise 1. Raises `PhotosError` when a
+    folder can't be used, and the errors of `start.sandbox`.
     """
     _prepare_out(out, folder)
     photos = discover(folder, leave_out=out) if folder else samples()
+    _remove_earlier(out)
     console.print("Starting AWS and the enhancer on this machine ...")
     with sandbox({"Resolution": resolution or ("4K" if folder else "1K")}) as running:
         running.cloud.warm()
@@ -58,16 +65,33 @@ def run(folder: Path | None, out: Path, resolution: str | None, console: Console
     compared = track(outcomes, "Comparing before and after ...", console=console, disable=not console.is_terminal)
     outcomes, page = present(compared, out, expected=len(outcomes))
     _print_results(outcomes, page, console)
-    return 0 if all(outcome.result for outcome in outcomes) else 1
+    return 0 if all(map(_has_result, outcomes)) else 1
+
+
+def _has_result(outcome: Outcome) -> bool:
+    return bool(outcome.result or outcome.report) or outcome.state in ("skipped", "superseded")
 
 
 def _prepare_out(out: Path, folder: Path | None) -> None:
     if folder and folder.resolve().is_relative_to(out.resolve()):
-        raise PhotosError(f"Results in {out} would mix with your photos in {folder}. Choose another --out.")
+        raise PhotosError(f"Results in {out} would mix with your photos in {folder}. {ANOTHER}")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PhotosError(f"{out} can't be a folder for results: {error.strerror}. Choose another --out.") from error
+        raise PhotosError(f"{out} can't be a folder for results: {error.strerror}. {ANOTHER}") from error
+
+
+def _remove_earlier(out: Path) -> None:
+    """Remove the results of an earlier run, and nothing else that may be in the folder."""
+    record = out / RECORD
+    names = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
+    for path in (out / json.loads(name) for name in names):
+        if path.resolve().is_relative_to(out.resolve()) and path.is_file():
+            path.unlink()
+        for folder in path.relative_to(out).parents[:-1]:
+            with contextlib.suppress(OSError):  # it has other files
+                (out / folder).rmdir()
+    record.write_text(f'"{PAGE}"\n', encoding="utf-8")
 
 
 def _count(photos: Sequence[object]) -> str:
@@ -192,6 +216,8 @@ class Run:
     def _fetch(self, key: str) -> Path:
         path = self._out / key
         path.parent.mkdir(parents=True, exist_ok=True)
+        with (self._out / RECORD).open("a", encoding="utf-8") as record:
+            print(json.dumps(key), file=record)
         bucket = self._running.cloud.outputs["OutputBucketName"]
         self._running.cloud.client("s3").download_file(bucket, key, str(path))
         return path
@@ -238,6 +264,10 @@ def _print_results(outcomes: Sequence[Outcome], page: Path, console: Console) ->
             console.print()
             _print(console, f"{outcome.key}: {outcome.reason}{report}")
     console.print()
+    if others := [outcome for outcome in outcomes if not outcome.result]:
+        _print(
+            console, f"{len(outcomes) - len(others)} of {_count(outcomes)} enhanced. Each other has its reason above."
+        )
     _print(console, f"Before and after: {page}")
 
 
