@@ -87,7 +87,7 @@ sandbox: $(VENV)/.sandbox ## Run the stack until Ctrl-C, for the AWS CLI and lum
 
 .PHONY: test
 test: $(VENV)/.tests ## Run all tests, in two processes per core (at most four). `.venv/bin/pytest PATH` runs some of them.
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4
+	@PYTHONUTF8=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 .PHONY: cli
 cli: $(VENV)/.sandbox ## Install `lumendrop`, the command that operates a stack, and print its path.
@@ -143,7 +143,7 @@ check: $(VENV)/.tests $(CHECKOV)/.ready ## Lint, types, template checks.
 	@for app in functions/*/app.py; do $(BIN)/mypy "$$app"; done
 	@$(BIN)/cfn-lint template.yaml monitoring.yaml
 	@$(CHECKOV)/bin/checkov
-	@$(BIN)/python -m pytest -q tests/template
+	@PYTHONUTF8=1 $(BIN)/python -m pytest -q tests/template
 
 .PHONY: build
 build: $(SAM)/.ready ## Validate the template and build what `sam deploy` uploads; needs no Docker.

@@ -35,7 +35,7 @@ def test_each_command_shows_the_shared_options(lumendrop: Lumendrop, command: st
 
 def test_a_sandbox_is_reached_without_a_proxy(lumendrop: Lumendrop) -> None:
     proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
-    result = lumendrop("status", "in/a.jpg", env=proxies)
+    result = lumendrop("status", "in/a.jpg", env={**proxies, "NO_PROXY": None})
     assert (result.code, "(InputPrefix)" in result.out) == (1, False), result.err
 
 
