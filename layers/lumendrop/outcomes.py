@@ -85,6 +85,20 @@ CATALOGUE = {
         "Upload the photo in another storage class, or restore it and send it again.",
         may_have_cost=False,
     ),
+    "access_denied": Entry(
+        "rejected",
+        "For a day, S3 refused to return the upload (AccessDenied).",
+        "Allow the role of the submit function to read it: check the bucket's policy, and the policy of the KMS key "
+        "that encrypts the object. Then send it again: lumendrop retry KEY.",
+        may_have_cost=False,
+    ),
+    "unreadable": Entry(
+        "rejected",
+        "S3 does not return the upload. {detail}",
+        "Upload the photo with the bucket's default encryption, or enable the key and send it again: "
+        "lumendrop retry KEY.",
+        may_have_cost=False,
+    ),
     "empty": Entry(
         "rejected",
         "The upload is empty (0 bytes).",
@@ -165,7 +179,7 @@ CATALOGUE = {
     # From the workflow.
     "deadline_passed": Entry(
         "failed",
-        "The task had not ended, or its result could not be fetched, by the deadline ({deadline}).",
+        "The task had not ended, or its result could not be fetched, by the deadline ({deadline}).{remark}",
         "The task was paid for and may still end; the enhancer keeps its result for 24 hours. To fetch it without "
         "paying again: lumendrop fetch KEY, or start the workflow once more with the input of this execution. If "
         "photos often take longer, raise MaxWaitMinutes.",

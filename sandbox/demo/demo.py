@@ -38,7 +38,7 @@ PROGRESS = {
 ENHANCING_SHARE = 0.75
 ENDED = 100
 TIMED_OUT = "timed out"
-ENDINGS = {**COLORS, "skipped": "yellow", TIMED_OUT: "red"}
+ENDINGS = {**COLORS, TIMED_OUT: "red"}
 
 # A file in the folder for results: what the last run wrote, one name in JSON per line.
 RECORD = ".demo-files"
@@ -69,7 +69,7 @@ def run(folder: Path | None, out: Path, resolution: str | None, console: Console
 
 
 def _has_result(outcome: Outcome) -> bool:
-    return bool(outcome.result or outcome.report) or outcome.state in ("skipped", "superseded")
+    return bool(outcome.result or outcome.report) or outcome.state == "superseded"
 
 
 def _prepare_out(out: Path, folder: Path | None) -> None:
@@ -175,12 +175,10 @@ class Run:
         return self._with_polls([outcomes[photo.key] for photo in photos])
 
     def _drop(self, photo: Photo) -> Outcome | None:
-        """Upload a photo. Returns an outcome if the upload is skipped or fails."""
+        """Upload a photo. Returns an outcome if the upload fails."""
         self._dropped_at[photo.key] = time.monotonic()
         bucket = self._running.cloud.outputs["InputBucketName"]
         try:
-            if photo.path.stat().st_size == 0:
-                return self._without_result(photo, "skipped", "The file is empty. There is nothing to enhance.")
             self._running.cloud.client("s3").upload_file(str(photo.path), bucket, photo.key)
         except TRANSFER_ERRORS as error:
             return self._without_result(photo, "failed", f"The upload failed: {error}")
@@ -205,7 +203,8 @@ class Run:
         try:
             if status.state == "enhanced":
                 return replace(outcome, result=self._fetch(status.row["output"]["key"]))
-            return replace(outcome, report=self._fetch(status.row["report_key"]))
+            report = status.row.get("report_key")  # there is none next to a newer photo
+            return replace(outcome, report=self._fetch(report)) if report else outcome
         except TRANSFER_ERRORS as error:
             return replace(outcome, reason=f"{outcome.reason} The download failed: {error}".strip())
 

@@ -147,8 +147,8 @@ def checked_out(revision: str, folder: Path) -> Path:
         listed = subprocess.run([*git, "ls-tree", "--name-only", revision], check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError):
         raise SystemExit(
-            f"There is no revision {revision} here, only in a clone with its whole history. "
-            "Run `git fetch --unshallow`, or compare two templates: python -m tests.template.compare EARLIER/template.yaml template.yaml"
+            f"There is no revision {revision} here, only in a clone with its whole history. Run `git fetch "
+            "--unshallow`, or compare templates: python -m tests.template.compare EARLIER/template.yaml template.yaml"
         ) from None
     wanted = {"template.yaml", "monitoring.yaml", "statemachines", "functions", "layers"} & set(listed.stdout.split())
     archive = subprocess.run([*git, "archive", revision, *sorted(wanted)], check=True, capture_output=True).stdout
