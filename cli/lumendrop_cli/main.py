@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lumendrop_cli.backfill import backfill
+from lumendrop_cli.board.command import board
 from lumendrop_cli.destroy import destroy
 from lumendrop_cli.doctor import doctor
 from lumendrop_cli.errors import CliError, describe, on_interrupt
@@ -133,5 +134,5 @@ def main(
 
 
 # In the order of `lumendrop --help`.
-for command in (doctor, set_key, smoke, status, backfill, redrive, retry, fetch, pause, resume, stop, destroy):
+for command in (doctor, set_key, smoke, board, status, backfill, redrive, retry, fetch, pause, resume, stop, destroy):
     app.command(cls=Command, epilog=EXIT_CODES)(command)

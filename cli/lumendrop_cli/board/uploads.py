@@ -1,0 +1,102 @@
+"""Uploads photos from the page, and says first what they will cost."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+
+from lumendrop_cli import cost
+from lumendrop_cli.errors import CliError
+from lumendrop_cli.stack import Stack
+
+MAX_KEY_BYTES = 1024
+
+_IN_MEMORY_BYTES = 8 * 1024 * 1024
+_FRACTION = re.compile(r"0|1|0?\.[0-9]{1,6}|[01]\.0{1,6}")
+_RULES: Mapping[str, tuple[re.Pattern[str], str]] = {
+    "resolution": (re.compile("1K|4K"), "1K or 4K"),
+    "creativity": (_FRACTION, "a number from 0.0 to 1.0"),
+    "resemblance": (_FRACTION, "a number from 0.0 to 1.0"),
+    "metadata": (re.compile("keep|no-location|none"), "keep, no-location, or none"),
+}
+_CONTENT_TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "heic": "image/heic"}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo that the page sends: its key, its size in bytes, and its options as metadata."""
+
+    key: str
+    size: int
+    options: dict[str, str]
+
+
+def photo(stack: Stack, values: Mapping[str, str], size: int) -> Photo:
+    """The photo of a request. Raises CliError if its key, its size, or an option is not accepted."""
+    key = f"{stack.parameter('InputPrefix')}{values.get('folder', '')}{values.get('name', '')}"
+    try:
+        length = len(key.encode())
+    except UnicodeEncodeError:
+        raise CliError("The name is not valid Unicode. Rename the file.") from None
+    if not values.get("name") or key.endswith("/") or length > MAX_KEY_BYTES:
+        raise CliError(f"The name must have 1 to {MAX_KEY_BYTES:,} bytes, including the folder. Rename the file.")
+    limit = int(stack.parameter("MaxUploadBytes"))
+    if not 0 < size <= limit:
+        reason = "is empty" if size == 0 else f"has {size:,} bytes; this stack enhances at most {limit:,}"
+        raise CliError(f"The file {reason}. Nothing was uploaded.")
+    return Photo(key, size, options(values))
+
+
+def options(values: Mapping[str, str]) -> dict[str, str]:
+    """The options of a request, as S3 metadata. Raises CliError for a value that would be rejected."""
+    found = {name: values[name] for name in _RULES if values.get(name)}
+    for name, value in found.items():
+        pattern, expected = _RULES[name]
+        if not pattern.fullmatch(value):
+            raise CliError(f"The option {name} must be {expected}.")
+    return found
+
+
+async def receive(body: AsyncIterator[bytes], size: int, file: IO[bytes]) -> str:
+    """Writes a request's body to a file, and returns its SHA-256 as S3 expects it. Raises CliError if it is cut off."""
+    digest, received = hashlib.sha256(), 0
+    async for chunk in body:
+        received += len(chunk)
+        if received > size:
+            break
+        digest.update(chunk)
+        file.write(chunk)
+    if received != size:
+        raise CliError("The upload was interrupted. Nothing was stored; drop the photo again.")
+    file.seek(0)
+    return base64.b64encode(digest.digest()).decode()
+
+
+def spool() -> IO[bytes]:
+    """A file for one photo, in memory if it is small. It has no name, and disappears when it is closed."""
+    return tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # type: ignore[return-value]
+
+
+def store(stack: Stack, wanted: Photo, file: IO[bytes], sha256: str) -> dict[str, Any]:
+    """Puts the photo into the input bucket in one piece, so that S3 knows the checksum of all of its bytes."""
+    extra = {"ContentType": kind} if (kind := _CONTENT_TYPES.get(wanted.key.rpartition(".")[2].lower())) else {}
+    answer = stack.client("s3").put_object(
+        Bucket=stack.output("InputBucketName"),
+        Key=wanted.key,
+        Body=file,
+        ContentLength=wanted.size,
+        ChecksumSHA256=sha256,
+        Metadata=wanted.options,
+        **extra,
+    )
+    return {"key": wanted.key, "version": answer.get("VersionId")}
+
+
+def estimate(stack: Stack, photos: int) -> dict[str, Any]:
+    """What a number of photos costs at most, in the words of the CLI."""
+    return {"text": cost.describe(stack, photos, "new "), "usd": cost.cost_usd(stack, photos)}
