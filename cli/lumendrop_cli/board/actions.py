@@ -42,11 +42,11 @@ class Action:
 
 
 ACTIONS: Mapping[str, Action] = {
-    "retry": Action(lambda context, given: retry(context, given["key"], given["version"]), ("key", "version")),
+    "retry": Action(lambda context, given: retry(context, key=given["key"], version_id=given["version"]), ("key", "version")),
     "retry-code": Action(lambda context, given: retry(context, code=given["code"]), ("code",)),
-    "stop": Action(lambda context, given: stop(context, given["key"]), ("key",)),
+    "stop": Action(lambda context, given: stop(context, key=given["key"]), ("key",)),
     "fetch": Action(
-        lambda context, given: fetch(context, given["key"], given["version"], _FETCH_SECONDS),
+        lambda context, given: fetch(context, key=given["key"], version_id=given["version"], timeout=_FETCH_SECONDS),
         ("key", "version"),
         "Fetch the result of this task again? It costs nothing. The enhancer keeps a result for 24 hours.",
     ),

@@ -130,17 +130,18 @@ class Reader:
 
     def snapshot(self) -> dict[str, Any]:
         """Everything, for a page that has just connected."""
-        return {"figures": self.figures, "cards": list(self.cards.values()), "complete": self.is_complete}
+        return {"figures": self.figures, "cards": list(self.cards.values())}
 
     def _changes(self, before: dict[str, Any]) -> dict[str, Any]:
         shown = self._shown()
         changed = [one for name, one in shown.items() if self.cards.get(name) != one]
         gone = [name for name in self.cards if name not in shown]
         self.cards = shown
+        self.figures["complete"] = self.is_complete
         self.figures["running"] = sum(row["status"] == statuses.SUBMITTED for row in self._rows.values())
         figures = {name: one for name, one in self.figures.items() if before.get(name, self) != one}
         found = {"figures": figures, "cards": changed, "gone": gone}
-        return {name: one for name, one in found.items() if one} | ({"complete": True} if self.is_complete else {})
+        return {name: one for name, one in found.items() if one}
 
     def _shown(self) -> dict[str, Card]:
         """Uploads that are in progress first, then those that changed last."""
@@ -162,7 +163,7 @@ class Reader:
         if page is None:
             self._pages, self.is_complete = None, True
             return
-        self._jobs["changes"].due = 0.0  # until the last page
+        self._jobs["changes"].due = time.monotonic()  # until the last page
         for row in page:
             self._take(row)
 

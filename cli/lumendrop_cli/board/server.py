@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import uvicorn
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -84,7 +84,7 @@ def create_app(stack: Stack, options: Options, port: int, token: str, *, read_on
         from lumendrop_cli.board import write_routes  # a read-only board does not even load the code that writes
 
         routes += _routes(board, write_routes.ROUTES, "POST")
-    return Gate(Starlette(routes=routes, exception_handlers={Exception: _failed}), port, token)
+    return Gate(Starlette(routes=routes), port, token)
 
 
 def _static_routes() -> Iterator[Route]:
@@ -114,7 +114,7 @@ def _answer(board: Board, handler: Callable[[Board, Request], Awaitable[Response
             return await handler(board, request)
         except ClientDisconnect:
             return Response(status_code=400)
-        except (CliError, ClientError, BotoCoreError) as error:
+        except Exception as error:  # noqa: BLE001  # a page gets no traceback
             return problem(str(describe(error)))
 
     return answer
@@ -123,10 +123,6 @@ def _answer(board: Board, handler: Callable[[Board, Request], Awaitable[Response
 def problem(text: str, status: int = 400) -> JSONResponse:
     """An answer that says what is wrong."""
     return JSONResponse({"error": clean(text)}, status)
-
-
-async def _failed(_: Request, error: Exception) -> Response:
-    return problem(str(describe(error)), 500)
 
 
 async def _config(board: Board, _: Request) -> Response:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-from lumendrop_cli import cost
 from lumendrop_cli.errors import CliError
 from lumendrop_cli.stack import Stack
 
 MAX_KEY_BYTES = 1024
 
+_MOST_PHOTOS = 2000
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
 _FRACTION = re.compile(r"0|1|0?\.[0-9]{1,6}|[01]\.0{1,6}")
 _RULES: Mapping[str, tuple[re.Pattern[str], str]] = {
@@ -97,6 +98,20 @@ def store(stack: Stack, wanted: Photo, file: IO[bytes], sha256: str) -> dict[str
     return {"key": wanted.key, "version": answer.get("VersionId")}
 
 
-def estimate(stack: Stack, photos: int) -> dict[str, Any]:
-    """What a number of photos costs at most, in the words of the CLI."""
-    return {"text": cost.describe(stack, photos, "new "), "usd": cost.cost_usd(stack, photos)}
+def plan(stack: Stack, given: Mapping[str, str]) -> dict[str, Any]:
+    """Which photos are enhanced already with these options, so that nothing is paid for them. Raises CliError."""
+    options(given)
+    photos = _photos(given.get("photos", ""))
+    return {"enhanced": [False for _ in photos]}
+
+
+def _photos(text: str) -> list[tuple[int, str]]:
+    """Pairs of a size and a SHA-256. Raises CliError."""
+    try:
+        found = json.loads(text)
+        photos = [(size, sha256) for size, sha256 in found]
+    except (ValueError, TypeError):
+        raise CliError("The request lists no photos.") from None
+    if len(photos) > _MOST_PHOTOS or not all(type(size) is int and type(sha256) is str for size, sha256 in photos):
+        raise CliError("The request lists no photos.")
+    return photos

@@ -25,6 +25,12 @@ async def _uploads(board: Board, request: Request) -> Response:
     return JSONResponse(stored)
 
 
+async def _plan(board: Board, request: Request) -> Response:
+    """What photos will cost. The request has each photo's size and SHA-256 as a list of pairs in JSON."""
+    given = await read_json(request)
+    return JSONResponse(await run_in_threadpool(uploads.plan, board.stack, given))
+
+
 async def _actions(board: Board, request: Request) -> Response:
     """Runs an action, or returns the question that has to be confirmed first."""
     given = await read_json(request)
@@ -40,5 +46,6 @@ async def _actions(board: Board, request: Request) -> Response:
 
 ROUTES: Mapping[str, Callable[[Board, Request], Awaitable[Response]]] = {
     "/api/uploads": _uploads,
+    "/api/plan": _plan,
     "/api/actions": _actions,
 }
