@@ -42,7 +42,9 @@ class Action:
 
 
 ACTIONS: Mapping[str, Action] = {
-    "retry": Action(lambda context, given: retry(context, key=given["key"], version_id=given["version"]), ("key", "version")),
+    "retry": Action(
+        lambda context, given: retry(context, key=given["key"], version_id=given["version"]), ("key", "version")
+    ),
     "retry-code": Action(lambda context, given: retry(context, code=given["code"]), ("code",)),
     "stop": Action(lambda context, given: stop(context, key=given["key"]), ("key",)),
     "fetch": Action(

@@ -102,7 +102,9 @@ def _file(body: bytes, kind: str) -> Handler:
     return send
 
 
-def _routes(board: Board, routes: Mapping[str, Callable[[Board, Request], Awaitable[Response]]], method: str) -> list[Route]:
+def _routes(
+    board: Board, routes: Mapping[str, Callable[[Board, Request], Awaitable[Response]]], method: str
+) -> list[Route]:
     return [Route(path, _answer(board, handler), methods=[method]) for path, handler in routes.items()]
 
 

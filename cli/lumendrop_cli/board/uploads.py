@@ -25,7 +25,13 @@ _RULES: Mapping[str, tuple[re.Pattern[str], str]] = {
     "resemblance": (_FRACTION, "a number from 0.0 to 1.0"),
     "metadata": (re.compile("keep|no-location|none"), "keep, no-location, or none"),
 }
-_CONTENT_TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "heic": "image/heic"}
+_CONTENT_TYPES = {
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "heic": "image/heic",
+}
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ async def receive(body: AsyncIterator[bytes], size: int, file: IO[bytes]) -> str
 
 def spool() -> IO[bytes]:
     """A file for one photo, in memory if it is small. It has no name, and disappears when it is closed."""
-    return tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # type: ignore[return-value]
+    return tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)
 
 
 def store(stack: Stack, wanted: Photo, file: IO[bytes], sha256: str) -> dict[str, Any]:
