@@ -150,11 +150,12 @@ async def _events(board: Board, _: Request) -> Response:
 
 
 async def _search(board: Board, request: Request) -> Response:
-    """Uploads that match, the last change first; `before` continues after the last one of the previous page."""
+    """Uploads that match, the last change first: of one day, of the last `days`, or all."""
     query = request.query_params
     wanted = tuple(one for one in query.getlist("status") if one in statuses.DESCRIPTIONS)
     day = _day(query.get("day", ""))
-    since = day or datetime.now(UTC) - timedelta(days=_number(query.get("days"), 30, _MAX_DAYS))
+    days = _number(query.get("days"), 0, _MAX_DAYS)
+    since = day or (datetime.now(UTC) - timedelta(days=days) if days else None)
     until = day and day + timedelta(days=1)
     selected = Filter(wanted, since, query.get("folder", ""), query.get("contains", ""))
     limit = _number(query.get("limit"), _SEARCH_PAGE, _MAX_FOUND)

@@ -45,7 +45,7 @@ async function search() {
   clearTimeout(timer);
   const mine = (request += 1);
   const { contains, folder, status, day, count, list } = built;
-  const query = new URLSearchParams({ limit: MOST, days: 3650 });
+  const query = new URLSearchParams({ limit: MOST });
   for (const control of [contains, folder, status, day]) if (control.value) query.set(control.name, control.value);
   count.textContent = "Searching …";
   try {
