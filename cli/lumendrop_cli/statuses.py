@@ -32,6 +32,21 @@ RETRYABLE = frozenset({"failed", "rejected", UNKNOWN})
 # An upload stays submitted if its execution ended before it could record the outcome.
 FETCHABLE = frozenset({"failed", SUBMITTED})
 
+# Codes of failures whose task has a result, or may have one, so that `lumendrop fetch` comes before `lumendrop retry`.
+RESULT_MAY_EXIST = frozenset(
+    {
+        "deadline_passed",
+        "execution_aborted",
+        "execution_failed",
+        "execution_timed_out",
+        "result_format_unsupported",
+        "result_incomplete",
+        "result_not_an_image",
+        "result_refused",
+        "task_not_found",
+    }
+)
+
 # Codes of rejections that another attempt can't change, because a version's bytes and metadata never change.
 REJECTED_AGAIN = frozenset(
     {
@@ -46,5 +61,5 @@ REJECTED_AGAIN = frozenset(
     }
 )
 TOO_BIG = "too_big"
-# Codes of rejections that another attempt may not repeat: the owner can restore the object, or raise a limit.
-MAY_BE_ACCEPTED = frozenset({"archived", TOO_BIG})
+# Codes of rejections that another attempt may not repeat: the owner can restore it, allow access, or raise a limit.
+MAY_BE_ACCEPTED = frozenset({"access_denied", "archived", "unreadable", TOO_BIG})

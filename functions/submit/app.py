@@ -104,7 +104,7 @@ def process_upload(upload: Upload, message: Message, ends: float) -> None:
         return
     if row is not None:
         logger.info("upload processed", extra={"status": row.status, "task_id": row.task_id, "attempt": row.attempt})
-        workflow.start(STEPFUNCTIONS, SETTINGS.workflow_arn, row)
+        workflow.start(STEPFUNCTIONS, SETTINGS.workflow_arn, row, time.time())
 
 
 def requeue(message: Message, error: Deferred) -> None:
@@ -188,6 +188,8 @@ def inspect(upload: Upload) -> Photo | Outcome:
         source = storage.inspect(S3, upload, SETTINGS.max_upload_bytes)
         photo = Photo(source, options.read(source.metadata, DEFAULTS))
     except Rejected as rejected:
+        if rejected.outcome.code == "access_denied":
+            count("ReadsDenied")
         return rejected.outcome
     if SETTINGS.same_photo == "pay":
         return photo

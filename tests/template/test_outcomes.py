@@ -67,7 +67,17 @@ def test_every_reason_to_wait_is_documented() -> None:
     documented = {code for cell, _ in _table("reason") for code in _codes(cell)}
 
     made = set(_first_arguments("Deferred", "stop", "Wait"))
-    assert made == {"daily_limit", "pace", "claimed", "ambiguous_submit", "not_recorded", "no_time", "same_photo"}
+    known = {
+        "access_denied",
+        "daily_limit",
+        "pace",
+        "claimed",
+        "ambiguous_submit",
+        "not_recorded",
+        "no_time",
+        "same_photo",
+    }
+    assert made == known
     assert made <= documented
 
 
@@ -127,6 +137,19 @@ def test_only_a_status_that_may_be_charged_may_have_cost(code: str) -> None:
     assert entry.may_have_cost == (entry.status in POSSIBLY_CHARGED)
     assert entry.message.endswith((".", "}"))
     assert entry.advice.endswith(".")
+
+
+@pytest.mark.parametrize("code", [code for code, entry in CATALOGUE.items() if "lumendrop fetch KEY" in entry.advice])
+def test_advice_to_fetch_comes_before_advice_to_pay(code: str) -> None:
+    advice = CATALOGUE[code].advice
+    paying = [advice.find(words) for words in ("lumendrop retry", "pay for a new") if words in advice]
+    assert all(advice.index("lumendrop fetch KEY") < place for place in paying)
+
+
+def test_only_a_task_without_a_result_is_paid_for_again_without_a_fetch() -> None:
+    paid = {code for code, entry in CATALOGUE.items() if entry.may_have_cost and "lumendrop fetch" not in entry.advice}
+    # Its task ID is unknown, its last task failed, or its photo is not needed.
+    assert paid == {"ambiguous_submit", "retry_not_sent", "newer_upload_delivered"}
 
 
 # ---------------------------------------------------------------- the state machines

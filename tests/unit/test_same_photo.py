@@ -17,9 +17,10 @@ from sandbox.aws.moto_patches import s3 as s3_patches
 from sandbox.aws.moto_patches.patching import replacing
 from tests.unit.conftest import LoadFunction
 from tests.unit.test_submit import Clock, configured, sent_again  # noqa: F401  # fixtures
-from tests.unit.world import JPEG, OUTPUT, PNG, Answer, Context, World, completed, redelivered, refusal
+from tests.unit.world import ACCOUNT, JPEG, OUTPUT, PNG, Answer, Context, World, completed, redelivered, refusal
 
 OTHER = JPEG + b"2"
+S3_CALLS = {"GetObject", "HeadObject", "CopyObject", "ListObjectsV2"}
 
 
 @pytest.fixture
@@ -143,6 +144,23 @@ def test_another_key_gets_a_copy(world: World, submit: ModuleType, deliver: Modu
         "same-as": row["same_as"],
     }
     assert "photo reused" in logs.getvalue()
+
+
+def test_every_call_of_submit_names_the_expected_bucket_owner(
+    world: World, submit: ModuleType, deliver: ModuleType
+) -> None:
+    paid(world, submit, deliver)
+    world.s3.put_object(Bucket=OUTPUT, Key="errors/a.jpg.json", Body=b"{}")
+    events = [drop(world), drop(world, "b.jpg", body=JPEG + b"\0" * 200_000)]
+    world.calls.clear()
+    for event in events:
+        submit.handler(event, Context())
+
+    calls = [call for call in world.calls if call.operation in S3_CALLS]
+    assert {call.operation for call in calls} == S3_CALLS
+    assert {call.request["headers"].get("x-amz-expected-bucket-owner") for call in calls} == {ACCOUNT}
+    copies = [call.request["headers"] for call in calls if call.operation == "CopyObject"]
+    assert {headers.get("x-amz-source-expected-bucket-owner") for headers in copies} == {ACCOUNT}
 
 
 def test_a_photo_that_is_copied_onto_itself_keeps_its_result(
