@@ -111,11 +111,13 @@ class Client:
 
 
 @contextmanager
-def running_board(stack: Any, *, read_only: bool = False, options: Options = OPTIONS) -> Iterator[Client]:
+def running_board(
+    stack: Any, *, read_only: bool = False, options: Options = OPTIONS, port: int = 0, token: str = TOKEN
+) -> Iterator[Client]:
     """A board that serves until the block ends."""
-    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+    with socket.create_server(("127.0.0.1", port), backlog=128) as listener:
         port = listener.getsockname()[1]
-        server = create_server(stack, options, port, TOKEN, read_only=read_only)
+        server = create_server(stack, options, port, token, read_only=read_only)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         while not server.started:
