@@ -19,6 +19,7 @@ from lumendrop_cli.stack import Stack
 BATCH_SIZE = 100  # the most that DynamoDB accepts in one BatchGetItem
 
 _BATCH_ATTEMPTS = 8
+_HOLDER = "holder"
 _PREFIX, _OLDER_PREFIX = "object#", "upload#"
 _DEFAULTS = {"status": "incomplete", "attempt": 1, "size": 0, "etag": "", "sequencer": ""}
 
@@ -72,27 +73,38 @@ def newest_row(stack: Stack, key: str, version_id: str | None) -> Row:
     return rows[0]
 
 
-def batch_get(stack: Stack, uploads: list[tuple[str, str]]) -> dict[tuple[str, str], Row]:
+def batch_get(stack: Stack, uploads: list[tuple[str, str]], *, whole: bool = False) -> dict[tuple[str, str], Row]:
     """The rows of at most BATCH_SIZE uploads, by key and version ID. Uploads without a row are missing.
 
-    Each row has only the fields that name the upload, `status`, and `finished_at`. Raises CliError if DynamoDB keeps
-    throttling.
+    Unless they are read as a whole, they have only the fields that name the upload, `status`, and `finished_at`. Raises
+    CliError if DynamoDB keeps throttling.
     """
     found: dict[tuple[str, str], Row] = {}
     for shape in (0, 1):
         missing = [upload for upload in uploads if upload not in found]
         keys = [_item_key(_partition_keys(stack, key)[shape], version_id) for key, version_id in missing]
-        found |= {(row["key"], row["version_id"]): row for row in rows_from(stack, _batch_get(stack, keys))}
+        found |= {(row["key"], row["version_id"]): row for row in rows_from(stack, _batch_get(stack, keys, whole))}
     return found
 
 
-def _batch_get(stack: Stack, keys: list[Any]) -> Iterator[Any]:
+def holders(stack: Stack, photo_keys: list[str]) -> dict[str, tuple[str, str]]:
+    """Where the rows are of the uploads that pay or have paid for photos. At most BATCH_SIZE photos."""
+    items = _batch_get(stack, [_item_key(key, _HOLDER) for key in photo_keys], True)
+    return {item["pk"]["S"]: (item["holder_pk"]["S"], item["holder_sk"]["S"]) for item in items}
+
+
+def rows_at(stack: Stack, places: list[tuple[str, str]]) -> dict[tuple[str, str], Row]:
+    """The rows at these places (see `holders`), at most BATCH_SIZE."""
+    items = _batch_get(stack, [_item_key(pk, sk) for pk, sk in places], True)
+    return {(str(row["pk"]), str(row["sk"])): row for row in rows_from(stack, items)}
+
+
+def _batch_get(stack: Stack, keys: list[Any], whole: bool) -> Iterator[Any]:
     table = stack.output("LedgerTableName")
-    request: dict[str, Any] = {
-        "Keys": keys,
-        "ProjectionExpression": "pk, sk, #bucket, #status, finished_at",
-        "ExpressionAttributeNames": {"#bucket": "bucket", "#status": "status"},
-    }
+    request: dict[str, Any] = {"Keys": keys}
+    if not whole:
+        request["ProjectionExpression"] = "pk, sk, #bucket, #status, finished_at"
+        request["ExpressionAttributeNames"] = {"#bucket": "bucket", "#status": "status"}
     for attempt in range(_BATCH_ATTEMPTS if keys else 0):
         answer = stack.client("dynamodb").batch_get_item(RequestItems={table: request})
         yield from answer["Responses"].get(table, [])

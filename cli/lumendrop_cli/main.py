@@ -15,6 +15,7 @@ from lumendrop_cli.backfill import backfill
 from lumendrop_cli.board.command import board
 from lumendrop_cli.destroy import destroy
 from lumendrop_cli.doctor import doctor
+from lumendrop_cli.enhance import enhance
 from lumendrop_cli.errors import CliError, describe, on_interrupt
 from lumendrop_cli.fetch import fetch
 from lumendrop_cli.list import list_
@@ -136,6 +137,6 @@ def main(
 
 
 # In the order of `lumendrop --help`.
-_PHOTOS = (list_, status, spend, retry, fetch, stop)
+_PHOTOS = (enhance, list_, status, spend, retry, fetch, stop)
 for command in (doctor, set_key, smoke, board, *_PHOTOS, backfill, redrive, pause, resume, destroy):
     app.command(command.__name__.strip("_").replace("_", "-"), cls=Command, epilog=EXIT_CODES)(command)

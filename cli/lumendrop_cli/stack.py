@@ -19,7 +19,9 @@ from botocore.exceptions import ClientError
 from lumendrop_cli.errors import AWS_ERROR, USAGE_ERROR, CliError, bad_credentials, error_code, not_aws
 
 # Three attempts in all, so that no call takes longer than two minutes.
-_CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
+# `enhance` transfers several photos at once.
+_RETRIES: Any = {"mode": "standard", "total_max_attempts": 3}
+_CONFIG = Config(connect_timeout=5, read_timeout=30, max_pool_connections=32, retries=_RETRIES)
 _NESTED_STACK = "AWS::CloudFormation::Stack"
 _SERVER_ERROR = 500
 # The sandbox accepts any credentials.

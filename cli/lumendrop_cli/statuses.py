@@ -18,6 +18,8 @@ DESCRIPTIONS = {
     UNKNOWN: "it is not known whether a task was created and paid for",
 }
 
+IN_PROGRESS = frozenset({CLAIMED, SUBMITTED, "retrying"})
+
 # Of a status in a list.
 COLORS = {
     ENHANCED: "green",

@@ -245,12 +245,13 @@ class Ledger:
         previous: Row | None = None,
         photo: str | None = None,
         holder: Holder | None = None,
+        holder_row: Row | None = None,
     ) -> tuple[Row, bool]:
         """Claims an upload, immediately before the payment, for a function that runs for `seconds` at most.
 
         Returns the row and whether the claim was acquired; otherwise the row is that of another run. The claim replaces
         the row `previous` as its next attempt. With `photo`, it also makes the upload the holder of that photo, in
-        place of `holder`. Raises DailyLimitReached, LedgerBusy, PhotoHeld.
+        place of `holder`, whose row must still be `holder_row`. Raises DailyLimitReached, LedgerBusy, PhotoHeld.
         """
         now = self._now()
         row = msgspec.structs.replace(
@@ -259,6 +260,8 @@ class Ledger:
             day=datetime.fromtimestamp(now, UTC).date().isoformat(),
         )
         held = [self._hold(photo, row, holder)] if photo else []
+        if holder and (holder.pk, holder.sk) != (row.pk, row.sk):
+            held.append(self._unchanged(holder, holder_row))
         cancelled = self._transact(self._put(row, previous), self._count(row, 1), *held)
         if cancelled is None:
             return row, True
@@ -266,7 +269,7 @@ class Ledger:
             return _from_item(cancelled[0]["Item"]), False
         if cancelled[0].get("Code") == "ConditionalCheckFailed":
             raise LedgerBusy("the row that this claim replaces no longer exists")
-        if held and cancelled[-1].get("Code") == "ConditionalCheckFailed":
+        if any(reason.get("Code") == "ConditionalCheckFailed" for reason in cancelled[2:]):
             raise PhotoHeld
         raise DailyLimitReached(f"the daily limit of {self._daily_limit} tasks is reached")
 
@@ -453,6 +456,12 @@ class Ledger:
                 },
             }
         }
+
+    def _unchanged(self, holder: Holder, row: Row | None) -> dict[str, Any]:
+        """Fails if the holder's row has changed. A claim that was released and repeated has the same attempt."""
+        key = {"pk": {"S": holder.pk}, "sk": {"S": holder.sk}}
+        condition = _is(row) if row else {"ConditionExpression": "attribute_not_exists(pk)"}
+        return {"ConditionCheck": {"TableName": self._table, "Key": key, **condition}}
 
     def _delete(self, row: Row) -> dict[str, Any]:
         key = {"pk": {"S": row.pk}, "sk": {"S": row.sk}}

@@ -56,9 +56,9 @@ class TaskCreator:
             raise self._unavailable(error) from None
         self._require_time(ends)
         try:
-            holder = photo.twin.holder if photo.twin else None
+            held = (photo.twin.holder, photo.twin.row) if photo.twin else ()
             seconds, chosen = ends - self._now(), photo.options.as_text()
-            return self.ledger.claim(photo.source.upload, chosen, seconds, previous, photo.key, holder)
+            return self.ledger.claim(photo.source.upload, chosen, seconds, previous, photo.key, *held)
         except DailyLimitReached as error:
             count("DailyLimitReached")
             raise self.throttle.stop("daily_limit", str(error)) from None

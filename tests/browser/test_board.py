@@ -181,7 +181,9 @@ def test_with_the_keyboard_only(page: BoardPage) -> None:
 def _tab_to(page: BoardPage, name: str) -> None:
     for _ in range(200):
         page.page.keyboard.press("Tab")
-        text = page.page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent")
+        text = page.page.evaluate(
+            "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
+        )
         if text == name:
             return
     raise AssertionError(f"Tab does not reach {name!r}")

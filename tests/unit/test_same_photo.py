@@ -294,6 +294,29 @@ def test_two_that_look_at_the_same_moment_pay_once(
     assert message["MessageAttributes"]["reason"]["StringValue"] == "same_photo"
 
 
+def test_two_pay_once_if_one_claims_again(
+    world: World, submit: ModuleType, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim was released, and is repeated between the look-up and the claim of the other one."""
+    first = drop(world)
+    world.enhancer.on_submit.append(refusal(402, "insufficient_quota"))
+    submit.handler(first, Context())
+    clock.later += 900
+    look = same_photo.with_twin
+
+    def and_then(*arguments: Any) -> Any:
+        found = look(*arguments)
+        monkeypatch.setattr(same_photo, "with_twin", look)
+        submit.handler(first, Context())
+        return found
+
+    monkeypatch.setattr(same_photo, "with_twin", and_then)
+    submit.handler(drop(world, "b.jpg"), Context())
+
+    assert world.tasks_today() == 1
+    assert [row["key"] for row in world.rows()] == ["a.jpg"]
+
+
 @pytest.mark.parametrize("status", ["failed", "unknown", "rejected", "superseded"])
 def test_an_upload_without_a_result_is_not_waited_for(world: World, submit: ModuleType, status: str) -> None:
     submit.handler(drop(world), Context())

@@ -31,6 +31,7 @@ _READS = frozenset(
 )
 _WRITES = frozenset(
     {
+        "dynamodb:BatchGetItem",  # a read, for what a drop costs
         "dynamodb:Scan",  # a read, for `retry --code`
         "lambda:UpdateEventSourceMapping",
         "s3:PutObject",

@@ -13,18 +13,10 @@ from lumendrop_cli.workflow import correlation_id
 
 Card = dict[str, Any]
 
-IN_PROGRESS = frozenset({statuses.CLAIMED, statuses.SUBMITTED, "retrying"})
-"""The statuses of uploads that still change by themselves."""
-
-FAILURES = ("failed", "unknown", "rejected")
-"""The statuses of uploads without an enhanced photo, those that may have cost money first."""
-
-_FINAL = frozenset({*FAILURES, statuses.ENHANCED, "superseded"})
-
 
 def is_active(row: Row) -> bool:
-    """Whether the upload has not reached its final status, or its report is still being written."""
-    return row["status"] in IN_PROGRESS
+    """Whether the upload still changes by itself."""
+    return row["status"] in statuses.IN_PROGRESS
 
 
 def card(row: Row, progress: Progress | None = None) -> Card:

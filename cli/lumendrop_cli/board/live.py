@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 from lumendrop_cli import ledger, ledger_index, statuses
 from lumendrop_cli.board import execution, header
-from lumendrop_cli.board.card import IN_PROGRESS, Card, card, is_active
+from lumendrop_cli.board.card import Card, card, is_active
 from lumendrop_cli.board.execution import Progress
 from lumendrop_cli.errors import describe
 from lumendrop_cli.ledger import Row
@@ -169,7 +169,7 @@ class Reader:
 
     def _first_pages(self) -> Iterator[list[Row]]:
         now = datetime.now(UTC)
-        in_progress = Filter(statuses=tuple(sorted(IN_PROGRESS)), since=now - _ACTIVE)
+        in_progress = Filter(statuses=tuple(sorted(statuses.IN_PROGRESS)), since=now - _ACTIVE)
         return chain(self._recent(now), ledger_index.pages(self.stack, in_progress))
 
     def _recent(self, now: datetime) -> Iterator[list[Row]]:

@@ -5,26 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from itertools import compress, islice
 from typing import IO, Any
 
+from lumendrop_cli import ledger, photo_options, statuses, transfers
+from lumendrop_cli.enhance_plan import parallel, photo_key
 from lumendrop_cli.errors import CliError
+from lumendrop_cli.ledger import Row
 from lumendrop_cli.stack import Stack
 
 MAX_KEY_BYTES = 1024
 
 _MOST_PHOTOS = 2000
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
-_FRACTION = re.compile(r"0|1|0?\.[0-9]{1,6}|[01]\.0{1,6}")
-_RULES: Mapping[str, tuple[re.Pattern[str], str]] = {
-    "resolution": (re.compile("1K|4K"), "1K or 4K"),
-    "creativity": (_FRACTION, "a number from 0.0 to 1.0"),
-    "resemblance": (_FRACTION, "a number from 0.0 to 1.0"),
-    "metadata": (re.compile("keep|no-location|none"), "keep, no-location, or none"),
-}
+_OPTIONS = ("resolution", "creativity", "resemblance", "metadata")
 _CONTENT_TYPES = {
     "jpg": "image/jpeg",
     "jpeg": "image/jpeg",
@@ -60,13 +57,8 @@ def photo(stack: Stack, values: Mapping[str, str], size: int) -> Photo:
 
 
 def options(values: Mapping[str, str]) -> dict[str, str]:
-    """The options of a request, as S3 metadata. Raises CliError for a value that would be rejected."""
-    found = {name: values[name] for name in _RULES if values.get(name)}
-    for name, value in found.items():
-        pattern, expected = _RULES[name]
-        if not pattern.fullmatch(value):
-            raise CliError(f"The option {name} must be {expected}.")
-    return found
+    """The options of a request, as S3 metadata. Raises BadParameter for a value that would be rejected."""
+    return photo_options.checked({name: values[name] for name in _OPTIONS if values.get(name)})
 
 
 async def receive(body: AsyncIterator[bytes], size: int, file: IO[bytes]) -> str:
@@ -105,10 +97,40 @@ def store(stack: Stack, wanted: Photo, file: IO[bytes], sha256: str) -> dict[str
 
 
 def plan(stack: Stack, given: Mapping[str, str]) -> dict[str, Any]:
-    """Which photos are enhanced already with these options, so that nothing is paid for them. Raises CliError."""
-    options(given)
+    """Which photos are enhanced already with these options, so that nothing is paid for them.
+
+    The same photo twice is paid for once. Raises CliError and BadParameter.
+    """
+    text = photo_options.as_text(stack, options(given))
     photos = _photos(given.get("photos", ""))
-    return {"enhanced": [False for _ in photos]}
+    keys = [photo_key(stack, size, sha256, text) if sha256 else None for size, sha256 in photos]
+    found = (
+        _held(stack, sorted({key for key in keys if key})) if stack.parameters.get("SamePhoto") == "reuse" else set()
+    )
+    enhanced = []
+    for key in keys:
+        enhanced.append(key in found)
+        if key:
+            found.add(key)
+    return {"enhanced": enhanced}
+
+
+def _held(stack: Stack, keys: list[str]) -> set[str]:
+    """The photos whose result exists, or is on its way."""
+    rows: dict[str, Row] = {}
+    left = iter(keys)
+    while batch := list(islice(left, ledger.BATCH_SIZE)):
+        holders = ledger.holders(stack, batch)
+        found = ledger.rows_at(stack, sorted(set(holders.values())))
+        rows |= {key: found[place] for key, place in holders.items() if place in found}
+    held = parallel(lambda row: _is_held(stack, row), rows.values())
+    return set(compress(rows, held))
+
+
+def _is_held(stack: Stack, row: Row) -> bool:
+    if row["status"] == statuses.ENHANCED:
+        return transfers.find_result(stack, row) is not None
+    return row["status"] in statuses.IN_PROGRESS
 
 
 def _photos(text: str) -> list[tuple[int, str]]:
