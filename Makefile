@@ -113,6 +113,10 @@ bench: $(BENCHMARKS:%=bench-%) ## Run all benchmarks: each prints a table and wr
 $(BENCHMARKS:%=bench-%): bench-%: $(VENV)/.benchmarks
 	@PYTHONPATH=layers $(BIN)/python -m benchmarks.$(subst -,_,$*)
 
+.PHONY: bench-board
+bench-board: $(VENV)/.browser ## Measure the board in Chromium: first paint, delay, long tasks, 10,000 rows, reads on AWS.
+	@CHROMIUM="$(CHROMIUM)" $(BIN)/python -m benchmarks.board
+
 FULL ?=
 
 .PHONY: bench-first-run

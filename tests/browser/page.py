@@ -56,7 +56,8 @@ class BoardPage:
         bodies = {name: list(body) for name, body in files.items()}
         transfer = self.page.evaluate_handle(
             """bodies => { const transfer = new DataTransfer();
-            for (const [name, body] of Object.entries(bodies)) transfer.items.add(new File([new Uint8Array(body)], name));
+            for (const [name, body] of Object.entries(bodies))
+              transfer.items.add(new File([new Uint8Array(body)], name));
             return transfer; }""",
             bodies,
         )

@@ -18,8 +18,6 @@ from tests.cli.command import ENVIRONMENT, Lumendrop
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline, Upload
 
-pytest.register_assert_rewrite("tests.board.fakes")
-
 WAIT_SECONDS = 60
 STAGES = ["claimed", "waiting", "enhancing", "delivering", "enhanced"]
 FAILED_TASK = {"end": "failed", "code": "unknown_error", "seconds": 0}

@@ -156,16 +156,11 @@ async def _search(board: Board, request: Request) -> Response:
     day = _day(query.get("day", ""))
     days = _number(query.get("days"), 0, _MAX_DAYS)
     since = day or (datetime.now(UTC) - timedelta(days=days) if days else None)
-    until = day and day + timedelta(days=1)
-    selected = Filter(wanted, since, query.get("folder", ""), query.get("contains", ""))
+    last_day = day.date() if day else None
+    selected = Filter(wanted, since, query.get("folder", ""), query.get("contains", ""), last_day)
     limit = _number(query.get("limit"), _SEARCH_PAGE, _MAX_FOUND)
-    rows = await run_in_threadpool(lambda: list(islice(_until(board.stack, selected, until), limit)))
+    rows = await run_in_threadpool(lambda: list(islice(ledger_index.rows(board.stack, selected), limit)))
     return JSONResponse({"cards": [card(row) for row in rows], "more": len(rows) == limit})
-
-
-def _until(stack: Stack, selected: Filter, until: datetime | None) -> Iterator[Row]:
-    end = until.isoformat() if until else "9999"
-    return (row for row in ledger_index.rows(stack, selected) if row["changed_at"] < end)
 
 
 def _day(text: str) -> datetime | None:
