@@ -176,7 +176,7 @@ def reads_on_aws(browser: Browser, endpoint: str) -> dict[str, float]:
     stack = replace(load_stack(SimpleNamespace(obj=options)), is_sandbox=False)  # type: ignore[arg-type]
     calls: list[float] = []
     with running_board(stack, options=options) as client:
-        stack.on_call(lambda model, **_: calls.append(time.monotonic()))
+        stack.on_call(lambda **_: calls.append(time.monotonic()))
         page = opened(browser, f"http://{client.host}/?token={TOKEN}")
         calls.clear()
         page.wait_for_timeout(1000 * READ_SECONDS)

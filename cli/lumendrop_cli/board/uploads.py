@@ -89,6 +89,7 @@ def store(stack: Stack, wanted: Photo, file: IO[bytes], sha256: str) -> dict[str
         Key=wanted.key,
         Body=file,
         ContentLength=wanted.size,
+        ChecksumAlgorithm="SHA256",
         ChecksumSHA256=sha256,
         Metadata=wanted.options,
         **extra,

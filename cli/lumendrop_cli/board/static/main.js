@@ -12,7 +12,8 @@ import { updatePause } from "./actions.js";
 const VIEWS = { live: () => {}, failures: failures.show, search: search.show };
 
 function showView() {
-  const name = location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "live";
+  const wanted = location.hash.slice(2);
+  const name = Object.hasOwn(VIEWS, wanted) ? wanted : "live";
   for (const [view, show] of Object.entries(VIEWS)) {
     $(view).hidden = view !== name;
     show(view === name);
@@ -33,7 +34,7 @@ onChange(change => {
   updatePause();
   cards.update(change);
 });
-addEventListener("hashchange", showView);
+addEventListener("hashchange", () => { showView(); scrollTo(0, 0); });
 
 figures.update();
 try {
