@@ -67,6 +67,11 @@ $(VENV)/.benchmarks: $(VENV)/.tests
 	@$(call install,$(VENV),--require-hashes -r requirements/benchmarks.txt)
 	@touch $@
 
+$(VENV)/.browser: requirements/browser.txt $(VENV)/.tests
+	@echo "Installing the browser tests' packages (once) ..."
+	@$(call install,$(VENV),--require-hashes -r requirements/browser.txt)
+	@touch $@
+
 # The versions that these tools pin conflict with the sandbox's.
 .venv-%/.ready: .venv-%/.python
 	@echo "Installing $* into its own environment (once) ..."
@@ -88,6 +93,16 @@ sandbox: $(VENV)/.sandbox ## Run the stack until Ctrl-C, for the AWS CLI and lum
 .PHONY: test
 test: $(VENV)/.tests ## Run all tests, in two processes per core (at most four). `.venv/bin/pytest PATH` runs some of them.
 	@PYTHONUTF8=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
+
+CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+.PHONY: test-board
+test-board: $(VENV)/.browser ## Test the board in a real browser: make test-board [SHOTS=dir]. Skips if Chromium is not installed.
+ifneq ($(CHROMIUM),)
+	@CHROMIUM="$(CHROMIUM)" SHOTS="$(SHOTS)" $(BIN)/python -m pytest -q --import-mode=importlib tests/browser
+else
+	@echo "Skipped: none of chromium, chromium-browser, and google-chrome is on the path. Install Chromium and run it again."
+endif
 
 .PHONY: cli
 cli: $(VENV)/.sandbox ## Install `lumendrop`, the command that operates a stack, and print its path.
@@ -119,6 +134,10 @@ bench: $(BENCHMARKS:%=bench-%) ## Run all benchmarks: each prints a table and wr
 .PHONY: $(BENCHMARKS:%=bench-%)
 $(BENCHMARKS:%=bench-%): bench-%: $(VENV)/.benchmarks
 	@PYTHONPATH=layers $(BIN)/python -m benchmarks.$(subst -,_,$*)
+
+.PHONY: bench-board
+bench-board: $(VENV)/.browser ## Measure the board in Chromium: first paint, delay, long tasks, 10,000 rows, reads on AWS.
+	@CHROMIUM="$(CHROMIUM)" $(BIN)/python -m benchmarks.board
 
 FULL ?=
 
@@ -194,6 +213,7 @@ lock: $(SAM)/.ready ## Lock the newest versions of all requirements.
 	$(LOCK) -c requirements/sandbox.txt layers/requirements.in -o layers/requirements.txt
 	$(LOCK) -c requirements/sandbox.txt requirements/tests.in -o requirements/tests.txt
 	$(LOCK) -c requirements/tests.txt requirements/benchmarks.in -o requirements/benchmarks.txt
+	$(LOCK) -c requirements/tests.txt requirements/browser.in -o requirements/browser.txt
 	$(LOCK) --upgrade requirements/pictures.in -o requirements/pictures.txt
 	$(LOCK) --upgrade requirements/sam.in -o requirements/sam.txt
 	$(LOCK) --upgrade requirements/checkov.in -o requirements/checkov.txt

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lumendrop_cli.backfill import backfill
+from lumendrop_cli.board.command import board
 from lumendrop_cli.destroy import destroy
 from lumendrop_cli.doctor import doctor
 from lumendrop_cli.enhance import enhance
@@ -150,5 +151,5 @@ def main(
 
 # In the order of `lumendrop --help`.
 _PHOTOS = (enhance, list_, status, spend, retry, fetch, stop)
-for command in (doctor, set_key, smoke, *_PHOTOS, backfill, redrive, pause, resume, destroy):
+for command in (doctor, set_key, smoke, board, *_PHOTOS, backfill, redrive, pause, resume, destroy):
     app.command(command.__name__.strip("_").replace("_", "-"), cls=Command, epilog=EXIT_CODES)(command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -41,6 +41,9 @@ class Options:
     profile: str | None
     region: str | None
     as_json: bool
+    # The board runs commands with its own stack and printer.
+    loaded: Stack | None = None
+    out: Any = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,11 @@ class Stack:
             self._clients[service] = client
         return self._clients[service]
 
+    def on_call(self, check: Callable[..., None]) -> None:
+        """Calls `check` with the `model` of each operation before it is sent. It can raise."""
+        for emitter in (self._session.events, *(client.meta.events for client in self._clients.values())):
+            emitter.register_first("before-call", check)
+
     def _expect_owner(self, params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any]:
         """S3 refuses a bucket of the same name that belongs to another account."""
         expects = self.account and "ExpectedBucketOwner" in model.input_shape.members
@@ -134,6 +142,8 @@ def load_stack(context: typer.Context, *, may_be_incomplete: bool = False) -> St
     With `may_be_incomplete`, a stack without outputs is accepted, such as one whose creation failed.
     """
     options: Options = context.obj
+    if options.loaded is not None:
+        return options.loaded
     session = _session(options)
     cloudformation = _create_client(session, "cloudformation", options.endpoint_url)
     try:
