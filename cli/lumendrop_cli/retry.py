@@ -141,7 +141,7 @@ def _select_one(stack: Stack, key: str, version_id: str | None, pay: bool) -> Se
     row = ledger.newest_row(stack, key, version_id)
     if row["status"] == statuses.ENHANCED and not pay:
         raise CliError("The upload is enhanced, so nothing is sent. To pay for another task, use --pay.")
-    if row["status"] not in statuses.RETRYABLE | {statuses.ENHANCED}:
+    if row["status"] not in statuses.RESENDABLE | {statuses.ENHANCED}:
         raise CliError(f"The upload is {row['status']}. Only uploads that ended without an enhanced photo are retried.")
     if execution := execution_of_each(stack).get(correlation_id(row)):
         raise CliError(
@@ -163,7 +163,7 @@ def _select_one(stack: Stack, key: str, version_id: str | None, pay: bool) -> Se
 
 
 def _select_all(stack: Stack, found: list[Row], *, current: bool = False) -> Selection:
-    rows = [row for row in found if row["status"] in statuses.RETRYABLE]
+    rows = [row for row in found if row["status"] in statuses.RESENDABLE]
     replaced = [row for row in rows if not _is_current(stack, row)] if current else []
     executions = execution_of_each(stack) if rows else {}
     rows = [row for row in rows if row not in replaced]

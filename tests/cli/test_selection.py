@@ -9,7 +9,7 @@ from tests.e2e.pipeline import Pipeline
 
 FAILED_TASK = {"end": "failed", "code": "image_processing_error", "seconds": 0}
 UNREACHABLE = [{"kind": "http", "status": 503}] * 1000
-READ_ONLY = {"doctor", "list", "status", "spend"}
+READ_ONLY = {"board", "doctor", "list", "status", "spend"}
 
 
 def test_status_shows_all_that_match(lumendrop: Lumendrop, pipeline: Pipeline) -> None:

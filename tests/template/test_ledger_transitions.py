@@ -40,7 +40,7 @@ def test_only_a_rejected_upload_is_certainly_not_charged() -> None:
 
 def test_the_cli_the_demo_and_the_chaos_suite_have_the_same_statuses() -> None:
     assert set(statuses.DESCRIPTIONS) == set(get_args(Status))
-    assert statuses.RETRYABLE == RESENDABLE
+    assert statuses.RESENDABLE == RESENDABLE
     assert demo.FINAL == FINAL
     assert promises.FINAL == FINAL
 
