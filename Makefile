@@ -64,7 +64,7 @@ sandbox: $(VENV)/.sandbox ## Run the stack until Ctrl-C, for the AWS CLI and lum
 	@$(BIN)/python -m sandbox up --port $(PORT) $(if $(VERBOSE),--verbose)
 
 .PHONY: test
-test: $(VENV)/.tests ## Run all tests, in one process per core (at most four). `.venv/bin/pytest PATH` runs some of them.
+test: $(VENV)/.tests ## Run all tests, in two processes per core (at most four). `.venv/bin/pytest PATH` runs some of them.
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 .PHONY: cli

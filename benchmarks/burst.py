@@ -31,7 +31,7 @@ SEED = 1
 # As in functions/submit/app.py.
 SUBMIT_WINDOW_SECONDS = 20
 REFUSED_SECONDS = 1
-RECHECK_SECONDS = 2
+RECHECK_SECONDS = 5
 # Assumed durations: submit before the POST, the POST, submit after the POST.
 BEFORE_SECONDS, POST_SECONDS, AFTER_SECONDS = 0.25, 0.6, 0.1
 SPREAD = 0.3

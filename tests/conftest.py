@@ -20,6 +20,12 @@ _SHARED_SANDBOX = {"e2e", "cli", "production", "sandbox", "workflow"}
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes per core: half of the time, tests wait for timers of the workflow and the queues."""
+    return 2 * (os.cpu_count() or 1)
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Distributes groups of tests to processes in the order of `testpaths`, the longest first: see `make test`.
 

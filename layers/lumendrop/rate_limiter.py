@@ -1,6 +1,6 @@
 """A rate limiter that all warm functions share. It finds the vendor's limit by trial.
 
-Each 429 slows all functions down by a tenth; afterwards the rate recovers gradually. The rate never falls far below the
+Each 429 slows all functions down by 15 %; afterwards the rate recovers gradually. The rate never falls far below the
 best rate that the vendor accepted recently over two minutes, so that random refusals do not slow it down further and
 further. Consecutive refusals, as in an outage, make all functions pause, longer each time. Then one of them sends a
 request that costs nothing, and one photo if that succeeds; the others wait for the answer. A submit without a clear
@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_SLOWER = 1.1
+_SLOWER = 1.15
 _FIRST_SLOWER = 2  # by how much full speed exceeds the limit is unknown
 _FASTER_A_SECOND = 0.0015
 _INTERVAL_SECONDS = (0.001, 10.0)
@@ -29,7 +29,7 @@ _FIRST_PAUSE_SECONDS = 2
 _LONGEST_PAUSE_SECONDS = 60
 _LONGEST_AMBIGUOUS_PAUSE_SECONDS = 900
 _TRIAL_SECONDS = 50  # the free request, the claim, and the POST of one photo
-_RECHECK_SECONDS = 2
+_RECHECK_SECONDS = 5
 _FORGOTTEN_SECONDS = 600
 _WINDOW_SECONDS = 120
 _KEPT = 0.9  # the share of the best rate kept from one window to the next, as the vendor may have become slower

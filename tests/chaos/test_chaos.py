@@ -44,7 +44,7 @@ def test_the_daily_limit_holds_and_processing_continues_the_next_day() -> None:
 
 def test_an_outage_leaves_few_uploads_unknown() -> None:
     kinds = [kind for kind in outages.VENDOR if kind.name == "502"]
-    check(outages.outages(SEED, count=24, seconds=PATIENCE, kinds=kinds, longest_minutes=5))
+    check(outages.outages(SEED, count=12, seconds=PATIENCE, kinds=kinds, longest_minutes=5))
 
 
 def test_the_promised_number_of_unknown_uploads_grows_with_the_pauses() -> None:

@@ -175,7 +175,7 @@ def test_the_rate_adapts_to_a_vendor_that_has_become_slower(clock: Clock) -> Non
     for n in range(2000):
         (refuse if n % 300 == 0 else send)(sender, clock)
     before = known(row).interval
-    for _ in range(1500):
+    for _ in range(2000):
         refuse(sender, clock)
         send(sender, clock)
 
