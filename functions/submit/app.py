@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -15,6 +15,7 @@ from lumendrop import clients, decisions, options, outcomes, same_photo, setting
 from lumendrop.api_key import ApiKey
 from lumendrop.circuit_breaker import CircuitBreaker
 from lumendrop.decisions import AmbiguousSubmit, Photo, SamePhoto, decide
+from lumendrop.dimensions import require_no_loss
 from lumendrop.enhancer import Enhancer
 from lumendrop.ledger import Ledger, PhotoHeld, Row
 from lumendrop.outcomes import Outcome, Rejected
@@ -35,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True):
     creativity: str
     resemblance: str
     profile_ids: str
+    metadata: str
+    larger_than_result: Literal["enhance", "reject"]
     max_upload_bytes: Annotated[int, Meta(gt=0)]
     max_concurrent_submits: Annotated[int, Meta(gt=0)]
     daily_task_limit: Annotated[int, Meta(gt=0)]
@@ -48,7 +51,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 SETTINGS = settings.read(Settings)
-DEFAULTS = options.defaults(SETTINGS.resolution, SETTINGS.creativity, SETTINGS.resemblance, SETTINGS.profile_ids)
+DEFAULTS = options.defaults(SETTINGS)
 S3 = clients.s3(SETTINGS.bucket_owner)
 SQS = clients.sqs()
 STEPFUNCTIONS = clients.stepfunctions()
@@ -187,6 +190,8 @@ def inspect(upload: Upload) -> Photo | Outcome:
     try:
         source = storage.inspect(S3, upload, SETTINGS.max_upload_bytes)
         photo = Photo(source, options.read(source.metadata, DEFAULTS))
+        if SETTINGS.larger_than_result == "reject":
+            require_no_loss(source.upload.pixels, photo.options.resolution)
     except Rejected as rejected:
         return rejected.outcome
     if SETTINGS.same_photo == "pay":

@@ -42,7 +42,7 @@ def submit(configured: LoadFunction, world: World) -> ModuleType:  # noqa: F811
 
 @pytest.fixture
 def deliver(function: LoadFunction) -> ModuleType:
-    return function("deliver")
+    return function("deliver", ENHANCEMENT_LABEL="omit")
 
 
 Event = Any

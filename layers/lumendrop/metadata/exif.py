@@ -41,7 +41,7 @@ _OF_OLD_PIXELS = frozenset(
 )
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Field(msgspec.Struct, frozen=True):
     """One value: `data` in the block's byte order. `at` is its offset if it is stored outside of its directory."""
 
     tag: int
@@ -57,7 +57,7 @@ class Entry(msgspec.Struct, frozen=True):
 class Directory(msgspec.Struct):
     """`at` and `room` say where it is and how many entries fit there. Both are 0 if it is new."""
 
-    entries: dict[int, Entry] = {}
+    entries: dict[int, Field] = {}
     at: int = 0
     room: int = 0
 
@@ -115,14 +115,14 @@ def _read_directory(exif: Exif, name: Name, at: int) -> int:
     return next_at
 
 
-def _entries(exif: Exif, at: int) -> tuple[dict[int, Entry], int, int]:
+def _entries(exif: Exif, at: int) -> tuple[dict[int, Field], int, int]:
     data, order = exif.data, exif.order
     if not 8 <= at <= len(data) - 2:
         return {}, 0, 0
     room = min(int.from_bytes(data[at : at + 2], order), (len(data) - at - 2) // 12)
     if room > _MOST_ENTRIES:
         return {}, 0, 0
-    found: dict[int, Entry] = {}
+    found: dict[int, Field] = {}
     for start in range(at + 2, at + 2 + 12 * room, 12):
         entry = _entry(exif, start)
         if entry and entry.tag not in found:
@@ -131,7 +131,7 @@ def _entries(exif: Exif, at: int) -> tuple[dict[int, Entry], int, int]:
     return found, room, int.from_bytes(data[end : end + 4], order) if end + 4 <= len(data) else 0
 
 
-def _entry(exif: Exif, start: int) -> Entry | None:
+def _entry(exif: Exif, start: int) -> Field | None:
     data, order = exif.data, exif.order
     tag, kind = (int.from_bytes(data[at : at + 2], order) for at in (start, start + 2))
     count, offset = (int.from_bytes(data[at : at + 4], order) for at in (start + 4, start + 8))
@@ -139,10 +139,10 @@ def _entry(exif: Exif, start: int) -> Entry | None:
     if not size:
         return None
     if size <= 4:
-        return Entry(tag, kind, data[start + 8 : start + 8 + size])
+        return Field(tag, kind, data[start + 8 : start + 8 + size])
     if offset < 8 or offset + size > len(data):
         return None
-    return Entry(tag, kind, data[offset : offset + size], offset)
+    return Field(tag, kind, data[offset : offset + size], offset)
 
 
 def _read_thumbnail(exif: Exif, at: int) -> None:
@@ -181,7 +181,7 @@ def combine(upload: Exif | None, result: Exif | None, changes: Changes) -> tuple
     return _shrink(base.order, wanted, changes.most_bytes, left_out), left_out
 
 
-Wanted = dict[Name, dict[int, Entry]]
+Wanted = dict[Name, dict[int, Field]]
 
 
 def _merge(base: Exif, upload: Exif | None, result: Exif | None, changes: Changes) -> Wanted:
@@ -205,15 +205,15 @@ def _merge(base: Exif, upload: Exif | None, result: Exif | None, changes: Change
     wanted["exif"][COLOR_SPACE] = _short(COLOR_SPACE, stated or (0xFFFF if changes.has_icc else 1), base.order)
     for tag, number in ((PIXEL_WIDTH, changes.width), (PIXEL_HEIGHT, changes.height)):
         if number:
-            wanted["exif"][tag] = Entry(tag, LONG, number.to_bytes(4, base.order))
+            wanted["exif"][tag] = Field(tag, LONG, number.to_bytes(4, base.order))
     return wanted
 
 
-def _short(tag: int, number: int, order: Order) -> Entry:
-    return Entry(tag, SHORT, number.to_bytes(2, order))
+def _short(tag: int, number: int, order: Order) -> Field:
+    return Field(tag, SHORT, number.to_bytes(2, order))
 
 
-def _converted(entry: Entry, of: Exif, to: Exif) -> Entry:
+def _converted(entry: Field, of: Exif, to: Exif) -> Field:
     """The entry of another block, in the byte order of this one. It has no place in it yet, unless it is its own."""
     if of is to:
         return entry
@@ -221,7 +221,7 @@ def _converted(entry: Entry, of: Exif, to: Exif) -> Entry:
     data = entry.data
     if of.order != to.order and unit > 1:
         data = b"".join(data[at : at + unit][::-1] for at in range(0, len(data), unit))
-    return Entry(entry.tag, entry.type, data)
+    return Field(entry.tag, entry.type, data)
 
 
 def _overlaps(base: Exif, wanted: Wanted) -> bool:
@@ -264,7 +264,7 @@ def _edit(base: Exif, wanted: Wanted) -> bytes:
 
 
 def _trimmed(end: int, dropped: list[tuple[int, int]], kept: list[tuple[int, int]]) -> int:
-    """The end without what is dropped there, usually the thumbnail. Maker notes can point to bytes that nothing lists."""
+    """The end without what is dropped there, as a thumbnail. Maker notes can point to bytes that nothing lists."""
     least = max(last for _, last in kept)
     while end > least:
         starts = [first for first, last in dropped if first < end <= last]
@@ -274,7 +274,7 @@ def _trimmed(end: int, dropped: list[tuple[int, int]], kept: list[tuple[int, int
     return end
 
 
-def _all(exif: Exif) -> Iterator[Entry]:
+def _all(exif: Exif) -> Iterator[Field]:
     for directory in exif.directories.values():
         yield from directory.entries.values()
 
@@ -282,7 +282,7 @@ def _all(exif: Exif) -> Iterator[Entry]:
 def _shrink(order: Order, wanted: Wanted, most_bytes: int, left_out: list[LeftOut]) -> bytes:
     """The block written anew. While it is too large, its largest value is left out."""
     fresh: Wanted = {
-        name: {tag: Entry(tag, one.type, one.data) for tag, one in entries.items()} for name, entries in wanted.items()
+        name: {tag: Field(tag, one.type, one.data) for tag, one in entries.items()} for name, entries in wanted.items()
     }
     while True:
         block = _write(bytearray(8), order, fresh, {})
@@ -304,13 +304,13 @@ def _write(block: bytearray, order: Order, wanted: Wanted, places: dict[Any, tup
         entries = wanted[name]  # type: ignore[index]  # the two names are those of directories
         if entries:
             at = _write_directory(block, order, entries.values(), places.get(name, (0, 0)))
-            image[tag] = Entry(tag, LONG, at.to_bytes(4, order))
+            image[tag] = Field(tag, LONG, at.to_bytes(4, order))
     at = _write_directory(block, order, image.values(), places.get("image", (0, 0)))
     block[4:8] = at.to_bytes(4, order)
     return bytes(block)
 
 
-def _write_directory(block: bytearray, order: Order, entries: Iterable[Entry], place: tuple[int, int]) -> int:
+def _write_directory(block: bytearray, order: Order, entries: Iterable[Field], place: tuple[int, int]) -> int:
     """Writes a directory at its place if its entries fit there, otherwise at the end. Returns its offset."""
     found = sorted(entries, key=lambda one: one.tag)
     at, room = place

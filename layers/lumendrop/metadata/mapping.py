@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from lumendrop.metadata import iptc
-from lumendrop.metadata.exif import Entry, Exif, Name
+from lumendrop.metadata.exif import Field, Exif, Name
 from lumendrop.metadata.xmp import (
     AUX,
     DC,
@@ -182,14 +182,14 @@ def _add_entry(
     name: Name,
     tag: int,
     target: tuple[str, str, Kind],
-    read: Callable[[Exif, Entry], list[str]],
+    read: Callable[[Exif, Field], list[str]],
 ) -> None:
     entry = exif.directories[name].entries.get(tag)
     if entry:
         _add(packet, target, read(exif, entry))
 
 
-def _texts(_: Exif, entry: Entry) -> list[str]:
+def _texts(_: Exif, entry: Field) -> list[str]:
     return [entry.data.decode(errors="replace").partition("\0")[0]]
 
 
@@ -198,7 +198,7 @@ def _first(exif: Exif, name: Name, tag: int) -> str:
     return _texts(exif, entry)[0].strip() if entry else ""
 
 
-def _numbers(exif: Exif, entry: Entry) -> list[str]:
+def _numbers(exif: Exif, entry: Field) -> list[str]:
     """Numbers as text, fractions as in `1/250`."""
     size = {1: 1, 3: 2, 4: 4, 9: 4, 5: 4, 10: 4}.get(entry.type)
     if size is None:
