@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from lumendrop_cli.stack import Stack
 
-# USD per task, without and with profiles, as listed on the vendor's model page.
-_PRICE, _PRICE_WITH_PROFILES = 0.12, 0.15
+# USD, as listed on the vendor's model page. The parameter TaskPriceUsd has the same default.
+_DEFAULT_PRICE = 0.12
+# A task with profiles costs 0.15 instead of 0.12 USD there.
+_PROFILES_FACTOR = 1.25
 
 
-def price_usd(stack: Stack) -> float:
-    """The price of a task with the stack's options."""
-    return _PRICE_WITH_PROFILES if stack.parameters.get("ProfileIds") else _PRICE
+def price_usd(stack: Stack, *, profiles: bool | None = None) -> float:
+    """The price of a task, with the stack's options unless `profiles` is given; 0 if it is not known."""
+    has_profiles = bool(stack.parameters.get("ProfileIds")) if profiles is None else profiles
+    price = float(stack.parameters.get("TaskPriceUsd", _DEFAULT_PRICE))
+    return round(price * (_PROFILES_FACTOR if has_profiles else 1), 4)
 
 
 def cost_usd(stack: Stack, tasks: int) -> float:
@@ -18,7 +22,9 @@ def cost_usd(stack: Stack, tasks: int) -> float:
     return round(tasks * price_usd(stack), 2)
 
 
-def describe(stack: Stack, tasks: int, kind: str = "") -> str:
-    """Such as `2 new tasks, about 0.24 USD`."""
+def describe(stack: Stack, tasks: int, kind: str = "", usd: float | None = None) -> str:
+    """Such as `2 new tasks, about 0.24 USD`. `usd` is the cost of tasks with options of their own."""
     noun = "task" if tasks == 1 else "tasks"
-    return f"{tasks:,} {kind}{noun}, about {cost_usd(stack, tasks):,.2f} USD"
+    if not price_usd(stack):
+        return f"{tasks:,} {kind}{noun}"
+    return f"{tasks:,} {kind}{noun}, about {cost_usd(stack, tasks) if usd is None else usd:,.2f} USD"

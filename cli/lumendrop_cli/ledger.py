@@ -42,7 +42,7 @@ def _query(stack: Stack, pk: str) -> Iterator[Row]:
         "ConsistentRead": True,
     }
     pages = stack.client("dynamodb").get_paginator("query").paginate(**query)
-    return (row for page in pages for row in _rows(stack, page["Items"]))
+    return (row for page in pages for row in rows_from(stack, page["Items"]))
 
 
 def _in_order_of_s3(stack: Stack, key: str, rows: list[Row]) -> list[Row]:
@@ -59,7 +59,7 @@ def row_of(stack: Stack, key: str, version_id: str) -> Row | None:
     table = stack.output("LedgerTableName")
     for pk in _partition_keys(stack, key):
         answer = stack.client("dynamodb").get_item(TableName=table, Key=_item_key(pk, version_id), ConsistentRead=True)
-        for row in _rows(stack, [answer["Item"]] if "Item" in answer else []):
+        for row in rows_from(stack, [answer["Item"]] if "Item" in answer else []):
             return row
     return None
 
@@ -82,7 +82,7 @@ def batch_get(stack: Stack, uploads: list[tuple[str, str]]) -> dict[tuple[str, s
     for shape in (0, 1):
         missing = [upload for upload in uploads if upload not in found]
         keys = [_item_key(_partition_keys(stack, key)[shape], version_id) for key, version_id in missing]
-        found |= {(row["key"], row["version_id"]): row for row in _rows(stack, _batch_get(stack, keys))}
+        found |= {(row["key"], row["version_id"]): row for row in rows_from(stack, _batch_get(stack, keys))}
     return found
 
 
@@ -107,7 +107,7 @@ def _batch_get(stack: Stack, keys: list[Any]) -> Iterator[Any]:
 def scan(stack: Stack, field: str, value: str, progress: Progress) -> list[Row]:
     """The input bucket's rows where a field (`status` or `outcome.code`) has this value. Reads the whole ledger.
 
-    An index would add a write to every photo, and this query is rare. docs/limits.md states its cost.
+    The index by day has no rows of earlier versions. docs/limits.md states the cost.
     """
     path = field.split(".")
     names = {f"#{place}": name for place, name in enumerate(path)}
@@ -124,7 +124,7 @@ def scan(stack: Stack, field: str, value: str, progress: Progress) -> list[Row]:
     rows: list[Row] = []
     scanned = 0
     for page in pages:
-        rows += _rows(stack, page["Items"])
+        rows += rows_from(stack, page["Items"])
         scanned += page["ScannedCount"]
         progress(f"{scanned:,} rows read, {len(rows):,} found …")
     return rows
@@ -187,7 +187,7 @@ def _item_key(pk: str, version_id: str) -> dict[str, Any]:
     return {"pk": {"S": pk}, "sk": {"S": version_id}}
 
 
-def _rows(stack: Stack, items: Iterable[Any]) -> Iterator[Row]:
+def rows_from(stack: Stack, items: Iterable[Any]) -> Iterator[Row]:
     """The rows of uploads to the stack's input bucket. Several stacks can share a ledger."""
     rows = (_row(stack, item) for item in items)
     return (row for row in rows if row["bucket"] == stack.output("InputBucketName"))

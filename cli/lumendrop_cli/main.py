@@ -16,6 +16,7 @@ from lumendrop_cli.destroy import destroy
 from lumendrop_cli.doctor import doctor
 from lumendrop_cli.errors import CliError, describe, on_interrupt
 from lumendrop_cli.fetch import fetch
+from lumendrop_cli.list import list_
 from lumendrop_cli.pause import pause
 from lumendrop_cli.printer import Printer
 from lumendrop_cli.redrive import redrive
@@ -23,6 +24,7 @@ from lumendrop_cli.resume import resume
 from lumendrop_cli.retry import retry
 from lumendrop_cli.set_key import set_key
 from lumendrop_cli.smoke import smoke
+from lumendrop_cli.spend import spend
 from lumendrop_cli.stack import Options
 from lumendrop_cli.status import status
 from lumendrop_cli.stop import stop
@@ -133,5 +135,6 @@ def main(
 
 
 # In the order of `lumendrop --help`.
-for command in (doctor, set_key, smoke, status, backfill, redrive, retry, fetch, pause, resume, stop, destroy):
-    app.command(cls=Command, epilog=EXIT_CODES)(command)
+_PHOTOS = (list_, status, spend, retry, fetch, stop)
+for command in (doctor, set_key, smoke, *_PHOTOS, backfill, redrive, pause, resume, destroy):
+    app.command(command.__name__.strip("_").replace("_", "-"), cls=Command, epilog=EXIT_CODES)(command)

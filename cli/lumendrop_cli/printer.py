@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.text import Text
 
 from lumendrop_cli.errors import FAILURE, CliError
@@ -21,6 +22,7 @@ from lumendrop_cli.text import clean, to_json
 Progress = Callable[[str], None]
 # A line of output: plain text, or parts of it with the name of a style (empty for none).
 Line = str | tuple[tuple[str, str], ...]
+Show = Callable[[Sequence[Line], Sequence[tuple[Any, Line]]], None]
 
 _LISTED = 20
 _MAX_LINE = 8192
@@ -30,7 +32,7 @@ class Printer:
     """Prints a command's result. With `as_json`, stdout gets exactly one JSON document, also after an error."""
 
     def __init__(self, as_json: bool) -> None:
-        self._as_json = as_json
+        self.as_json = as_json
         for stream in (sys.stdout, sys.stderr):
             # A terminal without UTF-8 shows `\u2026` instead of ending the command.
             if reconfigure := getattr(stream, "reconfigure", None):
@@ -40,17 +42,53 @@ class Printer:
 
     def result(self, data: Any, lines: Iterable[Line]) -> None:
         """Prints `data` as JSON, or `lines` as text."""
-        if self._as_json:
+        if self.as_json:
             print(to_json(data))
         else:
             for line in lines:
                 self._stdout.print(_rich(line, sys.stdout))
         sys.stdout.flush()
 
+    def event(self, data: Any, line: Line | None = None) -> None:
+        """Prints one of several results: with --json a document in one line, otherwise `line`, if there is one."""
+        if self.as_json:
+            print(to_json(data, indent=None))
+        elif line is not None:
+            self._stdout.print(_rich(line, sys.stdout))
+        sys.stdout.flush()
+
+    def stream(self, lines: Iterable[str]) -> None:
+        """Prints lines that are clean already, such as those of a CSV file, as they are."""
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+
+    @contextmanager
+    def live(self) -> Iterator[Show]:
+        """Shows a table that changes. Yields a function that takes all its lines, and what changed: data and a line.
+
+        Without a terminal, or with --json, only the changes are printed.
+        """
+        if self.as_json or not self._stdout.is_terminal:
+
+            def print_changes(_: Sequence[Line], changes: Sequence[tuple[Any, Line]]) -> None:
+                for data, line in changes:
+                    self.event(data, line)
+
+            yield print_changes
+            return
+        with Live(console=self._stdout, auto_refresh=False, screen=False) as table:
+
+            def show(lines: Sequence[Line], _: Sequence[tuple[Any, Line]]) -> None:
+                fitting = lines[: max(1, self._stdout.height - 1)]
+                table.update(Group(*(_one_row(_rich(line, sys.stdout)) for line in fitting)), refresh=True)
+
+            yield show
+
     def fail(self, error: CliError) -> None:
         """Prints an error to stderr; with --json, also as the document on stdout."""
         self._stderr.print(_rich(f"lumendrop: {error}", sys.stderr))
-        if self._as_json:
+        if self.as_json:
             self.result({"error": str(error), "exit_code": error.code, **error.data}, [])
 
     def note(self, line: Line) -> None:
@@ -108,6 +146,11 @@ def _rich(line: Line, stream: TextIO) -> Text:
     """Text without markup. Nothing in it is an instruction to rich or to a terminal."""
     parts = ((line, ""),) if isinstance(line, str) else line
     return Text.assemble(*((_readable(clean(part), stream), style) for part, style in parts))
+
+
+def _one_row(text: Text) -> Text:
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
 def _readable(text: str, stream: TextIO) -> str:

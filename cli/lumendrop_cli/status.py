@@ -103,8 +103,8 @@ def _why_no_row(stack: Stack, key: str) -> str:
         if error_code(error) not in ("404", "NoSuchKey"):
             raise
         return _why_no_object(stack, key)
-    if head["ContentLength"] == 0 or key.endswith("/"):
-        return f"{key!r} is skipped: it is empty, or a folder marker."
+    if head["ContentLength"] == 0 and key.endswith("/"):
+        return f"{key!r} is skipped: it is a folder marker."
     waiting = upload_queue.count_messages(stack, stack.output("UploadQueueUrl"))
     if (state := event_source.state(stack)) != event_source.ENABLED:
         return (

@@ -18,6 +18,15 @@ DESCRIPTIONS = {
     UNKNOWN: "it is not known whether a task was created and paid for",
 }
 
+# Of a status in a list.
+COLORS = {
+    ENHANCED: "green",
+    "superseded": "yellow",
+    "rejected": "red",
+    "failed": "red",
+    UNKNOWN: "red",
+}
+
 # submit creates another task only for these statuses. It checks the row again when the message arrives.
 RETRYABLE = frozenset({"failed", "rejected", UNKNOWN})
 # An upload stays submitted if its execution ended before it could record the outcome.

@@ -24,9 +24,9 @@ def clean(text: str) -> str:
     return "".join(_escape(one) if _is_unsafe(one) else one for one in text)
 
 
-def to_json(data: Any) -> str:
+def to_json(data: Any, indent: int | None = 2) -> str:
     """JSON of ASCII characters only, none of which a terminal acts on. Programs read the exact values from it."""
-    return json.dumps(data, indent=2, ensure_ascii=True, default=str).replace("\x7f", "\\u007f")
+    return json.dumps(data, indent=indent, ensure_ascii=True, default=str).replace("\x7f", "\\u007f")
 
 
 def decode_argument(text: str) -> str | None:

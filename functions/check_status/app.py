@@ -46,7 +46,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     until = time.time() + context.get_remaining_time_in_millis() / 1000 - _LONGEST_POLL_SECONDS
     with log_context(request.correlation_id, task_id=request.task.id):
         poll = polling.watch(request.task, request.poll, partial(poll_once, request.task), until, time.time, time.sleep)
-        logger.info("task polled", extra={"state": poll.state, "progress": poll.progress, "polls": poll.polls})
+        extra = {"state": poll.state, "progress": poll.progress, "polls": poll.polls, "remark": poll.remark}
+        logger.info("task polled", extra=extra)
     answer: dict[str, Any] = msgspec.to_builtins(poll)
     return answer
 
@@ -62,9 +63,9 @@ def poll_once(task: Task, poll: Poll) -> Poll:
         return not_found(task, poll, now)
     except Unavailable as error:
         return unreachable(task, poll, error, now)
-    poll = polling.update_estimate(
-        task, msgspec.structs.replace(poll, not_found=0, unreachable=0), status.progress, now
-    )
+    remark = f" The enhancer's last status was {status.unknown!r}, which is not documented." if status.unknown else ""
+    poll = msgspec.structs.replace(poll, not_found=0, unreachable=0, remark=remark)
+    poll = polling.update_estimate(task, poll, status.progress, now)
     if status.state == "waiting":
         wait = polling.next_wait(task, poll, now)
         return msgspec.structs.replace(poll, state="waiting", wait_seconds=wait)

@@ -110,13 +110,17 @@ class SubmittedTask(msgspec.Struct, frozen=True):
 
 
 class TaskStatus(msgspec.Struct, frozen=True):
-    """The status of a task. If `completed`, it has a `result_url`, which gives anyone access to the result."""
+    """The status of a task. If `completed`, it has a `result_url`, which gives anyone access to the result.
+
+    `unknown` is the enhancer's word for the status if it is not a documented one. Such a task counts as `waiting`.
+    """
 
     state: Literal["waiting", "completed", "failed"]
     progress: float | None = None
     result_url: str | None = None
     error_code: str = ""
     error_message: str = ""
+    unknown: str = ""
 
 
 class _Body(io.BytesIO):
@@ -213,7 +217,8 @@ class Enhancer:
             raise self._unavailable(answer)
         status = parse_status(answer.body)
         code, message = self._sanitize(status.error_code)[:100], self._sanitize(status.error_message)
-        return msgspec.structs.replace(status, error_code=code, error_message=message)
+        unknown = self._sanitize(status.unknown)[:100]
+        return msgspec.structs.replace(status, error_code=code, error_message=message, unknown=unknown)
 
     def _get(self, url: str) -> _Answer:
         try:
@@ -278,6 +283,7 @@ class Enhancer:
         return _CONTROL.sub(" ", redact(text))[:500]
 
 
+_RUNNING = frozenset({"pending", "processing"})
 _COMPLETED = frozenset({"completed", "succeeded"})
 _FAILED = {
     "failed": "unknown_error",
@@ -309,7 +315,8 @@ def parse_status(body: object) -> TaskStatus:
         code, message = _task_error(body, status)
         return TaskStatus("failed", progress, error_code=code, error_message=message)
     url = _result_url(body) if status in _COMPLETED else None
-    return TaskStatus("completed" if url else "waiting", progress, result_url=url)
+    unknown = "" if status in _RUNNING | _COMPLETED else body["status"]
+    return TaskStatus("completed" if url else "waiting", progress, result_url=url, unknown=unknown)
 
 
 def _task_error(body: dict[str, Any], status: str) -> tuple[str, str]:

@@ -192,6 +192,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 _OLDER_PREFIX = "upload#"
 _PHOTO_SK = "holder"
+_WRITTEN = frozenset({"pk", "sk", "changed_day", "changed_at"})  # by each transition
 _KNOWN = frozenset(Upload.__struct_fields__ + Row.__struct_fields__) - {"upload", "other", "has_older_key"}
 
 
@@ -408,11 +409,16 @@ class Ledger:
             raise ValueError(f"no transition from {before} to {row.status}")
         put: dict[str, Any] = {
             "TableName": self._table,
-            "Item": _to_item(row),
+            "Item": _to_item(row) | self._changed(),
             "ConditionExpression": "attribute_not_exists(pk)",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         return {"Put": put | (_is(previous) if previous else {})}
+
+    def _changed(self) -> dict[str, Any]:
+        """The key in the index `by_day`: day and time of this change in UTC, as JSONata's `$now()` writes them."""
+        now = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return {"changed_day": {"S": now[:10]}, "changed_at": {"S": now}}
 
     def _hold(self, photo: str, row: Row, holder: Holder | None) -> dict[str, Any]:
         """Makes a row the holder of a photo, unless another upload than `holder` has become that."""
@@ -535,7 +541,7 @@ def _to_item(row: Row) -> dict[str, Any]:
 def _from_item(item: Any) -> Row:
     flat = TypeDeserializer().deserialize({"M": {name: one for name, one in item.items() if name in _KNOWN}})
     flat = _numbers(flat, Decimal, lambda value: int(value) if value % 1 == 0 else float(value))
-    other = tuple((name, one) for name, one in item.items() if name not in _KNOWN | {"pk", "sk"})
+    other = tuple((name, one) for name, one in item.items() if name not in _KNOWN | _WRITTEN)
     is_older = item["pk"]["S"].startswith(_OLDER_PREFIX)
     return msgspec.convert(flat | {"upload": flat, "other": other, "has_older_key": is_older}, Row)
 

@@ -171,7 +171,7 @@ CATALOGUE = {
     # From the workflow.
     "deadline_passed": Entry(
         "failed",
-        "The task had not ended, or its result could not be fetched, by the deadline ({deadline}).",
+        "The task had not ended, or its result could not be fetched, by the deadline ({deadline}).{remark}",
         "The task was paid for and may still end; the enhancer keeps its result for 24 hours. To fetch it without "
         "paying again: lumendrop fetch KEY, or start the workflow once more with the input of this execution. If "
         "photos often take longer, raise MaxWaitMinutes.",

@@ -47,8 +47,9 @@ class Poll(msgspec.Struct, frozen=True):
     `not_found` and `unreachable` count consecutive polls, `throttled` all that were answered with 429.
     `lambda_throttled` is true after Lambda throttled `check_status`. `pace` is the number of seconds for one percent of
     progress, measured `paced_at` seconds after the submit. `total_seconds` is the task's duration according to its
-    progress, if that is reliable. `incomplete` identifies the last result that `deliver` found incomplete. If `state`
-    is failed, there is an `outcome`, and `retryable` tells whether another task may succeed.
+    progress, if that is reliable. `incomplete` identifies the last result that `deliver` found incomplete. `remark` is
+    a sentence, after a space, about a status that is not a documented one. If `state` is failed, there is an `outcome`,
+    and `retryable` tells whether another task may succeed.
     """
 
     state: Literal["waiting", "completed", "failed"] = "waiting"
@@ -63,6 +64,7 @@ class Poll(msgspec.Struct, frozen=True):
     paced_at: float = 0
     total_seconds: float | None = None
     incomplete: str | None = None
+    remark: str = ""
     retryable: bool = False
     outcome: Outcome | None = None
 

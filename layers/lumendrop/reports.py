@@ -20,6 +20,8 @@ _TRIES = 8
 _OWN_SUFFIX = re.compile(r"~[0-9a-f]{12}\.json")
 _OWN_SUFFIX_BYTES = 18
 _MOST_KEY_BYTES = 1024
+# An archived object, and one that is encrypted with a key of somebody else.
+_UNREADABLE = ("InvalidObjectState", "AccessDenied", "InvalidRequest", "KMS.DisabledException", "KMS.NotFoundException")
 
 
 class _Existing(msgspec.Struct, frozen=True):
@@ -105,10 +107,12 @@ def _read(client: S3Client, bucket: str, key: str) -> _Existing | None:
     except ClientError as error:
         if storage.lost_race(error):
             return None
+        if error.response["Error"]["Code"] in _UNREADABLE:
+            return _Existing(key, "", None)
         raise
     try:
         report = msgspec.json.decode(found["Body"].read(_MOST_BYTES), type=_Report)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return _Existing(key, found["ETag"], None)
     return _Existing(key, found["ETag"], report.upload)
 

@@ -614,5 +614,8 @@ def _source_metadata(upload: Upload) -> dict[str, str]:
 
 def _source_key(metadata: Mapping[str, str]) -> str | None:
     if "source-key-base64" in metadata:
-        return base64.b64decode(metadata["source-key-base64"]).decode(errors="replace")
+        try:
+            return base64.b64decode(metadata["source-key-base64"]).decode(errors="replace")
+        except ValueError:  # an object that is not a result of ours
+            return None
     return unquote(metadata["source-key"]) if "source-key" in metadata else None

@@ -40,7 +40,6 @@ ENDED = 100
 ENDINGS = {
     "enhanced": "green",
     "superseded": "yellow",
-    "skipped": "yellow",
     "rejected": "red",
     "failed": "red",
     "unknown": "red",
@@ -160,12 +159,10 @@ class Run:
         return self._with_polls([outcomes[photo.key] for photo in photos])
 
     def _drop(self, photo: Photo) -> Outcome | None:
-        """Upload a photo. Returns an outcome if the upload is skipped or fails."""
+        """Upload a photo. Returns an outcome if the upload fails."""
         self._dropped_at[photo.key] = time.monotonic()
         bucket = self._running.cloud.outputs["InputBucketName"]
         try:
-            if photo.path.stat().st_size == 0:
-                return self._without_result(photo, "skipped", "The file is empty. There is nothing to enhance.")
             self._running.cloud.client("s3").upload_file(str(photo.path), bucket, photo.key)
         except TRANSFER_ERRORS as error:
             return self._without_result(photo, "failed", f"The upload failed: {error}")
@@ -190,7 +187,8 @@ class Run:
         try:
             if status.state == "enhanced":
                 return replace(outcome, result=self._fetch(status.row["output"]["key"]))
-            return replace(outcome, report=self._fetch(status.row["report_key"]))
+            report = status.row.get("report_key")  # there is none next to a newer photo
+            return replace(outcome, report=self._fetch(report)) if report else outcome
         except TRANSFER_ERRORS as error:
             return replace(outcome, reason=f"{outcome.reason} The download failed: {error}".strip())
 

@@ -15,7 +15,7 @@ from sandbox.demo.start import Sandbox, sandbox
 from sandbox.demo.status import StatusReader, UploadStatus
 
 POLL_SECONDS = 0.5
-EMPTY = ("skipped", "The object is empty.")
+FOLDER_MARKER = ("skipped", "It is a folder marker.")
 CREDENTIALS = "AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1"
 
 
@@ -67,7 +67,8 @@ def changes(running: Sandbox) -> Iterator[str]:
         for upload in _uploads(running):
             if (upload["Key"], upload["LastModified"]) not in dropped:
                 dropped.add((upload["Key"], upload["LastModified"]))
-                yield _line(upload["Key"], *(("dropped",) if upload["Size"] else EMPTY))
+                is_folder_marker = upload["Size"] == 0 and upload["Key"].endswith("/")
+                yield _line(upload["Key"], *(FOLDER_MARKER if is_folder_marker else ("dropped",)))
         for status in reader.read():
             if states.get((status.key, status.version_id)) != status.state:
                 states[status.key, status.version_id] = status.state
@@ -91,7 +92,8 @@ def _explanation(status: UploadStatus, running: Sandbox) -> str:
     bucket = running.cloud.outputs["OutputBucketName"]
     if status.state == "enhanced":
         return f"s3://{bucket}/{status.row['output']['key']}"
-    return f"{status.reason} Report: s3://{bucket}/{status.row.get('report_key')}"
+    report = status.row.get("report_key")  # there is none next to a newer photo
+    return f"{status.reason} Report: s3://{bucket}/{report}" if report else status.reason
 
 
 def _line(key: str, state: str, explanation: str = "") -> str:

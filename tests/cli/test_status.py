@@ -34,11 +34,17 @@ def test_status_shows_every_version_newest_first_with_its_report(lumendrop: Lume
 
 def test_status_explains_why_a_key_has_no_row(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     pipeline.drop("in/folder/", b"")
-    results = {key: lumendrop("status", key) for key in ("elsewhere/a.jpg", "in/nobody.jpg", "in/folder/")}
+    with pipeline.event_source_disabled():
+        pipeline.drop("in/folder/empty.jpg", b"")
+        pipeline.drop("in/folder/photo/", jpeg())
+        keys = ("elsewhere/a.jpg", "in/nobody.jpg", "in/folder/", "in/folder/empty.jpg", "in/folder/photo/")
+        results = {key: lumendrop("status", key) for key in keys}
     assert {result.code for result in results.values()} == {1}
     assert "InputPrefix" in results["elsewhere/a.jpg"].out
     assert "Neither the ledger nor the input bucket" in results["in/nobody.jpg"].out
     assert "folder marker" in results["in/folder/"].out
+    for key in ("in/folder/empty.jpg", "in/folder/photo/"):
+        assert "waits in the upload queue" in results[key].out
 
 
 def test_status_of_a_deleted_photo_says_so(lumendrop: Lumendrop, pipeline: Pipeline) -> None:

@@ -5,6 +5,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +21,7 @@ from sandbox.demo.demo import Board, Run, present
 from sandbox.demo.images import Photo, load
 from sandbox.demo.page import Outcome, size_text
 from sandbox.demo.start import Sandbox
-from sandbox.demo.status import FINAL, StatusReader
+from sandbox.demo.status import FINAL, StatusReader, UploadStatus
 
 
 @pytest.fixture(autouse=True)
@@ -209,3 +211,20 @@ def test_up_prints_hostile_keys_literally(capsys: pytest.CaptureFixture[str], mo
     assert all(one == "\n" or one.isprintable() for one in shown), ascii(shown)
     assert shown.count("[bold]:smile:.jpg") == 2
     assert shown.count("\n") <= 4
+
+
+def test_up_skips_only_folder_markers_and_names_a_report_only_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"folder/": 0, "empty.jpg": 0, "photo/": 9}
+    uploads = [{"Key": key, "Size": size, "LastModified": datetime.now(UTC)} for key, size in sizes.items()]
+    outcome = {"message": "A newer upload was enhanced first.", "advice": "No action is needed."}
+    rows = [{"outcome": outcome, "report_key": report} for report in (None, "errors/b.jpg.json")]
+    ended = [UploadStatus(f"{number}.jpg", "1", "superseded", 0, row) for number, row in enumerate(rows)]
+    monkeypatch.setattr(up, "_uploads", lambda _: uploads)
+    monkeypatch.setattr(up, "StatusReader", lambda _: SimpleNamespace(read=lambda: ended))
+    running: Any = SimpleNamespace(cloud=SimpleNamespace(outputs={"OutputBucketName": "out"}))
+    lines = [line[10:].split("  ") for line in islice(up.changes(running), 5)]
+    assert [line[0].strip() for line in lines[:3]] == ["skipped", "dropped", "dropped"]
+    assert [line[-1] for line in lines[3:]] == [
+        "A newer upload was enhanced first. No action is needed.",
+        "A newer upload was enhanced first. No action is needed. Report: s3://out/errors/b.jpg.json",
+    ]

@@ -53,9 +53,9 @@ def test_the_demo_enhances_photos_and_reports_other_files(tmp_path: Path, locked
     assert json.loads((out / "errors/notes.txt.json").read_text())["code"] == "not_an_image"
     assert ".DS_Store" not in run.stdout
     assert f"Report: {out}/errors/notes.txt.json" in run.stdout
-    assert "empty.jpg: The file is empty." in run.stdout
+    assert "empty.jpg: The upload is empty (0 bytes)." in run.stdout
     page = (out / "index.html").read_text()
-    assert "4 uploads: 2 enhanced, 1 rejected, 1 skipped." in " ".join(page.split())
+    assert "4 uploads: 2 enhanced, 2 rejected." in " ".join(page.split())
     gains = [float(gain) for gain in re.findall(r"([\d.]+) . bicubic", page)]
     assert len(gains) == 2
     assert min(gains) > 1.2

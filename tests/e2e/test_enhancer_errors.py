@@ -98,7 +98,7 @@ def test_a_failed_task_is_reported_and_its_execution_fails_with_the_same_text(pi
     assert pipeline.rows()[upload]["status"] == "failed"
     execution = _execution(pipeline, upload)
     assert (execution["status"], execution["error"]) == ("FAILED", "content_policy_violation")
-    assert execution["cause"] == f"{report['what_happened']} {report['what_to_do']}"
+    assert execution["cause"] == f"{report['what_happened']}\n{report['what_to_do']}"
     assert pipeline.keys(POLICY) == []
 
 
@@ -114,7 +114,7 @@ def test_a_submit_without_a_response_is_never_repeated(pipeline: Pipeline, ended
     assert "vendor's account" in report["what_to_do"]
     execution = _execution(pipeline, upload)
     assert (execution["status"], execution["error"]) == ("FAILED", "ambiguous_submit")
-    assert execution["cause"] == f"{report['what_happened']} {report['what_to_do']}"
+    assert execution["cause"] == f"{report['what_happened']}\n{report['what_to_do']}"
 
 
 def test_a_photo_that_the_enhancer_rejects_is_reported(pipeline: Pipeline, ended: Ended) -> None:

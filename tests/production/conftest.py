@@ -71,7 +71,8 @@ def _existing_resources(cloud: Cloud) -> None:
     }
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     cloud.client("sqs").create_queue(QueueName="after-photos", Attributes={"Policy": policy})
-    schema: Any = {name: properties("LedgerTable")[name] for name in ("AttributeDefinitions", "KeySchema")}
+    names = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+    schema: Any = {name: properties("LedgerTable")[name] for name in names}
     cloud.client("dynamodb").create_table(TableName=LEDGER, BillingMode="PAY_PER_REQUEST", **schema)
     s3 = cloud.client("s3")
     for bucket in (INPUT, OUTPUT):

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -72,6 +72,19 @@ def test_the_workflow_makes_no_other_transitions(ledger_updates: dict[str, tuple
         impossible = {(before, after) for before in ("submitted", "retrying") for after in ("rejected", "unknown")}
         impossible |= {("retrying", "superseded")}
         assert made - impossible <= _transitions()
+
+
+def test_the_workflow_writes_the_key_of_the_index_with_each_status() -> None:
+    updates = [state["Arguments"] for state in DEFINITIONS["Workflow"]["States"].values() if _changes_status(state)]
+    assert len(updates) == 3
+    for arguments in updates:
+        assert "changed_at = :now, changed_day = :day" in arguments["UpdateExpression"]
+        values = arguments["ExpressionAttributeValues"]
+        assert (values[":now"], values[":day"]) == ({"S": "{% $now() %}"}, {"S": "{% $substring($now(), 0, 10) %}"})
+
+
+def _changes_status(state: dict[str, Any]) -> bool:
+    return "#status = " in state.get("Arguments", {}).get("UpdateExpression", "")
 
 
 @pytest.fixture

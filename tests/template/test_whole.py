@@ -69,7 +69,7 @@ def test_the_parent_is_at_most_1400_lines_and_keeps_what_rolls_a_deployment_back
 
 
 def test_every_parameter_is_used_and_is_in_a_group() -> None:
-    used = references({name: SAM[name] for name in ("Conditions", "Globals", "Resources")})
+    used = references({name: SAM[name] for name in ("Conditions", "Globals", "Resources", "Outputs")})
     assert set(PARAMETERS) <= used
     groups = SAM["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     assert sorted(name for group in groups for name in group["Parameters"]) == sorted(PARAMETERS)

@@ -413,6 +413,19 @@ def test_a_task_that_succeeded_is_completed(world: World, check_status: ModuleTy
     assert ask(world, check_status, task("succeeded", results=[RESULT_URL])).state == "completed"
 
 
+@pytest.mark.parametrize("status", ["paused", "TIMEOUT", "rejected", "", "a\x1b[2J" + "b" * 500])
+def test_a_status_that_is_not_documented_is_waited_for_and_quoted(
+    world: World, check_status: ModuleType, status: str
+) -> None:
+    poll = ask(world, check_status, task(status))
+    again = ask(world, check_status, task("processing"), **msgspec.to_builtins(poll))
+
+    assert (poll.state, again.state, again.remark) == ("waiting", "waiting", "")
+    assert status[:1] in poll.remark
+    assert poll.remark.isprintable()
+    assert len(poll.remark) < 200
+
+
 @pytest.mark.parametrize("code", ["unknown_error", "task_expired", "request_cancelled"])
 def test_an_unexplained_failure_does_not_claim_that_another_task_would_fail(
     world: World, check_status: ModuleType, code: str

@@ -284,6 +284,7 @@ FOREIGN = {
         name: value for name, value in foreign(**{"correlation-id": "0" * 32}).items() if name != "source-bucket"
     },
     "a result of an unknown bucket": {"source-key": "a/photo.jpg", "source-version-id": "v1", "sequencer": OLDER},
+    "metadata that looks like a result's": {"source-key-base64": "a", "source-version-id": "v1", "sequencer": "none"},
 }
 
 
@@ -763,11 +764,31 @@ def test_a_report_that_cannot_be_written_is_an_error(
         report(deliver, "v1")
 
 
-@pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b'{"upload": "v1"}', b" " * 200_000])
+NO_REPORTS = [
+    b"",
+    b"\xff",
+    b"[]",
+    b'{"upload": "v1"}',
+    b" " * 200_000,
+    b'{"a":' * 10_000,
+    b'{"upload": {"bucket": "\xff"}}',
+]
+
+
+@pytest.mark.parametrize("body", NO_REPORTS, ids=lambda body: str(body[:20]))
 def test_an_object_that_is_not_a_report_is_kept(world: World, deliver: ModuleType, body: bytes) -> None:
     world.s3.put_object(Bucket=OUTPUT, Key="errors/a.jpg.json", Body=body)
 
     assert run_delivery(world, deliver, request("a.jpg", version_id="v1"))["state"] == "enhanced"
+    assert "errors/a.jpg.json" in keys(world)
+
+
+def test_a_report_that_s3_does_not_hand_out_is_kept(world: World, deliver: ModuleType) -> None:
+    """For example, because a lifecycle rule has archived it."""
+    world.s3.put_object(Bucket=OUTPUT, Key="errors/a.jpg.json", Body=b"{}", StorageClass="GLACIER")
+
+    assert run_delivery(world, deliver, request("a.jpg", version_id="v1"))["state"] == "enhanced"
+    assert report(deliver, "v2", NEWER) not in (None, "errors/a.jpg.json")
     assert "errors/a.jpg.json" in keys(world)
 
 

@@ -8,6 +8,7 @@ import time
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, ReadTimeoutError
@@ -18,7 +19,7 @@ from tests.unit import interruptions
 from tests.unit.conftest import LoadFunction
 from tests.unit.interruptions import DEEDS, STEPS
 from tests.unit.test_submit import Clock, configured, earlier_claim, submit  # noqa: F401  # fixtures
-from tests.unit.world import INPUT, JPEG, Context, World, created, redelivered, refusal
+from tests.unit.world import INPUT, JPEG, Context, World, created, redelivered, refusal, unindexed
 
 PAIRS = interruptions.pairs()
 
@@ -138,11 +139,19 @@ def test_the_documentation_has_the_table_of_this_test() -> None:
 # ---------------------------------------------------------------- the row comes first
 
 
-def test_a_retry_whose_photo_is_gone_ends_as_its_last_attempt(world: World, submit: ModuleType) -> None:  # noqa: F811
+@pytest.mark.parametrize("deed", ["deleted", "archived", "too big"])
+def test_a_retry_whose_photo_is_gone_ends_as_its_last_attempt(
+    world: World,
+    submit: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    deed: str,
+) -> None:
     event = world.upload()
     submit.handler(event, Context())
     retrying(world, "service_error")
-    delete(world, event)
+    happens(world, event, deed)
+    if deed == "too big":  # the owner has lowered the limit
+        monkeypatch.setattr(submit, "SETTINGS", msgspec.structs.replace(submit.SETTINGS, max_upload_bytes=10))
     submit.handler(event, Context())
     submit.handler(event, Context())
 
@@ -419,7 +428,7 @@ def test_a_release_restores_everything(world: World, submit: Any) -> None:  # no
     world.enhancer.on_submit.append(refusal(402, "insufficient_quota"))
     submit.handler(event, Context())
 
-    assert world.row() == before
+    assert unindexed(world.row()) == unindexed(before)
 
 
 # ---------------------------------------------------------------- copies do not multiply
@@ -436,6 +445,33 @@ def test_of_several_copies_of_a_message_one_continues(world: World, submit: Modu
     submit.handler(copies[0], Context())  # received again, for example after a crash
 
     assert len(world.messages()) == 3
+
+
+def test_sqs_that_takes_a_message_and_never_answers_does_not_multiply_it(world: World, submit: Any) -> None:  # noqa: F811
+    world.enhancer.on_submit.extend([refusal(402, "insufficient_quota")] * 50)
+    event, taken = world.upload(), list[Any]()
+
+    def take(request: Any, **_: object) -> None:
+        taken.append(redelivered(json.loads(request.body)))
+        taken[-1]["Records"][0]["messageId"] = f"copy-{len(taken)}"
+        raise ReadTimeoutError(endpoint_url="https://sqs")
+
+    events, call = submit.SQS.meta.events, "before-send.sqs.SendMessage"
+    events.register_first(call, take)
+    try:
+        for _ in range(2):  # the original comes back, too
+            with pytest.raises(ReadTimeoutError):
+                submit.handler(event, Context())
+    finally:
+        events.unregister(call, take)
+    assert len(taken) == 4
+    before = len(world.messages())
+    for copy in [*taken, *taken]:
+        submit.handler(copy, Context())
+
+    sent = world.messages()[before:]
+    assert {message["MessageAttributes"]["waits"]["StringValue"] for message in sent} == {"2"}
+    assert len(sent) == 2  # one copy continues; this one was received twice
 
 
 def test_a_copy_is_sent_if_the_ledger_cannot_tell(

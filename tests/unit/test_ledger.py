@@ -77,6 +77,24 @@ def test_rows_are_read_as_they_were_written(ledger: Ledger) -> None:
     assert (row.estimated_seconds, row.credits) == (45.5, 0.12)
 
 
+def test_each_transition_moves_the_row_in_the_index(world: World, ledger: Ledger, clock: Clock) -> None:
+    def indexed() -> list[tuple[str, str]]:
+        found = world.dynamodb.scan(TableName="ledger", IndexName="by_day")["Items"]
+        return [(item["changed_day"]["S"], item["changed_at"]["S"]) for item in found]
+
+    clock.now = 1_767_225_599.5
+    claim = claimed(ledger)
+    assert indexed() == [("2025-12-31", "2025-12-31T23:59:59.500Z")]  # neither the counter nor the holder
+    clock.now += 1
+    record(ledger, claim)
+    assert indexed() == [("2026-01-01", "2026-01-01T00:00:00.500Z")]
+    world.set_status("retrying")
+    again = claimed(ledger, previous=msgspec.structs.replace(found(ledger), status="retrying"))
+    clock.now += 1
+    ledger.finish_claim(again, UNKNOWN)
+    assert indexed() == [("2026-01-01", "2026-01-01T00:00:01.500Z")]
+
+
 def test_the_next_attempt_lists_those_that_may_have_cost(world: World, ledger: Ledger) -> None:
     second = claimed(ledger, previous=paid(world, ledger))
     unknown = ledger.finish_claim(second, UNKNOWN)

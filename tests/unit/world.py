@@ -33,6 +33,7 @@ API = "https://enhancer.test"
 KEY = "sk-secret-4711"
 INPUT, OUTPUT = "input-bucket", "output-bucket"
 ACCOUNT = "123456789012"
+_TABLE_PROPERTIES = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
 
 JPEG = photos.jpeg(photos.frame(), data=b"\x12" * 500)
 PNG = photos.png()
@@ -173,6 +174,11 @@ class Call:
     request: dict[str, Any]
 
 
+def unindexed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without the time of its last change."""
+    return {name: value for name, value in row.items() if not name.startswith("changed_")}
+
+
 class World:
     """The stack's resources in moto. Each is created when it is used first, because creating all takes 50 ms a test."""
 
@@ -198,7 +204,7 @@ class World:
         client, table = _client("dynamodb"), TEMPLATE["Resources"]["LedgerTable"]["Properties"]
         client.create_table(
             TableName="ledger",
-            **{name: table[name] for name in ("BillingMode", "AttributeDefinitions", "KeySchema")},
+            **{name: table[name] for name in _TABLE_PROPERTIES},
         )
         return client
 

@@ -214,7 +214,7 @@ class _Clients:
         self._made: dict[tuple[str, str], Any] = {}
         self.scripted = _Scripted()
         self.output_bucket = ""
-        self.ended_error: str | None = None
+        self.ended_error: dict[str, str] = {}
 
     def of(self, service: str, role: str = "") -> Any:
         if (service, role) not in self._made:
@@ -245,7 +245,7 @@ class _Clients:
 
     def _described(self) -> dict[str, Any]:
         described = {"executionArn": "execution", "stateMachineArn": "workflow", "status": "FAILED"}
-        return described | ({"error": self.ended_error} if self.ended_error else {})
+        return described | self.ended_error
 
 
 class Workflow:
@@ -322,9 +322,9 @@ class Workflow:
                 ExpressionAttributeValues={":value": value},
             )
 
-    def ended(self, row: Row, status: str, error: str | None = None) -> dict[str, Any]:
-        """The event about the end of the execution for a row, which DescribeExecution then describes with `error`."""
-        self._clients.ended_error = error
+    def ended(self, row: Row, status: str, error: str = "", cause: str = "") -> dict[str, Any]:
+        """The event about the end of the execution for a row. DescribeExecution then has its `error` and `cause`."""
+        self._clients.ended_error = {"error": error, "cause": cause} if error else {}
         return ended_event(self.resources["Workflow"], execution_input(row), status)
 
     def run(

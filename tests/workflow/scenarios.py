@@ -53,6 +53,7 @@ COMPLETED = poll("completed", polls=1)
 WAITING = poll("waiting", polls=1, progress=40.0)
 RETRYABLE = poll("failed", outcome=outcome("failed", "service_error"), retryable=True)
 FAILED = poll("failed", outcome=outcome("failed", "content_policy_violation"))
+FAILED_CAUSE = f"{FAILED['outcome']['message']}\n{FAILED['outcome']['advice']}"
 TIMED_OUT = Crash("Sandbox.Timedout")
 THROTTLED_FUNCTION = ServiceError("TooManyRequestsException", 429)
 THROTTLED = ServiceError("ThrottlingException", 400)
@@ -219,6 +220,10 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     # Problems that last until the deadline.
     "never ends": Scenario(check_status=[Forever(poll("waiting", 300))]),
+    "never ends, with a remark": Scenario(check_status=[Forever(poll("waiting", 300, remark=" It is paused."))]),
+    "never ends, polled by an earlier version": Scenario(
+        check_status=[Forever({"state": "waiting", "wait_seconds": 300, "retryable": False, "outcome": None})]
+    ),
     "never delivered": Scenario(
         check_status=[Forever(COMPLETED)], deliver=[Forever({"state": "waiting", "wait_seconds": 600})]
     ),
@@ -317,6 +322,9 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "failed after the final status": Scenario(
         given=lambda workflow, row: workflow.ended(row, "FAILED", "content_policy_violation"), row=_finished
+    ),
+    "failed late": Scenario(
+        given=lambda workflow, row: workflow.ended(row, "FAILED", "content_policy_violation", FAILED_CAUSE)
     ),
     "ended, another attempt has the row": Scenario(
         given=lambda workflow, row: workflow.ended(row, "FAILED", "States.Runtime"), row=_another_attempt

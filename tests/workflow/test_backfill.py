@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
+from moto.core import DEFAULT_ACCOUNT_ID
 
 from tests.workflow.harness import Workflow
 
@@ -59,6 +61,19 @@ def test_a_prefix_without_objects(workflow: Workflow) -> None:
     ended, sent = workflow.backfill({}, "nothing/")
     assert json.loads(ended["output"]) == {"prefix": "nothing/", "sent": 0, "left_out": 0}
     assert sent == []
+
+
+def test_the_bucket_must_belong_to_the_account(workflow: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    call_api, owners = BaseClient._make_api_call, list[Any]()
+
+    def recorded(client: Any, name: str, parameters: dict[str, Any]) -> Any:
+        if name == "GetBucketVersioning":
+            owners.append(parameters.get("ExpectedBucketOwner"))
+        return call_api(client, name, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
+    ended, _ = workflow.backfill({}, "owner/")
+    assert (ended["status"], owners) == ("SUCCEEDED", [DEFAULT_ACCOUNT_ID])
 
 
 def test_only_refused_keys(workflow: Workflow) -> None:

@@ -14,7 +14,18 @@ from lumendrop.polling import Poll, Task
 from lumendrop.uploads import Upload, parse_event
 from tests.event_schemas import problems
 from tests.workflow.harness import Clock, Run, Workflow, iso
-from tests.workflow.scenarios import COMPLETED, FAILED, HOSTILE, PATIENCE, SCENARIOS, WAITING, delivered, outcome, poll
+from tests.workflow.scenarios import (
+    COMPLETED,
+    FAILED,
+    FAILED_CAUSE,
+    HOSTILE,
+    PATIENCE,
+    SCENARIOS,
+    WAITING,
+    delivered,
+    outcome,
+    poll,
+)
 
 Ran = Callable[[str], Run]
 
@@ -140,6 +151,16 @@ def test_gives_up_at_the_deadline_and_not_before(ran: Ran, name: str) -> None:
     assert run.report is not None
     assert iso(deadline) in run.report["what_happened"]
     assert run.report["may_have_cost_money"] is True
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [("never ends, with a remark", "). It is paused."), ("never ends, polled by an earlier version", ").")],
+)
+def test_a_late_task_is_reported_with_its_status(ran: Ran, name: str, end: str) -> None:
+    report = ran(name).report
+    assert report is not None
+    assert report["what_happened"].endswith(end)
 
 
 def test_polls_once_more_after_a_wait_that_ends_after_the_deadline(ran: Ran) -> None:
@@ -279,7 +300,7 @@ def test_event_of_an_upload_without_a_task(ran: Ran) -> None:
 
 def test_a_failed_execution_repeats_the_text_of_the_report(ran: Ran) -> None:
     expected = outcome("failed", "content_policy_violation")
-    assert ran("failed").cause == f"{expected.message} {expected.advice}"
+    assert ran("failed").cause == f"{expected.message}\n{expected.advice}"
     unreported = ran("failed, and nothing can be recorded").cause
     assert unreported is not None
     assert f"({expected.code}): {expected.message} {expected.advice}" in unreported
@@ -411,6 +432,18 @@ def test_an_execution_that_ended_early_is_reported_with_the_next_step(ran: Ran, 
     assert {run.report["correlation_id"], run.events[0]["detail"]["correlation_id"]} == {given["correlation_id"]}
     assert run.report["task_id"] == "task-unified-1"
     assert run.report["may_have_cost_money"] is True
+
+
+def test_an_execution_that_failed_late_keeps_its_reason(ran: Ran) -> None:
+    """It knew why there is no photo, but the ledger could not be updated."""
+    assert ran("failed, the ledger can't be updated").cause == FAILED_CAUSE
+    run = ran("failed late")
+    expected = FAILED["outcome"]
+    assert run.row["outcome"] == expected
+    assert run.report is not None
+    assert (run.report["code"], run.report["what_happened"]) == (expected["code"], expected["message"])
+    assert run.report["what_to_do"] == expected["advice"]
+    assert run.events[0]["detail"]["outcome"] == expected
 
 
 def test_a_rejection_that_was_not_reported_is_reported_with_its_own_text(ran: Ran) -> None:

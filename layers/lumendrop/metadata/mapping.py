@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from lumendrop.metadata import iptc
-from lumendrop.metadata.exif import Field, Exif, Name
+from lumendrop.metadata.exif import Exif, Field, Name
 from lumendrop.metadata.xmp import (
     AUX,
     DC,

@@ -1,0 +1,54 @@
+"""The options that select uploads: by status, time of the last change, and prefix."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from lumendrop_cli import ledger_index, statuses
+from lumendrop_cli.ledger import Row
+from lumendrop_cli.ledger_index import Filter
+from lumendrop_cli.printer import Progress
+from lumendrop_cli.stack import Stack
+from lumendrop_cli.times import parse_since
+
+StatusOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--status",
+        metavar="STATUS",
+        help="Only uploads with this status. Can be repeated.",
+        autocompletion=lambda: sorted(statuses.DESCRIPTIONS),
+    ),
+]
+SinceOption = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help="Only uploads that changed since then: 24h, 7d, or 2026-11-01."),
+]
+PrefixOption = Annotated[
+    str | None, typer.Option("--prefix", metavar="PREFIX", help="Only keys that begin with PREFIX.")
+]
+
+
+def parse_filter(status: list[str] | None, since: str | None, prefix: str | None) -> Filter:
+    """The filter of these options. Raises BadParameter."""
+    for one in status or ():
+        if one not in statuses.DESCRIPTIONS:
+            raise typer.BadParameter(f"{one!r} is no status; choose from {', '.join(statuses.DESCRIPTIONS)}")
+    return Filter(tuple(status or ()), parse_since(since), prefix or "")
+
+
+def is_given(status: list[str] | None, since: str | None, prefix: str | None) -> bool:
+    """Whether at least one of these options is given."""
+    return bool(status or since or prefix)
+
+
+def select(stack: Stack, wanted: Filter, progress: Progress, limit: int | None = None) -> list[Row]:
+    """The newest version of each upload that the filter selects, the last change first."""
+    found: dict[str, Row] = {}
+    for row in islice(ledger_index.rows(stack, wanted), limit):
+        found.setdefault(row["key"], row)
+        progress(f"{len(found):,} uploads found …")
+    return list(found.values())
