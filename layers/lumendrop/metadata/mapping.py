@@ -63,19 +63,25 @@ _KEYWORDS: dict[str, tuple[str, str, Kind]] = {
     "Copyrighted": (XMP_RIGHTS, "Marked", "text"),
     "Copyright URL": (XMP_RIGHTS, "WebStatement", "text"),
 }
-_TEXTS: dict[tuple[Name, int], tuple[str, str, Kind]] = {
-    ("image", 0x010E): (DC, "description", "Alt"),
-    ("image", 0x010F): (TIFF, "Make", "text"),
-    ("image", 0x0110): (TIFF, "Model", "text"),
-    ("image", 0x0131): (XMP, "CreatorTool", "text"),
-    ("image", 0x013B): (DC, "creator", "Seq"),
-    ("image", 0x8298): (DC, "rights", "Alt"),
-    ("exif", 0xA430): (AUX, "OwnerName", "text"),
-    ("exif", 0xA431): (EXIF_EX, "BodySerialNumber", "text"),
-    ("exif", 0xA433): (EXIF_EX, "LensMake", "text"),
-    ("exif", 0xA434): (EXIF_EX, "LensModel", "text"),
-    ("exif", 0xA435): (EXIF_EX, "LensSerialNumber", "text"),
-}
+_TEXTS: tuple[tuple[Name, int, tuple[str, str, Kind]], ...] = (
+    # XMP can have another description, author, and copyright; those of EXIF have properties of their own, too.
+    ("image", 0x010E, (DC, "description", "Alt")),
+    ("image", 0x010E, (TIFF, "ImageDescription", "Alt")),
+    ("image", 0x013B, (DC, "creator", "Seq")),
+    ("image", 0x013B, (TIFF, "Artist", "text")),
+    ("image", 0x8298, (DC, "rights", "Alt")),
+    ("image", 0x8298, (TIFF, "Copyright", "Alt")),
+    ("image", 0x010F, (TIFF, "Make", "text")),
+    ("image", 0x0110, (TIFF, "Model", "text")),
+    ("image", 0x0131, (XMP, "CreatorTool", "text")),
+    ("exif", 0xA430, (AUX, "OwnerName", "text")),
+    ("exif", 0xA431, (EXIF_EX, "BodySerialNumber", "text")),
+    ("exif", 0xA433, (EXIF_EX, "LensMake", "text")),
+    ("exif", 0xA434, (EXIF_EX, "LensModel", "text")),
+    ("exif", 0xA435, (EXIF_EX, "LensSerialNumber", "text")),
+)
+_USER_COMMENT = 0x9286
+_COMMENT_ENCODINGS = {b"ASCII\0\0\0": "utf-8", b"UNICODE\0": "utf-16", b"\0" * 8: "utf-8"}
 _NUMBERS: dict[tuple[Name, int], tuple[str, str, Kind]] = {
     ("image", 0x4746): (XMP, "Rating", "text"),
     ("exif", 0x829A): (EXIF, "ExposureTime", "text"),
@@ -157,10 +163,11 @@ def _exif_time(text: str) -> datetime:
 
 def add_exif(packet: Packet, exif: Exif) -> None:
     """Adds what people and libraries use: dates, camera, lens, exposure, location, author, copyright, and texts."""
-    for (name, tag), target in _TEXTS.items():
-        _add_entry(packet, exif, name, tag, target, _texts)
+    for name, tag, target in _TEXTS:
+        _add_field(packet, exif, name, tag, target, _texts)
+    _add_field(packet, exif, "exif", _USER_COMMENT, (EXIF, "UserComment", "Alt"), _comment)
     for (name, tag), target in _NUMBERS.items():
-        _add_entry(packet, exif, name, tag, target, _numbers)
+        _add_field(packet, exif, name, tag, target, _numbers)
     for (name, tag), (namespace, local, fraction, zone) in _DATES.items():
         moment = _iso(_first(exif, name, tag))
         digits, offset = _first(exif, "exif", fraction), _first(exif, "exif", zone)
@@ -168,15 +175,15 @@ def add_exif(packet: Packet, exif: Exif) -> None:
         if moment:
             _add(packet, (namespace, local, "text"), [moment + fractions + (offset if ":" in offset else "")])
     for tag, target in _WINDOWS.items():
-        entry = exif.directories["image"].entries.get(tag)
-        if entry:
-            text = entry.data.decode("utf-16-le", errors="replace").strip("\0 ")
+        field = exif.directories["image"].entries.get(tag)
+        if field:
+            text = field.data.decode("utf-16-le", errors="replace").strip("\0 ")
             _add(packet, target, [text] if target[2] == "Alt" else text.split(";"))
     for tag, local in ((0x0002, "GPSLatitude"), (0x0004, "GPSLongitude")):
         _add(packet, (EXIF, local, "text"), [_coordinate(exif, tag)])
 
 
-def _add_entry(
+def _add_field(
     packet: Packet,
     exif: Exif,
     name: Name,
@@ -184,37 +191,48 @@ def _add_entry(
     target: tuple[str, str, Kind],
     read: Callable[[Exif, Field], list[str]],
 ) -> None:
-    entry = exif.directories[name].entries.get(tag)
-    if entry:
-        _add(packet, target, read(exif, entry))
+    field = exif.directories[name].entries.get(tag)
+    if field:
+        _add(packet, target, read(exif, field))
 
 
-def _texts(_: Exif, entry: Field) -> list[str]:
-    return [entry.data.decode(errors="replace").partition("\0")[0]]
+def _texts(_: Exif, field: Field) -> list[str]:
+    return [field.data.decode(errors="replace").partition("\0")[0]]
+
+
+def _comment(exif: Exif, field: Field) -> list[str]:
+    """A comment starts with the name of its encoding. In UTF-16, the byte order is the block's unless it is stated."""
+    encoding = _COMMENT_ENCODINGS.get(field.data[:8])
+    if encoding is None:
+        return []
+    data = field.data[8:]
+    if encoding == "utf-16" and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        encoding = "utf-16-le" if exif.order == "little" else "utf-16-be"
+    return [data.decode(encoding, errors="replace").strip("\0 ")]
 
 
 def _first(exif: Exif, name: Name, tag: int) -> str:
-    entry = exif.directories[name].entries.get(tag)
-    return _texts(exif, entry)[0].strip() if entry else ""
+    field = exif.directories[name].entries.get(tag)
+    return _texts(exif, field)[0].strip() if field else ""
 
 
-def _numbers(exif: Exif, entry: Field) -> list[str]:
+def _numbers(exif: Exif, field: Field) -> list[str]:
     """Numbers as text, fractions as in `1/250`."""
-    size = {1: 1, 3: 2, 4: 4, 9: 4, 5: 4, 10: 4}.get(entry.type)
+    size = {1: 1, 3: 2, 4: 4, 9: 4, 5: 4, 10: 4}.get(field.type)
     if size is None:
         return []
-    signed = entry.type in (9, 10)
-    data = entry.data
+    signed = field.type in (9, 10)
+    data = field.data
     found = [str(int.from_bytes(data[at : at + size], exif.order, signed=signed)) for at in range(0, len(data), size)]
-    if entry.type in (5, 10):
+    if field.type in (5, 10):
         return [f"{one}/{other}" for one, other in zip(found[::2], found[1::2], strict=False)]
     return found
 
 
 def _coordinate(exif: Exif, tag: int) -> str:
     """Degrees and minutes, as in `52,31.25N`, "" if they are not stated."""
-    entry, reference = exif.directories["gps"].entries.get(tag), _first(exif, "gps", tag - 1)
-    values = _numbers(exif, entry) if entry and entry.type == 5 else []
+    field, reference = exif.directories["gps"].entries.get(tag), _first(exif, "gps", tag - 1)
+    values = _numbers(exif, field) if field and field.type == 5 else []
     if len(values) != 3 or reference not in ("N", "S", "E", "W"):
         return ""
     try:
