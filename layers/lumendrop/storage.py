@@ -75,9 +75,9 @@ class DeliveredObject(msgspec.Struct, frozen=True):
     format: str
     pixels: str | None = None
     smaller: bool = False
-    warnings: tuple[str, ...] = ()
-    carried_over: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
+    warnings: list[str] = []
+    carried_over: list[str] = []
+    left_out: list[str] = []
     sidecar: str | None = None
 
 
@@ -332,8 +332,10 @@ def reuse(
     carried = _carry(upload, own | kept, properties)
     new = DeliveredObject(photo.bucket, "", "", photo.bytes, photo.format.name)
     delivered = _write(client, new, upload, photo.format, attempt, carried, put)
-    if delivered is None or "sidecar" not in photo.metadata or delivered.key == photo.key:
+    if delivered is None or "sidecar" not in photo.metadata:
         return delivered
+    if delivered.key == photo.key:
+        return msgspec.structs.replace(delivered, sidecar=sidecar_key(photo.key))
     return _with_sidecar(client, upload, delivered, partial(copy, sidecar_key(photo.key), carried=carried))
 
 
@@ -460,7 +462,7 @@ def _with_sidecar(
         why = "an object that is another photo's has its key"
     except (BotoCoreError, ClientError) as error:
         why = f"it could not be written ({type(error).__name__})"
-    return msgspec.structs.replace(photo, left_out=(*photo.left_out, _as_text(LeftOut("sidecar", why))))
+    return msgspec.structs.replace(photo, left_out=[*photo.left_out, _as_text(LeftOut("sidecar", why))])
 
 
 def lost_race(error: ClientError) -> bool:
@@ -560,12 +562,12 @@ def _described(photo: DeliveredObject, metadata: Mapping[str, str], left_out: li
         smaller=dimensions.is_smaller(metadata.get("source-pixels"), pixels),
         warnings=_parts(metadata.get("warnings"), ","),
         carried_over=_parts(metadata.get("carried-over"), ","),
-        left_out=(*_parts(metadata.get("left-out"), "; "), *left_out),
+        left_out=[*_parts(metadata.get("left-out"), "; "), *left_out],
     )
 
 
-def _parts(text: str | None, separator: str) -> tuple[str, ...]:
-    return tuple(text.split(separator)) if text else ()
+def _parts(text: str | None, separator: str) -> list[str]:
+    return text.split(separator) if text else []
 
 
 def _head(client: S3Client, bucket: str, key: str, gone: tuple[str, ...] = _GONE) -> Any:

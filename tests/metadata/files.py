@@ -267,7 +267,8 @@ def regions(orientation: int) -> bytes:
     <mwg-rs:AppliedToDimensions stDim:w="64" stDim:h="48" stDim:unit="pixel"/>
     <mwg-rs:RegionList><rdf:Bag><rdf:li rdf:parseType="Resource"><mwg-rs:Name>Ada</mwg-rs:Name>
     <mwg-rs:Type>Face</mwg-rs:Type>
-    <mwg-rs:Area stArea:x="0.4" stArea:y="0.3" stArea:w="0.1" stArea:h="0.1" stArea:unit="normalized"/></rdf:li></rdf:Bag>
+    <mwg-rs:Area stArea:x="0.4" stArea:y="0.3" stArea:w="0.1" stArea:h="0.1" stArea:unit="normalized"/>
+    </rdf:li></rdf:Bag>
     </mwg-rs:RegionList></mwg-rs:Regions>"""
     return jpeg(exif_segment(block("nikon", orientation=orientation)), xmp_segment(packet(DESCRIPTIVE + faces)))
 

@@ -11,6 +11,7 @@ from lumendrop.metadata.blocks import Blocks, BrokenBlock
 PHOTOSHOP = b"Photoshop 3.0\0"
 _IPTC_RESOURCE, _COPYRIGHT_FLAG, _COPYRIGHT_URL = 0x0404, 0x040A, 0x040B
 _UTF8 = b"\x1b%G"
+_RECORDS = frozenset([*range(1, 10), 240])
 _CHARACTER_SET = (1, 90)
 # City, sublocation, state, country code and name, code and name of the content's location.
 _LOCATION = frozenset([(2, number) for number in (26, 27, 90, 92, 95, 100, 101)])
@@ -84,7 +85,8 @@ def datasets(data: bytes) -> Iterator[Dataset]:
 def combine(upload: bytes, result: bytes, *, location: bool) -> bytes:
     """The upload's datasets, or else the result's, without previews, and without locations unless they are wanted."""
     dropped = _OBJECT_PREVIEW if location else _OBJECT_PREVIEW | _LOCATION
-    return b"".join(one.raw for one in datasets(upload or result) if one.name not in dropped)
+    found = (one for one in datasets(upload or result) if one.name[0] in _RECORDS)
+    return b"".join(one.raw for one in found if one.name not in dropped)
 
 
 def texts(data: bytes) -> dict[int, list[str]]:

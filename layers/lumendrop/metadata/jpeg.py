@@ -98,9 +98,8 @@ def _xmp_segments(packet: xmp.Packet) -> Iterator[bytes]:
     """One segment, or, if the packet is too large for it, its largest properties in an extension."""
     small, large = dict(packet.properties), {}
     main = xmp.serialize(packet)
-    sizes = {name: len(xmp.serialize(packet, {name: one})) for name, one in small.items()}
     while len(main) > _MOST_XMP_BYTES:
-        largest = max(small, key=sizes.__getitem__)
+        largest = max(small, key=lambda name: len(xmp.serialize(packet, {name: packet.properties[name]})))
         large[largest] = small.pop(largest)
         extension = xmp.serialize(packet, large)
         guid = hashlib.md5(extension, usedforsecurity=False).hexdigest().upper()
