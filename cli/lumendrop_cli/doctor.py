@@ -277,7 +277,10 @@ def _deadlines(stack: Stack) -> Iterator[Finding]:
     claimed = [row["key"] for row in idle if row["status"] == statuses.CLAIMED]
     if paid:
         text = f"{len(paid):,} paid uploads are past their deadline, and no workflow runs for them: {_names(paid)}."
-        to_do = "Get each result without paying again, while it lives (24 hours): `lumendrop fetch KEY`."
+        to_do = (
+            "`lumendrop fetch KEY` ends one without paying again: with its photo while the result lives (24 hours), "
+            "otherwise with a report. `lumendrop backfill` does it for all whose upload still exists."
+        )
         yield Finding("deadlines", "problem", text, to_do)
     if claimed and not upload_queue.count_messages(stack, stack.output("UploadQueueUrl")):
         text = f"{len(claimed):,} uploads are claimed, and no message continues them: {_names(claimed)}."

@@ -46,5 +46,5 @@ REJECTED_AGAIN = frozenset(
     }
 )
 TOO_BIG = "too_big"
-# Codes of rejections that another attempt may not repeat: the owner can restore the object, or raise a limit.
-MAY_BE_ACCEPTED = frozenset({"archived", TOO_BIG})
+# Codes of rejections that another attempt may not repeat: the owner can restore it, allow access, or raise a limit.
+MAY_BE_ACCEPTED = frozenset({"access_denied", "archived", "unreadable", TOO_BIG})

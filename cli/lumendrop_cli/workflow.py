@@ -12,7 +12,7 @@ from lumendrop_cli.ledger import Row
 from lumendrop_cli.stack import Stack
 
 # The end of the names that submit chooses; see execution_arn.
-_NAMED_BY_SUBMIT = re.compile(r"-([0-9a-f]{32})-[0-9]+(?:-ended|-recovered)?$")
+_NAMED_BY_SUBMIT = re.compile(r"-([0-9a-f]{32})-[0-9]+(?:-ended|-late|-recovered)?$")
 
 
 def execution_arn(stack: Stack, row: Row) -> str:

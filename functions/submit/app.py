@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -15,7 +15,7 @@ from lumendrop import clients, decisions, options, outcomes, same_photo, setting
 from lumendrop.api_key import ApiKey
 from lumendrop.circuit_breaker import CircuitBreaker
 from lumendrop.decisions import AmbiguousSubmit, Photo, SamePhoto, decide
-from lumendrop.dimensions import require_no_loss
+from lumendrop.dimensions import LargerThanResult, check_size
 from lumendrop.enhancer import Enhancer
 from lumendrop.ledger import Ledger, PhotoHeld, Row
 from lumendrop.outcomes import Outcome, Rejected
@@ -37,7 +37,7 @@ class Settings(msgspec.Struct, frozen=True):
     resemblance: str
     profile_ids: str
     metadata: str
-    larger_than_result: Literal["enhance", "reject"]
+    larger_than_result: LargerThanResult
     max_upload_bytes: Annotated[int, Meta(gt=0)]
     max_concurrent_submits: Annotated[int, Meta(gt=0)]
     daily_task_limit: Annotated[int, Meta(gt=0)]
@@ -107,7 +107,7 @@ def process_upload(upload: Upload, message: Message, ends: float) -> None:
         return
     if row is not None:
         logger.info("upload processed", extra={"status": row.status, "task_id": row.task_id, "attempt": row.attempt})
-        workflow.start(STEPFUNCTIONS, SETTINGS.workflow_arn, row)
+        workflow.start(STEPFUNCTIONS, SETTINGS.workflow_arn, row, time.time())
 
 
 def requeue(message: Message, error: Deferred) -> None:
@@ -190,9 +190,10 @@ def inspect(upload: Upload) -> Photo | Outcome:
     try:
         source = storage.inspect(S3, upload, SETTINGS.max_upload_bytes)
         photo = Photo(source, options.read(source.metadata, DEFAULTS))
-        if SETTINGS.larger_than_result == "reject":
-            require_no_loss(source.upload.pixels, photo.options.resolution)
+        check_size(source.upload.pixels, photo.options.resolution, SETTINGS.larger_than_result)
     except Rejected as rejected:
+        if rejected.outcome.code == "access_denied":
+            count("ReadsDenied")
         return rejected.outcome
     if SETTINGS.same_photo == "pay":
         return photo

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from lumendrop import outcomes
-from lumendrop.ledger import IN_PROGRESS, Holder, PaidTask, Row
+from lumendrop.ledger import IN_PROGRESS, LATE_SECONDS, Holder, PaidTask, Row
 from lumendrop.options import Options
 from lumendrop.outcomes import Outcome
 from lumendrop.storage import Reusable, Source
@@ -21,7 +21,7 @@ from lumendrop.uploads import Upload
 AmbiguousSubmit = Literal["park", "retry"]
 SamePhoto = Literal["reuse", "pay"]
 
-_LATE_SECONDS = 3600
+_DENIED_REQUEUES = 130  # about a day: delays grow to 15 minutes
 
 
 class Twin(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ class Twin(msgspec.Struct, frozen=True):
         if self.row is None or self.row.status not in IN_PROGRESS:
             return False
         due = self.row.claim_expires if self.row.status == "claimed" else self.row.deadline
-        return now < (due or 0) + _LATE_SECONDS
+        return now < (due or 0) + LATE_SECONDS
 
 
 class Photo(msgspec.Struct, frozen=True):
@@ -118,6 +118,8 @@ class Wait(msgspec.Struct, frozen=True):
     seconds: float | None = None
 
 
+_WAIT_FOR_ACCESS = Wait("access_denied", "S3 refuses to return the upload (AccessDenied)")
+
 Action = Inspect | Skip | StartWorkflow | Claim | Reuse | Reject | EndRetry | MarkUnknown | RecordTask | Wait
 
 
@@ -143,6 +145,8 @@ def decide(
             return Inspect()
         if isinstance(photo, Photo):
             return _pay_or_reuse(photo, row, message, now)
+        if _may_be_allowed(photo, message):
+            return _WAIT_FOR_ACCESS
     if row.status == "retrying":
         return EndRetry(row, row.outcome or outcomes.outcome("retry_not_sent"))
     return StartWorkflow(row) if not row.is_reported else Skip("already ended")
@@ -158,7 +162,14 @@ def _first(upload: Upload, photo: Photo | Outcome | None, message: Message, now:
         return Skip("folder marker")
     if photo is None:
         return Inspect()
-    return _pay_or_reuse(photo, None, message, now) if isinstance(photo, Photo) else Reject(photo)
+    if isinstance(photo, Photo):
+        return _pay_or_reuse(photo, None, message, now)
+    return _WAIT_FOR_ACCESS if _may_be_allowed(photo, message) else Reject(photo)
+
+
+def _may_be_allowed(rejected: Outcome, message: Message) -> bool:
+    """Whether access to the object may still be allowed, for example by an update of the stack or of a key's policy."""
+    return rejected.code == "access_denied" and message.requeue_count < _DENIED_REQUEUES
 
 
 def _pay_or_reuse(photo: Photo, previous: Row | None, message: Message, now: float) -> Action:

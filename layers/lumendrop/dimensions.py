@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from lumendrop.options import Resolution
 from lumendrop.outcomes import Rejected
 
+LargerThanResult = Literal["enhance", "reject"]
 LONG_SIDE: dict[Resolution, int] = {"1K": 1024, "4K": 4096}
 """The longer side of a result in pixels, at most."""
 
@@ -41,11 +44,11 @@ def _is_same_ratio(before: tuple[int, ...], after: tuple[int, int]) -> bool:
     return abs(expected - after[1]) <= max(1, _TOLERANCE * after[1])
 
 
-def require_no_loss(upload: str | None, resolution: Resolution) -> None:
-    """Raises Rejected if a result would be smaller than its upload."""
+def check_size(upload: str | None, resolution: Resolution, policy: LargerThanResult) -> None:
+    """Raises Rejected if a result would be smaller than its upload, and the owner does not want to pay for that."""
     found = parse(upload)
     most = LONG_SIDE[resolution]
-    if found is None or max(found) <= most:
+    if policy == "enhance" or found is None or max(found) <= most:
         return
     smaller = "x".join(str(max(1, round(side * most / max(found)))) for side in found)
     raise Rejected("larger_than_result", upload=upload, resolution=resolution, result=smaller)

@@ -59,6 +59,9 @@ RESENDABLE: frozenset[Status] = FINAL - {"enhanced", "superseded"}
 POSSIBLY_CHARGED: frozenset[Status] = frozenset(get_args(Status)) - {"rejected"}
 """The current attempt may have created a task."""
 
+LATE_SECONDS = 3600
+"""This long after its deadline, nothing ends an upload any more."""
+
 _CLOCK_SKEW_SECONDS = 5
 _CHAIN_SECONDS = 30 * 24 * 3600
 _TRIES = 8
@@ -169,6 +172,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """
         by_workflow = self.status in ("enhanced", "superseded") and self.same_as is None
         return self.finished_at is not None or by_workflow
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the workflow of a paid task has ended without a trace: it always ends soon after the deadline."""
+        return self.status == "submitted" and self.deadline is not None and now > self.deadline + LATE_SECONDS
 
     def attempts_that_may_have_cost(self) -> tuple[EarlierAttempt, ...]:
         """The attempts so far, without those that certainly created no task."""

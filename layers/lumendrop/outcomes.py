@@ -85,6 +85,20 @@ CATALOGUE = {
         "Upload the photo in another storage class, or restore it and send it again.",
         may_have_cost=False,
     ),
+    "access_denied": Entry(
+        "rejected",
+        "For a day, S3 refused to return the upload (AccessDenied).",
+        "Allow the role of the submit function to read it: check the bucket's policy, and the policy of the KMS key "
+        "that encrypts the object. Then send it again: lumendrop retry KEY.",
+        may_have_cost=False,
+    ),
+    "unreadable": Entry(
+        "rejected",
+        "S3 does not return the upload. {detail}",
+        "Upload the photo with the bucket's default encryption, or enable the key and send it again: "
+        "lumendrop retry KEY.",
+        may_have_cost=False,
+    ),
     "empty": Entry(
         "rejected",
         "The upload is empty (0 bytes).",

@@ -45,6 +45,11 @@ _SOURCE_NAMES = ("source-bucket", "source-key", "source-key-base64", "source-ver
 _ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 _WRITE_TRIES = 8
 _GONE = ("404", "NoSuchKey", "NoSuchVersion")
+_GET_DENIED = ("AccessDenied", "403")
+# HEAD has no body, so its error codes are statuses. Objects encrypted with a customer-provided key (SSE-C) cause 400.
+_HEAD_REFUSED = ("400", "403")
+# Of the errors of KMS, which S3 passes on: those that are over by themselves.
+_KMS_TEMPORARY = ("Throttling", "Timeout", "Internal", "Unavailable")
 _LOST_RACE = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", *_GONE)
 
 
@@ -118,11 +123,25 @@ def resolve_version(client: S3Client, item: BackfillItem) -> Upload | None:
 
     An object that is older than the bucket's versioning has the version "null". S3 returns sequencers only in events.
     """
-    found = _head(client, item.bucket, item.key)
+    try:
+        found = _head(client, item.bucket, item.key)
+    except ClientError as error:
+        if _code(error) not in _HEAD_REFUSED:
+            raise
+        return _listed_version(client, item)
     if found is None:
         return None
     version_id, etag = found.get("VersionId", "null"), found["ETag"].strip('"')
     return Upload(item.bucket, item.key, version_id, "", found["ContentLength"], etag)
+
+
+def _listed_version(client: S3Client, item: BackfillItem) -> Upload | None:
+    """As `resolve_version`, for an object that S3 lists but does not return."""
+    page = client.list_object_versions(Bucket=item.bucket, Prefix=item.key, MaxKeys=1)
+    for one in page.get("Versions", []):
+        if one["Key"] == item.key and one["IsLatest"]:
+            return Upload(item.bucket, item.key, one["VersionId"], "", one["Size"], one["ETag"].strip('"'))
+    return None
 
 
 def inspect(client: S3Client, upload: Upload, most_bytes: int) -> Source:
@@ -153,10 +172,12 @@ def _read_tail(client: S3Client, upload: Upload, head_bytes: int) -> bytes:
     start = max(head_bytes, upload.size - _TAIL_BYTES)
     if start >= upload.size:
         return b""
-    found = client.get_object(
-        Bucket=upload.bucket, Key=upload.key, VersionId=upload.version_id, Range=f"bytes={start}-{upload.size - 1}"
-    )
-    return found["Body"].read()
+    try:
+        found = _get(client, upload, f"bytes={start}-{upload.size - 1}")
+    except ClientError as error:
+        raise _refusal(error) from None
+    end: bytes = found["Body"].read()
+    return end
 
 
 def _open(client: S3Client, upload: Upload) -> tuple[Upload, Any]:
@@ -166,23 +187,43 @@ def _open(client: S3Client, upload: Upload) -> tuple[Upload, Any]:
     """
     for key in dict.fromkeys([upload.key, unquote_plus(upload.key)]):
         try:
-            found = client.get_object(
-                Bucket=upload.bucket,
-                Key=key,
-                VersionId=upload.version_id,
-                Range=f"bytes=0-{_HEAD_BYTES - 1}",
-            )
+            found = _get(client, msgspec.structs.replace(upload, key=key), f"bytes=0-{_HEAD_BYTES - 1}")
         except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == "InvalidObjectState":
-                raise Rejected("archived") from None
-            if code == "InvalidRange":
-                raise Rejected("not_an_image", detail="The file is empty.") from None
-            if code not in _GONE:
-                raise
+            if _code(error) not in _GONE:
+                raise _refusal(error) from None
         else:
             return msgspec.structs.replace(upload, key=key, size=_total_bytes(found)), found
     raise Rejected("upload_gone")
+
+
+def _get(client: S3Client, upload: Upload, range_: str) -> Any:
+    return client.get_object(Bucket=upload.bucket, Key=upload.key, VersionId=upload.version_id, Range=range_)
+
+
+def _refusal(error: ClientError) -> Exception:
+    """Why S3 does not return an object, or the error itself if it says nothing about the object.
+
+    Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html, and for SSE-C
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html
+    """
+    code = _code(error)
+    if code in (*_GONE, "NoSuchBucket"):
+        return Rejected("upload_gone")
+    if code == "InvalidObjectState":
+        return Rejected("archived")
+    if code == "InvalidRange":
+        return Rejected("not_an_image", detail="The file is empty.")
+    if code in _GET_DENIED:
+        return Rejected("access_denied")
+    if code == "InvalidRequest":
+        return Rejected("unreadable", detail="It is encrypted with a key that each request must contain (SSE-C).")
+    if code.startswith("KMS.") and not any(word in code for word in _KMS_TEMPORARY):
+        return Rejected("unreadable", detail=f"Its KMS key can't be used ({code}).")
+    return error
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response["Error"]["Code"])
 
 
 def _total_bytes(found: Any) -> int:
@@ -250,7 +291,7 @@ def identify(client: S3Client, upload: Upload) -> str | None:
             Bucket=upload.bucket, Key=upload.key, VersionId=upload.version_id, ChecksumMode="ENABLED"
         )
     except ClientError as error:
-        if error.response["Error"]["Code"] in _GONE:
+        if _code(error) in _GONE:
             return None
         raise
     etag = found["ETag"].strip('"')
@@ -265,7 +306,7 @@ def find_reusable(client: S3Client, output: Mapping[str, Any], correlation_id: s
     was the output bucket of this stack earlier.
     """
     bucket, key = output["bucket"], output["key"]
-    found = _head(client, bucket, key, (*_GONE, "403"))
+    found = _head(client, bucket, key, (*_GONE, *_HEAD_REFUSED))
     if found is None or found.get("StorageClass") in _ARCHIVED:
         return None
     format_ = next((one for one in images.FORMATS if one.content_type == found["ContentType"]), None)
@@ -405,7 +446,7 @@ def _write(
         else:
             found = msgspec.structs.replace(new, key=key, version_id=version_id)
             return _described(found, carried.metadata, carried.left_out)
-        existing = _head(client, bucket, key)
+        existing = _head_output(client, bucket, key)
         if existing and not _is_result_of(existing["Metadata"], upload):
             key, existing = next(keys, key), None
         elif existing and existing["Metadata"]["source-version-id"] == upload.version_id:
@@ -418,7 +459,7 @@ def _write(
 
 def _drop_tags(carried: _Carried, error: ClientError) -> bool:
     """Whether another try without tags may succeed: tags that may not be written must not cost the photo."""
-    code = error.response["Error"]["Code"]
+    code = _code(error)
     if code not in _TAGS_REFUSED or not carried.arguments.pop("Tagging", None):
         return False
     carried.left_out.append(_as_text(LeftOut("tags", f"S3 answered {code}")))
@@ -453,7 +494,7 @@ def _with_sidecar(
                     raise
             else:
                 return msgspec.structs.replace(photo, sidecar=key)
-            existing = _head(client, photo.bucket, key)
+            existing = _head_output(client, photo.bucket, key)
             if existing and not _is_result_of(existing["Metadata"], upload):
                 break
             if existing and is_of_newer_upload(client, *_version(existing["Metadata"]), upload):
@@ -467,7 +508,7 @@ def _with_sidecar(
 
 def lost_race(error: ClientError) -> bool:
     """Whether the object was written or deleted since it was read."""
-    return error.response["Error"]["Code"] in _LOST_RACE
+    return _code(error) in _LOST_RACE
 
 
 def _is_result_of(metadata: Mapping[str, str], upload: Upload) -> bool:
@@ -541,7 +582,7 @@ def _results_of(client: S3Client, bucket: str, upload: Upload) -> Iterator[tuple
     """The enhanced photos of all versions of this upload's bucket and key."""
     for format_ in images.FORMATS:
         for key in _output_keys(upload, format_):
-            existing = _head(client, bucket, key)
+            existing = _head_output(client, bucket, key)
             if existing and _is_result_of(existing["Metadata"], upload):
                 yield format_, key, existing
 
@@ -570,11 +611,21 @@ def _parts(text: str | None, separator: str) -> list[str]:
     return text.split(separator) if text else []
 
 
+def _head_output(client: S3Client, bucket: str, key: str) -> Any:
+    """The object at an output key, or None. One that S3 does not describe without a key of its owner is not ours."""
+    try:
+        return _head(client, bucket, key)
+    except ClientError as error:
+        if _code(error) == "400":
+            return {"Metadata": {}}
+        raise
+
+
 def _head(client: S3Client, bucket: str, key: str, gone: tuple[str, ...] = _GONE) -> Any:
     try:
         return client.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        if error.response["Error"]["Code"] in gone:
+        if _code(error) in gone:
             return None
         raise
 

@@ -17,14 +17,24 @@ if TYPE_CHECKING:
 _NAME_TAIL = 30
 
 
-def execution_name(row: Row) -> str:
+def execution_name(row: Row, now: float) -> str:
     """The same for the same upload and attempt, so that a second start has no effect.
 
     The end of the key is for people; the correlation ID makes the name unique. A name can be used only once, so an
-    attempt that already had an execution gets another name. At most 80 letters, digits, hyphens, and underscores.
+    attempt that already had an execution gets another name. So does one that nothing has ended although its deadline
+    is long over at `now`, in seconds since the epoch: EventBridge delivers an event about the end of an execution only
+    as far as it can. At most 80 letters, digits, hyphens, and underscores.
     """
     tail = re.sub(r"[^A-Za-z0-9]+", "-", row.upload.key)[-_NAME_TAIL:].strip("-")
-    again = "-ended" if row.status == "failed" else "-recovered" if row.recovered else ""
+    again = (
+        "-late"
+        if row.is_overdue(now)
+        else "-ended"
+        if row.status == "failed"
+        else "-recovered"
+        if row.recovered
+        else ""
+    )
     return f"{tail or 'upload'}-{row.upload.correlation_id}-{row.attempt}{again}"
 
 
@@ -50,12 +60,12 @@ def execution_input(row: Row) -> dict[str, Any]:
     } | ({"delivery": {"output": row.output, "same_as": row.same_as, "task_id": row.task_id}} if is_reused else {})
 
 
-def start(client: SFNClient, workflow_arn: str, row: Row) -> None:
+def start(client: SFNClient, workflow_arn: str, row: Row, now: float) -> None:
     """Starts the workflow of a row, unless it is running or has already ended."""
     try:
         client.start_execution(
             stateMachineArn=workflow_arn,
-            name=execution_name(row),
+            name=execution_name(row, now),
             input=msgspec.json.encode(execution_input(row)).decode(),
         )
     except client.exceptions.ExecutionAlreadyExists:

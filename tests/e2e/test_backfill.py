@@ -1,11 +1,12 @@
 """The backfill enhances photos without events, and never pays for a photo again."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.e2e.photos import jpeg
-from tests.e2e.pipeline import Json, Pipeline
+from tests.e2e.pipeline import Json, Pipeline, Upload
 
 KEYS = ["plain.jpg", "my photo+1%41.jpg", "ümläut/📷.jpg", "\"quoted' \\back.jpg", "a/b/../c.jpg"]
 
@@ -55,6 +56,39 @@ def test_what_no_event_told_of_is_enhanced_once_and_what_is_done_left_alone(pipe
     _wait_until_the_queue_is_empty(pipeline)
     assert len(pipeline.executions()) == before
     assert {len(pipeline.tasks(upload)) for upload in [*done.values(), *lost.values(), newer]} == {1}
+
+
+def test_a_paid_upload_whose_end_left_no_trace_is_ended_without_another_payment(pipeline: Pipeline) -> None:
+    prefix = "backfill-late/"
+    delivered, undelivered = (
+        pipeline.drop(f"{prefix}delivered.jpg", jpeg()),
+        pipeline.drop(f"{prefix}stopped.jpg", jpeg()),
+    )
+    pipeline.wait([delivered, undelivered])
+    output = pipeline.rows()[undelivered]["output"]
+    pipeline.cloud.client("s3").delete_object(Bucket=output["bucket"], Key=output["key"])
+    for upload in (delivered, undelivered):
+        _forget_the_end(pipeline, upload)
+
+    pipeline.backfill(prefix)
+    pipeline.wait([delivered, undelivered])
+    for upload in (delivered, undelivered):
+        assert pipeline.rows()[upload]["status"] == "enhanced", pipeline.explain(upload)
+        assert pipeline.result(upload.key).metadata["source-version-id"] == upload.version_id
+        assert len(pipeline.tasks(upload)) == 1
+        assert len(pipeline.executions()[upload]) == 2
+
+
+def _forget_the_end(pipeline: Pipeline, upload: Upload) -> None:
+    """Makes the upload look as if its execution had ended, and the event about that had been lost, two hours ago."""
+    row = pipeline.rows()[upload]
+    pipeline.cloud.client("dynamodb").update_item(
+        TableName=pipeline.outputs["LedgerTableName"],
+        Key={name: {"S": row[name]} for name in ("pk", "sk")},
+        UpdateExpression="SET #status = :status, deadline = :deadline REMOVE finished_at, #output",
+        ExpressionAttributeNames={"#status": "status", "#output": "output"},
+        ExpressionAttributeValues={":status": {"S": "submitted"}, ":deadline": {"N": str(int(time.time()) - 7200)}},
+    )
 
 
 def _send(pipeline: Pipeline, key: str, more: Json) -> None:

@@ -296,7 +296,7 @@ class Explorer:
             delivered = become("ended", state._replace(photos=state.photos | {version}))
             delivered = delivered._replace(reports=frozenset(one for one in delivered.reports if one > version))
             yield f"{version}: is enhanced", self._updated(delivered, run, "RecordEnhanced", {})[0]
-        failed = _outcome("deadline_passed", deadline="then")
+        failed = _outcome("deadline_passed", deadline="then", remark="")
         yield f"{version}: the task fails", self._reported(become("ended"), run, failed)
         if state.budget.retryable and run.attempt < MOST_ATTEMPTS:
             less = state._replace(budget=state.budget.less("retryable"))

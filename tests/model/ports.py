@@ -128,8 +128,8 @@ class Submit:
         self.replay.call("inspect", version=upload.version_id)
         return Source(upload, images.JPEG, {})
 
-    def _start(self, _: Any, __: str, row: Row) -> None:
-        self.replay.call("start", name=execution_name(row), given=execution_input(row), row=row)
+    def _start(self, _: Any, __: str, row: Row, ___: float) -> None:
+        self.replay.call("start", name=execution_name(row, 0), given=execution_input(row), row=row)
 
     def next_call(self, message: Message, key: Any, answers: tuple[Answer, ...]) -> Pending | Exception | None:
         """The next call of a function, the exception that it ends with, or None if it ends well."""

@@ -456,18 +456,21 @@ def _identity(upload: Upload) -> tuple[str, str, str]:
     return upload.bucket, upload.key, upload.version_id
 
 
-def _execution(row: Row) -> tuple[object, ...]:
-    """What has its own execution: each attempt, a retry that ends without a task, and a task that is recorded late."""
-    is_ended = row.status == "failed"
-    return *_identity(row.upload), row.attempt, is_ended, row.recovered and not is_ended
+def _execution(row: Row, now: float) -> tuple[object, ...]:
+    """What has its own execution: each attempt, a retry that ends without a task, a task that is recorded late, and a
+    task that nothing has ended by now.
+    """
+    special = row.is_overdue(now) or row.status == "failed"
+    state = (row.is_overdue(now), row.status == "failed", row.recovered and not special)
+    return *_identity(row.upload), row.attempt, *state
 
 
-@given(rows, rows)
-def test_execution_names_are_valid_and_distinct(row: Row, other: Row) -> None:
-    name = workflow.execution_name(row)
+@given(rows, rows, st.integers(0, 2**33))
+def test_execution_names_are_valid_and_distinct(row: Row, other: Row, now: int) -> None:
+    name = workflow.execution_name(row, now)
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name)
-    same = _execution(row) == _execution(other)
-    assert (workflow.execution_name(other) == name) is same
+    same = _execution(row, now) == _execution(other, now)
+    assert (workflow.execution_name(other, now) == name) is same
 
 
 @given(rows)

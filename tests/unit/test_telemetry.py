@@ -101,7 +101,7 @@ def test_an_unhandled_exception_has_the_upload_and_the_next_run_does_not(
 def test_the_name_of_an_execution_contains_the_correlation_id() -> None:
     upload = uploads.parse_event(sample("submit")["Records"][0]["body"])
     row = Row(upload=upload, status="rejected")
-    assert upload.correlation_id in workflow.execution_name(row)
+    assert upload.correlation_id in workflow.execution_name(row, 0)
     assert workflow.execution_input(row)["correlation_id"] == upload.correlation_id
 
 
