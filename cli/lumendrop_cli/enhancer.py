@@ -20,6 +20,7 @@ MODEL = "phota-image-enhance"
 _CONNECT_SECONDS = 5
 _TIMEOUT_SECONDS = 15
 _MAX_BYTES = 1 << 20
+_MAX_CREDITS = 1e15
 _KEY_FORMAT = re.compile(r"[!-~]{1,4096}")  # what an HTTP header can carry
 
 
@@ -54,7 +55,8 @@ def remaining_credits(base_url: str, key: str) -> float | None:
     data = body.get("data") if isinstance(body, dict) else None
     for holder in (data, body):
         value = holder.get("remaining_credits") if isinstance(holder, dict) else None
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        # NaN, infinity, and numbers of hundreds of digits are JSON for Python.
+        if isinstance(value, int | float) and not isinstance(value, bool) and -_MAX_CREDITS < value < _MAX_CREDITS:
             return value
     return None
 

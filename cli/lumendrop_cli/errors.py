@@ -64,13 +64,20 @@ _INVALID_CREDENTIALS = frozenset(
 class CliError(Exception):
     """A command can't continue. The text describes the cause and what to do; `code` is the exit code.
 
-    `data` has the details for programs, such as the execution that continues.
+    `data` has the details for programs, such as the execution that continues. With `in_one_line`, its document is one
+    line, because the command prints one document per line.
     """
+
+    in_one_line = False
 
     def __init__(self, message: str, code: int = FAILURE, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.data = dict(data or {})
+
+
+class NotConfirmed(CliError):
+    """A question was not answered with yes."""
 
 
 @contextmanager
@@ -80,6 +87,20 @@ def on_interrupt(message: str, data: Mapping[str, Any] | None = None) -> Iterato
         yield
     except KeyboardInterrupt:
         raise CliError(f"Interrupted. {message}".rstrip(), INTERRUPTED, data) from None
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """For commands that print one JSON document per line: any error inside the block becomes such a line."""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except Exception as error:
+        described = describe(error)
+        described.in_one_line = True
+        described.data = {"event": "error", **described.data}
+        raise described from error
 
 
 def describe(error: Exception) -> CliError:

@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from lumendrop_cli.backfill import backfill
 from lumendrop_cli.destroy import destroy
 from lumendrop_cli.doctor import doctor
+from lumendrop_cli.enhance import enhance
 from lumendrop_cli.errors import CliError, describe, on_interrupt
 from lumendrop_cli.fetch import fetch
 from lumendrop_cli.list import list_
@@ -135,6 +136,6 @@ def main(
 
 
 # In the order of `lumendrop --help`.
-_PHOTOS = (list_, status, spend, retry, fetch, stop)
+_PHOTOS = (enhance, list_, status, spend, retry, fetch, stop)
 for command in (doctor, set_key, smoke, *_PHOTOS, backfill, redrive, pause, resume, destroy):
     app.command(command.__name__.strip("_").replace("_", "-"), cls=Command, epilog=EXIT_CODES)(command)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TextIO
 
 import typer
@@ -16,7 +16,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from lumendrop_cli.errors import FAILURE, CliError
+from lumendrop_cli.bars import ShowBars, progress_bars
+from lumendrop_cli.errors import FAILURE, CliError, NotConfirmed
 from lumendrop_cli.text import clean, to_json
 
 Progress = Callable[[str], None]
@@ -63,6 +64,10 @@ class Printer:
             print(line)
         sys.stdout.flush()
 
+    def progress_bars(self) -> AbstractContextManager[ShowBars]:
+        """Shows bars on stderr, if it is a terminal."""
+        return progress_bars(self._stderr)
+
     @contextmanager
     def live(self) -> Iterator[Show]:
         """Shows a table that changes. Yields a function that takes all its lines, and what changed: data and a line.
@@ -89,7 +94,8 @@ class Printer:
         """Prints an error to stderr; with --json, also as the document on stdout."""
         self._stderr.print(_rich(f"lumendrop: {error}", sys.stderr))
         if self.as_json:
-            self.result({"error": str(error), "exit_code": error.code, **error.data}, [])
+            document = {"error": str(error), "exit_code": error.code, **error.data}
+            print(to_json(document, indent=None if error.in_one_line else 2), flush=True)
 
     def note(self, line: Line) -> None:
         """Prints a line to stderr."""
@@ -103,7 +109,7 @@ class Printer:
         if not (sys.stdin.isatty() and answer):
             self.note("")  # nobody pressed Enter, so the cursor is still behind the question
         if answer.strip().lower() not in ("y", "yes"):
-            raise CliError("Not confirmed, so nothing was done. --yes skips the question.", FAILURE, data)
+            raise NotConfirmed("Not confirmed, so nothing was done. --yes skips the question.", FAILURE, data)
 
     def ask_secret(self, question: str) -> str:
         """Asks for a text that is not shown, or reads the first line of stdin if it is not a terminal."""

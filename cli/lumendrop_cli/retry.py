@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import compress, islice
@@ -19,6 +20,7 @@ from lumendrop_cli.stack import Stack, load_stack
 from lumendrop_cli.workflow import correlation_id, execution_of_each
 
 _BATCH_SIZE = 10  # the most that SQS accepts in one SendMessageBatch
+_RESULT_SECONDS = 24 * 3600  # how long the enhancer keeps a result
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,19 @@ def retry(
         "cost_usd": cost.cost_usd(stack, len(rows)),
         "running": selected.running,
         "rejected_again": [row["key"] for row in selected.rejected],
+        "fetchable": [row["key"] for row in rows if _is_fetchable(row)],
     }
     listed = [_describe(row) for row in rows]
+    notes = [*_fetchable(data["fetchable"]), *_left_out(selected)]
     if dry_run or not rows:
         would = f"This would pay for {cost.describe(stack, len(rows), 'new ')}."
         summary = would if rows else "No matching upload ended without an enhanced photo."
-        out.result(data, [*(f"  {one}" for one in listed), *_left_out(selected), summary])
+        out.result(data, [*(f"  {one}" for one in listed), *notes, summary])
         if not rows:
             raise typer.Exit(FAILURE)
         return
     if not yes:
-        for line in (*some_of(listed), *_left_out(selected)):
+        for line in (*some_of(listed), *notes):
             out.note(line)
         out.confirm(f"This pays for {cost.describe(stack, len(rows), 'new ')}. Continue?")
     with out.progress(f"Sending {len(rows):,} uploads …") as progress:
@@ -87,6 +91,18 @@ def _describe(row: Row) -> str:
     photo = row.get("output") if row["status"] == statuses.ENHANCED else None
     replaced = f"; the new result replaces s3://{photo['bucket']}/{photo['key']}" if photo else ""
     return f"{row['key']}  {row['status']}, version {row['version_id']}{replaced}"
+
+
+def _is_fetchable(row: Row) -> bool:
+    has_result = row.get("outcome", {}).get("code") in statuses.RESULT_MAY_EXIST
+    return has_result and time.time() - int(row.get("submitted_at", 0)) < _RESULT_SECONDS
+
+
+def _fetchable(keys: list[str]) -> list[str]:
+    if not keys:
+        return []
+    text = f"The results of {len(keys):,} may still exist. To get one without paying again: `lumendrop fetch KEY`."
+    return [text, *some_of(keys)]
 
 
 def _left_out(selected: Selection) -> list[str]:

@@ -19,8 +19,11 @@ from botocore.exceptions import ClientError
 from lumendrop_cli.errors import AWS_ERROR, USAGE_ERROR, CliError, bad_credentials, error_code, not_aws
 
 # Three attempts in all, so that no call takes longer than two minutes.
-_CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
+# `enhance` transfers several photos at once.
+_RETRIES: Any = {"mode": "standard", "total_max_attempts": 3}
+_CONFIG = Config(connect_timeout=5, read_timeout=30, max_pool_connections=32, retries=_RETRIES)
 _NESTED_STACK = "AWS::CloudFormation::Stack"
+_SERVER_ERROR = 500
 # The sandbox accepts any credentials.
 _SANDBOX_CREDENTIALS, _SANDBOX_REGION = "test", "us-east-1"
 
@@ -138,8 +141,6 @@ def load_stack(context: typer.Context, *, may_be_incomplete: bool = False) -> St
         if error_code(error) == "ValidationError":
             raise CliError(_no_such_stack(options, cloudformation.meta), AWS_ERROR) from None
         raise
-    except (KeyError, IndexError):  # XML or HTML of something else
-        raise not_aws() from None
     stack = Stack(
         name=options.stack,
         status=described["StackStatus"],
@@ -182,9 +183,21 @@ def _session(options: Options) -> boto3.Session:
 def _create_client(session: boto3.Session, service: str, endpoint_url: str | None) -> Any:
     create: Any = session.client
     try:
-        return create(service, endpoint_url=endpoint_url, config=_CONFIG)
+        client = create(service, endpoint_url=endpoint_url, config=_CONFIG)
     except ValueError as error:  # a malformed URL from AWS_ENDPOINT_URL_… or from the configuration file
         raise CliError(f"{error}. Check --endpoint-url, AWS_ENDPOINT_URL, and the profile.", USAGE_ERROR) from None
+    client.meta.events.register_first("before-parse", _expect_aws)
+    return client
+
+
+def _expect_aws(response_dict: dict[str, Any], **_: Any) -> None:
+    """Raises CliError for a response without a request ID, which every response of AWS has. Failures are retried."""
+    names = {name.lower() for name in response_dict["headers"]}
+    if names & {"x-amzn-requestid", "x-amz-request-id"}:
+        return
+    if response_dict["status_code"] < _SERVER_ERROR:
+        raise not_aws()
+    response_dict["body"] = b""  # it may be anything, and need not be parsed
 
 
 def _check_url(url: str) -> None:

@@ -6,6 +6,8 @@ ENHANCED = "enhanced"
 SUBMITTED = "submitted"
 CLAIMED = "claimed"
 UNKNOWN = "unknown"
+# Not a status of the ledger: the row has no status, or an attribute that no version writes.
+INCOMPLETE = "incomplete"
 
 DESCRIPTIONS = {
     CLAIMED: "its task is being created now",
@@ -17,6 +19,8 @@ DESCRIPTIONS = {
     "failed": "no enhanced photo; it may have been paid for",
     UNKNOWN: "it is not known whether a task was created and paid for",
 }
+
+IN_PROGRESS = frozenset({CLAIMED, SUBMITTED, "retrying"})
 
 # Of a status in a list.
 COLORS = {
@@ -31,6 +35,21 @@ COLORS = {
 RETRYABLE = frozenset({"failed", "rejected", UNKNOWN})
 # An upload stays submitted if its execution ended before it could record the outcome.
 FETCHABLE = frozenset({"failed", SUBMITTED})
+
+# Codes of failures whose task has a result, or may have one, so that `lumendrop fetch` comes before `lumendrop retry`.
+RESULT_MAY_EXIST = frozenset(
+    {
+        "deadline_passed",
+        "execution_aborted",
+        "execution_failed",
+        "execution_timed_out",
+        "result_format_unsupported",
+        "result_incomplete",
+        "result_not_an_image",
+        "result_refused",
+        "task_not_found",
+    }
+)
 
 # Codes of rejections that another attempt can't change, because a version's bytes and metadata never change.
 REJECTED_AGAIN = frozenset(

@@ -54,7 +54,6 @@ CONCURRENT_OVERWRITES = ("--only", "concurrent-overwrites", "--uploads", "480")
 REPEATED_FAILURES = ("--only", "repeated-failures", "--uploads", "120")
 AMBIGUOUS_SUBMITS = ("--only", "ambiguous-submits", "--uploads", "120")
 EMPTY_BALANCE = ("--only", "empty-balance", "--uploads", "300")
-OUTAGE = ("tests/chaos/test_chaos.py::test_an_outage_leaves_few_uploads_unknown",)
 DAILY_LIMIT = ("--only", "daily-limit", "--uploads", "150")
 
 
@@ -252,7 +251,7 @@ MUTATIONS = (
         TASK_CREATION,
         "                self.throttle.on_ambiguous()",
         "                pass",
-        tests=OUTAGE,
+        tests=("tests/unit/test_interruptions.py::test_an_outage_puts_few_photos_at_risk",),
     ),
     Mutation(
         "pauses after ambiguous answers do not grow",
@@ -260,7 +259,7 @@ MUTATIONS = (
         RATE_LIMITER,
         "            growing = _FIRST_PAUSE_SECONDS * (2 ** min(unclear - 1, 10) - 1)",
         "            growing = 0",
-        tests=("tests/unit/test_rate_limiter.py",),
+        tests=("tests/unit/test_rate_limiter.py::test_pauses_after_ambiguous_answers_grow_to_15_minutes",),
     ),
     Mutation(
         "no free request precedes the next photo",
@@ -276,6 +275,7 @@ MUTATIONS = (
         ENHANCER,
         "        return Ambiguous(code, text)",
         "        return Unavailable(code, text, retry_after=retry_after)",
+        tests=("tests/unit/test_submit.py::test_an_ambiguous_answer_is_unknown_and_never_resubmitted",),
     ),
     Mutation(
         "the row is not read first",
@@ -283,7 +283,11 @@ MUTATIONS = (
         SUBMIT,
         "        match decide(upload, row, photo, message,",
         "        match decide(upload, row if isinstance(photo, Photo) else None, photo, message,",
-        tests=("tests/unit/test_submit.py",),
+        tests=(
+            "tests/unit/test_interruptions.py::test_a_retry_whose_photo_is_gone_ends_as_its_last_attempt",
+            "tests/unit/test_interruptions.py::test_an_expired_claim_whose_photo_is_gone_becomes_unknown",
+            "tests/model/test_explorer.py::test_the_promises_hold_in_every_state",
+        ),
     ),
     Mutation(
         "a workflow starts for a claim in progress",
@@ -291,7 +295,10 @@ MUTATIONS = (
         DECISIONS,
         '    return Wait("claimed", "another run is submitting this upload", expires - now + 1)',
         "    return StartWorkflow(row)",
-        tests=("tests/unit/test_submit.py",),
+        tests=(
+            "tests/unit/test_submit.py::test_a_claim_that_may_be_in_use_is_waited_for",
+            "tests/model/test_explorer.py::test_the_promises_hold_in_every_state",
+        ),
     ),
     Mutation(
         "a retry that can't be sent has no end",
@@ -299,7 +306,10 @@ MUTATIONS = (
         DECISIONS,
         '        return EndRetry(row, row.outcome or outcomes.outcome("retry_not_sent"))',
         '        return Skip("already ended")',
-        tests=("tests/unit/test_interruptions.py",),
+        tests=(
+            "tests/unit/test_interruptions.py::test_a_retry_whose_photo_is_gone_ends_as_its_last_attempt",
+            "tests/model/test_explorer.py::test_the_promises_hold_in_every_state",
+        ),
     ),
     Mutation(
         "the ID of a paid task is not logged",
@@ -307,7 +317,9 @@ MUTATIONS = (
         TASK_CREATION,
         '    logger.info("task created", extra={"task_id": task.id, ',
         '    logger.info("task created", extra={',
-        tests=("tests/unit/test_submit.py", "tests/unit/test_interruptions.py"),
+        tests=(
+            "tests/unit/test_interruptions.py::test_without_ledger_and_queue_the_message_comes_back_and_the_log_has_the_task",
+        ),
     ),
     Mutation(
         "the record of a task is not repeated",
@@ -315,7 +327,7 @@ MUTATIONS = (
         LEDGER,
         "                is_last = attempt + 1 >= _TRIES if until is None else self._now() + pause >= until",
         "                is_last = True",
-        tests=("tests/unit/test_ledger.py", "tests/unit/test_submit.py"),
+        tests=("tests/unit/test_interruptions.py::test_recording_is_repeated",),
     ),
     Mutation(
         "a task that could not be recorded is not in the message",
@@ -323,7 +335,10 @@ MUTATIONS = (
         TASK_CREATION,
         'f"{type(error).__name__}: {error}", task=task) from None',
         'f"{type(error).__name__}: {error}") from None',
-        tests=("tests/unit/test_submit.py", "tests/unit/test_interruptions.py"),
+        tests=(
+            "tests/unit/test_interruptions.py::test_a_task_that_cannot_be_recorded_travels_with_its_message",
+            "tests/model/test_explorer.py::test_the_promises_hold_in_every_state",
+        ),
     ),
     Mutation(
         "every copy of a requeued message continues",
@@ -331,7 +346,10 @@ MUTATIONS = (
         SUBMIT,
         "        return LEDGER.take_requeue(message.chain, message.requeue_count + 1, message.message_id)",
         "        return True",
-        tests=("tests/unit/test_submit.py", "tests/unit/test_ledger.py"),
+        tests=(
+            "tests/unit/test_interruptions.py::test_of_several_copies_of_a_message_one_continues",
+            "tests/unit/test_interruptions.py::test_sqs_that_takes_a_message_and_never_answers_does_not_multiply_it",
+        ),
     ),
     Mutation(
         "an HTML 404 ends a paid task",
@@ -339,7 +357,7 @@ MUTATIONS = (
         ENHANCER,
         "        if answer.status == 404 and answer.is_api_error:",
         "        if answer.status == 404:",
-        tests=("tests/unit/test_check_status.py", "tests/client"),
+        tests=("tests/unit/test_check_status.py::test_an_unusable_answer_does_not_mean_a_failed_task",),
     ),
     Mutation(
         "a truncated HEIC counts as whole",
@@ -347,7 +365,10 @@ MUTATIONS = (
         "layers/lumendrop/containers/heif.py",
         "            if method == 0 and not is_external and end > reader.size:\n",
         "            if False:\n",
-        tests=("tests/unit/test_containers.py",),
+        tests=(
+            "tests/unit/test_containers.py::test_a_cut_file_is_truncated_wherever_libvips_says_so",
+            "tests/unit/test_containers.py::test_what_the_bytes_rule_out",
+        ),
     ),
     Mutation(
         "source buckets are not compared",
@@ -355,7 +376,7 @@ MUTATIONS = (
         STORAGE,
         '        return metadata["source-bucket"] == upload.bucket\n',
         "        return True\n",
-        tests=("tests/unit/test_deliver.py",),
+        tests=("tests/unit/test_deliver.py::test_two_buckets_with_one_output_bucket_both_keep_their_photos",),
     ),
     Mutation(
         "a foreign object is replaced",
@@ -363,7 +384,7 @@ MUTATIONS = (
         STORAGE,
         "            key, existing = next(keys, key), None\n",
         "            pass\n",
-        tests=("tests/unit/test_deliver.py",),
+        tests=("tests/unit/test_deliver.py::test_a_foreign_object_is_never_replaced",),
     ),
     Mutation(
         "an enhanced photo is enhanced again",
@@ -371,7 +392,7 @@ MUTATIONS = (
         STORAGE,
         "        raise OwnResult\n",
         "        pass\n",
-        tests=("tests/unit/test_inspect.py",),
+        tests=("tests/unit/test_inspect.py::test_a_result_that_was_copied_into_the_input_bucket_is_recognized",),
     ),
     Mutation(
         "the same photo is paid for again",
@@ -379,7 +400,7 @@ MUTATIONS = (
         DECISIONS,
         "    if twin is None or message.pay_again:",
         "    if True:",
-        tests=("tests/unit/test_same_photo.py",),
+        tests=("tests/unit/test_same_photo.py::test_another_key_gets_a_copy",),
     ),
     Mutation(
         "two uploads of the same photo pay at the same moment",
@@ -387,7 +408,18 @@ MUTATIONS = (
         LEDGER,
         "        held = [self._hold(photo, row, holder)] if photo else []",
         "        held: list[dict[str, Any]] = []",
-        tests=("tests/unit/test_same_photo.py",),
+        tests=(
+            "tests/unit/test_same_photo.py::test_two_that_look_at_the_same_moment_pay_once",
+            "tests/model/test_explorer.py::test_the_promises_hold_in_every_state",
+        ),
+    ),
+    Mutation(
+        "a claim that was released and repeated counts as unchanged",
+        "paid once",
+        LEDGER,
+        "            held.append(self._unchanged(holder, holder_row))\n",
+        "            pass\n",
+        tests=("tests/unit/test_same_photo.py::test_two_pay_once_if_one_claims_again",),
     ),
     Mutation(
         "the bucket is missing in the ledger's key",
@@ -395,7 +427,7 @@ MUTATIONS = (
         LEDGER,
         "{self.upload.bucket}/{self.upload.key}",
         "{self.upload.key}",
-        tests=("tests/unit/test_submit.py",),
+        tests=("tests/unit/test_submit.py::test_the_same_key_and_version_in_another_bucket_is_another_upload",),
     ),
     Mutation(
         "the report of an older version is kept",
@@ -403,7 +435,7 @@ MUTATIONS = (
         "layers/lumendrop/reports.py",
         "        if not storage.is_of_newer_upload(client, about.version_id, about.sequencer, upload):",
         "        if about.version_id == upload.version_id:",
-        tests=("tests/unit/test_deliver.py",),
+        tests=("tests/unit/test_deliver.py::test_a_photo_removes_the_reports_of_its_and_all_older_versions",),
     ),
     Mutation(
         "escape sequences are printed",
@@ -411,7 +443,7 @@ MUTATIONS = (
         "cli/lumendrop_cli/text.py",
         '    return "".join(_escape(one) if _is_unsafe(one) else one for one in text)',
         "    return text",
-        tests=("tests/cli/test_output.py",),
+        tests=("tests/cli/test_output.py::test_hostile_text_is_cleaned_and_json_keeps_it",),
     ),
 )
 
@@ -482,7 +514,9 @@ def main() -> int:
     wanted = [mutation for mutation in MUTATIONS if any(text in mutation.name for text in texts)]
     if failures := failures_without_mutation(wanted):
         print(failures)
+        print("Nothing is verified: these tests fail in an unchanged copy of the repository.")
         return 1
+    print("An unchanged copy of the repository passes all tests of these mutations.", flush=True)
     with ThreadPoolExecutor(os.cpu_count()) as workers:
         missed = len(wanted) - sum(workers.map(_is_caught, wanted))
     print(f"{len(wanted) - missed} of {len(wanted)} mutations caught")

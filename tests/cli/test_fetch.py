@@ -28,6 +28,8 @@ def test_a_stopped_upload_is_reported_and_fetched_without_paying_again(
         assert pipeline.report(upload.key)["code"] == "execution_aborted"
     pipeline.wait_until(lambda: lumendrop("stop", "--all", "--yes").code == 1, "no execution is running")
 
+    paying = lumendrop("retry", one.key, stdin="n\n")
+    assert "The results of 1 may still exist. To get one without paying again: `lumendrop fetch KEY`." in paying.err
     running = lumendrop("fetch", one.key, "--timeout", "1")
     assert (running.code, "still running after 1 seconds" in running.err) == (1, True)
     twice = lumendrop("fetch", one.key, "--timeout", "1")

@@ -6,6 +6,8 @@ import re
 import socket
 import threading
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -193,9 +195,8 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("status", [200, 301, 404, 500])
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-def test_an_endpoint_that_is_not_aws(lumendrop: Lumendrop, status: int, body: bytes) -> None:
+@contextmanager
+def _web_server(status: int, body: bytes) -> Iterator[str]:
     class Page(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.send_response(status)
@@ -203,14 +204,63 @@ def test_an_endpoint_that_is_not_aws(lumendrop: Lumendrop, status: int, body: by
             self.end_headers()
             self.wfile.write(body)
 
+        def do_PUT(self) -> None:
+            self.do_POST()
+
+        def do_GET(self) -> None:
+            self.do_POST()
+
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        result = lumendrop("--json", "--endpoint-url", f"http://127.0.0.1:{server.server_port}", "status", "a")
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.mark.parametrize("status", [200, 301, 404, 500])
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_an_endpoint_that_is_not_aws(lumendrop: Lumendrop, status: int, body: bytes) -> None:
+    with _web_server(status, body) as url:
+        result = lumendrop("--json", "--endpoint-url", url, "status", "a")
     assert (result.code, result.json["exit_code"]) == (3, 3), result.err
+
+
+@pytest.mark.parametrize(
+    ("service", "arguments"),
+    [
+        ("DYNAMODB", ("status", "in/a.jpg")),
+        ("SQS", ("redrive",)),
+        ("LAMBDA", ("pause",)),
+        ("SFN", ("stop", "--all", "--yes")),
+        ("SECRETS_MANAGER", ("set-key", "--no-check")),
+        ("S3", ("smoke", "--yes")),
+    ],
+)
+@pytest.mark.parametrize("body", ["XHTML", "JSON", "bytes"])
+def test_an_endpoint_of_one_service_that_is_not_aws(
+    lumendrop: Lumendrop, service: str, arguments: tuple[str, ...], body: str
+) -> None:
+    with _web_server(200, BODIES[body]) as url:
+        result = lumendrop("--json", *arguments, stdin="sk-key\n", env={f"AWS_ENDPOINT_URL_{service}": url})
+    # botocore takes an answer of S3 that is not XML for a failure.
+    expected = "AWS returned 500" if service == "S3" and body != "XHTML" else "not an AWS response"
+    assert (result.code, expected in result.json["error"]) == (3, True), result.err
+
+
+def test_an_endpoint_of_one_service_that_fails(lumendrop: Lumendrop) -> None:
+    with _web_server(500, b"\x00\xff") as url:
+        result = lumendrop("--json", "status", "in/a.jpg", env={"AWS_ENDPOINT_URL_DYNAMODB": url})
+    assert (result.code, "AWS returned 500 for Query" in result.json["error"]) == (3, True), result.err
+
+
+def test_doctor_continues_without_a_service_that_is_not_aws(lumendrop: Lumendrop) -> None:
+    with _web_server(200, b"{}") as url:
+        result = lumendrop("--json", "doctor", env={"AWS_ENDPOINT_URL_CLOUDWATCH": url})
+    findings = {one["check"]: one["finding"] for one in result.json["findings"]}
+    assert (result.code, "not an AWS response" in findings["alarms"]) == (1, True)
+    assert findings["rules"]
 
 
 PROCESSES = {

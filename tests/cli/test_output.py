@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def hostile_rows(pipeline: Pipeline) -> Iterator[None]:
     dynamodb, table = pipeline.cloud.client("dynamodb"), pipeline.outputs["LedgerTableName"]
     outcome = {"code": "hostile", "message": KEY, "advice": KEY, "may_have_cost": True}
     keys = []
-    for number, status in enumerate(("failed", "unknown")):
+    for number, status in enumerate(("failed", "submitted", "unknown")):
         row: dict[str, Any] = {
             "pk": f"upload#{KEY}",
             "sk": f"version{number}",
@@ -69,6 +70,7 @@ def hostile_rows(pipeline: Pipeline) -> Iterator[None]:
             "etag": KEY,
             "sequencer": f"0{number}",
             "status": status,
+            "deadline": 1,
             "attempt": 1,
             "options": KEY,
             "task_id": KEY,
@@ -151,7 +153,18 @@ def test_no_command_prints_hostile_text_raw(
     assert (document.code, document.json.get("exit_code", document.code)) == (shown.code, shown.code)
 
 
-def test_doctor_and_smoke_clean_what_they_print(lumendrop: Lumendrop, pipeline: Pipeline, tmp_path: Path) -> None:
+def test_only_the_printer_writes_to_the_terminal_and_asks() -> None:
+    modules = {path.name: path.read_text() for path in (ROOT / "cli/lumendrop_cli").glob("*.py")}
+    writes = re.compile(
+        r"(?<![.\w])(?:print|input|Console)\(|getpass|typer\.(?:echo|secho|prompt|confirm)|std(out|err)\.w"
+    )
+    assert {name for name, text in modules.items() if writes.search(text)} == {"printer.py"}
+    assert {name for name, text in modules.items() if "sys.exit(" in text} == {"main.py"}
+
+
+def test_doctor_and_smoke_clean_what_they_print(
+    lumendrop: Lumendrop, pipeline: Pipeline, hostile_rows: None, tmp_path: Path
+) -> None:
     cloudwatch, name = pipeline.cloud.client("cloudwatch"), pipeline.cloud.resources["DeadLetterAlarm"]
     alarm: Any = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]
     kept = {one: alarm[one] for one in ("AlarmName", "MetricName", "Namespace", "Period", "Threshold")}
@@ -162,7 +175,9 @@ def test_doctor_and_smoke_clean_what_they_print(lumendrop: Lumendrop, pipeline: 
     cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="test")
     try:
         for options in ((), ("--json",)):
-            _assert_safe(lumendrop("doctor", *options))
+            found = lumendrop("doctor", *options)
+            _assert_safe(found)
+            assert "past their deadline" in found.out
             failed = lumendrop("smoke", str(photo), "--yes", "--clean", *options)
             assert (failed.code, "ended as rejected" in failed.err) == (1, True), failed.err
             _assert_safe(failed)

@@ -136,6 +136,7 @@ def test_retry_refuses_while_a_fetch_of_the_same_upload_runs(lumendrop: Lumendro
     paying = lumendrop("--json", "retry", upload.key, "--pay", "--yes")
     assert (paying.code, paying.json["execution"]) == (1, running)
     several = lumendrop("--json", "retry", "--code", "execution_aborted", "--yes")
+    assert upload.key not in several.json["fetchable"]
     assert several.json["running"][upload.key] == running
     assert upload.key not in [one["key"] for one in several.json["uploads"]]
     pipeline.plan()

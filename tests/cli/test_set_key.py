@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from lumendrop_cli import enhancer
 from tests.cli.command import ENVIRONMENT, Lumendrop
 from tests.e2e.pipeline import Pipeline
 
@@ -179,3 +180,9 @@ def test_a_key_that_is_not_text_is_refused(pipeline: Pipeline, api_key: str, sto
     command = [sys.executable, "-m", "lumendrop_cli", "set-key", "--no-check"]
     done = subprocess.run(command, cwd=ROOT, env=environment, input=b"\xff\xfe\n", capture_output=True, timeout=60)
     assert (done.returncode, b"not an API key" in done.stderr, stored()) == (1, True, api_key)
+
+
+@pytest.mark.parametrize("balance", ["Infinity", "-Infinity", "NaN", "1e999", "9" * 400, "true", '"12"', "null"])
+def test_a_balance_that_is_no_ordinary_number_is_unknown(monkeypatch: pytest.MonkeyPatch, balance: str) -> None:
+    monkeypatch.setattr(enhancer, "_get", lambda *_: json.loads(f'{{"data": {{"remaining_credits": {balance}}}}}'))
+    assert enhancer.remaining_credits("https://enhancer.test", "key") is None

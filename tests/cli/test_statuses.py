@@ -22,6 +22,11 @@ def test_fetchable_statuses_are_those_that_can_become_enhanced() -> None:
     assert {status for status, following in NEXT.items() if "enhanced" in following} - others == statuses.FETCHABLE
 
 
+def test_a_result_may_exist_where_the_advice_names_fetch() -> None:
+    named = {code for code, entry in outcomes.CATALOGUE.items() if "lumendrop fetch KEY" in entry.advice}
+    assert named == statuses.RESULT_MAY_EXIST
+
+
 def test_every_rejection_is_either_final_or_may_be_accepted_later() -> None:
     rejected = {code for code, entry in outcomes.CATALOGUE.items() if entry.status == "rejected"}
     assert rejected == statuses.REJECTED_AGAIN | statuses.MAY_BE_ACCEPTED

@@ -227,6 +227,12 @@ class Pipeline:
         found = self.cloud.client("s3").get_object(Bucket=self.outputs["OutputBucketName"], Key=key)
         return Result(opened(found["Body"].read()), found["ContentType"], found["Metadata"])
 
+    def metadata(self, key: str) -> Json:
+        """The metadata of an object in the output bucket."""
+        found = self.cloud.client("s3").head_object(Bucket=self.outputs["OutputBucketName"], Key=key)
+        metadata: Json = found["Metadata"]
+        return metadata
+
     def report(self, key: str) -> Json:
         """The report about an upload of this key."""
         return self.report_at(f"errors/{key}.json")

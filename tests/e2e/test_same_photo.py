@@ -46,3 +46,16 @@ def test_touched_and_renamed_photos_are_paid_for_once(pipeline: Pipeline, events
         assert result.metadata["task-id"] == task["id"]
         assert result.image.width == 1024
     assert pipeline.keys("errors/same/") == []
+
+
+def test_a_photo_whose_result_was_deleted_is_paid_for_again(pipeline: Pipeline) -> None:
+    body = jpeg(90, 60)
+    first = pipeline.drop_same("same/deleted.jpg", body)
+    pipeline.wait([first])
+    output = pipeline.rows()[first]["output"]
+    pipeline.cloud.client("s3").delete_object(Bucket=output["bucket"], Key=output["key"])
+    second = pipeline.drop_same("same/again.jpg", body)
+    pipeline.wait([second])
+
+    assert pipeline.rows()[second]["status"] == "enhanced", pipeline.explain(second)
+    assert [len(pipeline.tasks(one)) for one in (first, second)] == [1, 1]

@@ -42,7 +42,11 @@ def traces(pipeline: Pipeline, events: EventRecorder, tmp_path_factory: pytest.T
     executions = [one for several in pipeline.executions().values() for one in several]
     found = {f"log of {function}": pipeline.cloud.logs(function) for function in FUNCTIONS}
     found["executions"] = _text([pipeline.history(one) for one in executions])
-    found["ledger"] = _text(list(pipeline.rows().items()))
+    scan = (
+        pipeline.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=pipeline.outputs["LedgerTableName"])
+    )
+    found["ledger"] = _text([page["Items"] for page in scan])
+    found["metadata of results"] = _text([pipeline.metadata(key) for key in pipeline.keys("")])
     found["reports"] = _text([pipeline.report_at(key) for key in pipeline.keys("errors/") if key.endswith(".json")])
     found["events"] = _text([events.about(one, "Photo Not Enhanced") for one in dropped] + events.received)
     found["queue"] = _text(messages)

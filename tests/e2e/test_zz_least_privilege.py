@@ -73,7 +73,8 @@ def test_an_unused_permission_is_detected(pipeline: Pipeline) -> None:
 
 
 def test_a_missing_permission_is_detected(pipeline: Pipeline) -> None:
-    body = _changed("SubmitRole", "UpdateLedger", ["dynamodb:PutItem", "dynamodb:UpdateItem"])
+    kept = ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem"]
+    body = _changed("SubmitRole", "UpdateLedger", kept)
     assert missing(body, pipeline.cloud.used, []) == {("SubmitRole", "dynamodb:DeleteItem")}
     refused = Call("DeliverRole", "s3:DeleteObject", "arn:aws:s3:::photos/a.jpg", allowed=False)
     assert missing(translated(), pipeline.cloud.used, [refused]) == {("DeliverRole", "s3:DeleteObject")}

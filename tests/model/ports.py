@@ -18,14 +18,12 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-import msgspec
-
-from lumendrop import clients, images
+from lumendrop import clients, images, storage
 from lumendrop.enhancer import Ambiguous, Refused, SubmittedTask, Unavailable
 from lumendrop.ledger import Ledger, Row
 from lumendrop.outcomes import Rejected
-from lumendrop.storage import OwnResult, Source
-from lumendrop.upload_queue import Message
+from lumendrop.storage import Source
+from lumendrop.upload_queue import Deferred, Message
 from lumendrop.uploads import Upload
 from lumendrop.workflow import execution_input, execution_name
 from tests.model.table import TransactionCanceledException
@@ -44,8 +42,6 @@ ENVIRONMENT = {
     "MAX_CONCURRENT_SUBMITS": "5",
     "DAILY_TASK_LIMIT": "1000000",
     "MAX_WAIT_MINUTES": "60",
-    "AMBIGUOUS_SUBMIT": "park",
-    "SAME_PHOTO": "pay",
     "LEDGER_TABLE": "ledger",
     "UPLOAD_QUEUE_URL": "https://sqs.test/uploads",
     "WORKFLOW_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:workflow",
@@ -62,12 +58,6 @@ class Answer:
     def __init__(self, name: str, value: Any = None) -> None:
         self.name = name
         self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Answer) and self.name == other.name
-
-    def __hash__(self) -> int:
-        return hash(self.name)
 
 
 class Pending(BaseException):
@@ -95,50 +85,59 @@ class Replay:
 
 
 class Submit:
-    """The real module functions/submit/app.py with its ports replaced."""
+    """The real functions/submit/app.py, task_creation.py, and same_photo.py, with their ports replaced."""
 
-    def __init__(self, policy: str = "park") -> None:
+    def __init__(self, ambiguous_submit: str = "park", same_photo: str = "pay") -> None:
         self.replay = Replay()
-        self.module = _load(policy)
-        self._known: dict[tuple[Any, ...], Pending | Exception | None] = {}
         call = self.replay.call
-        module: Any = self.module
+        module: Any = _load("functions/submit/app.py", AMBIGUOUS_SUBMIT=ambiguous_submit, SAME_PHOTO=same_photo)
+        creation: Any = _load("layers/lumendrop/task_creation.py")
+        reuse: Any = _load("layers/lumendrop/same_photo.py")
         table = SimpleNamespace(
             exceptions=SimpleNamespace(TransactionCanceledException=TransactionCanceledException),
             **{name: partial(call, name) for name in ("get_item", "put_item", "transact_write_items")},
         )
         module.LEDGER = Ledger(table, "ledger", 1_000_000, lambda: NOW, lambda _: None)  # type: ignore[arg-type]  # as many calls as are needed
         module.SQS = SimpleNamespace(send_message=partial(call, "send"))
-        module.TASKS.ledger = module.LEDGER
-        module.TASKS.throttle = _Unlimited()
-        module.TASKS.enhancer = SimpleNamespace(prepare=partial(call, "key"), submit_supported=self._post)
-        module.TASKS.presign = lambda _: "https://photo.test/"
+        module.TASKS = creation.TaskCreator(
+            module.LEDGER,
+            SimpleNamespace(prepare=partial(call, "key"), submit_supported=self._post),
+            _Unlimited(),
+            lambda _: "https://photo.test/",
+            policy=ambiguous_submit,
+            most_wait_seconds=3600,
+            now=lambda: NOW,
+        )
         module.time = SimpleNamespace(time=lambda: NOW, sleep=lambda _: None)
-        module.storage = SimpleNamespace(inspect=self._inspect, OwnResult=OwnResult)
+        module.storage = SimpleNamespace(inspect=self._inspect, OwnResult=storage.OwnResult)
         module.workflow = SimpleNamespace(start=self._start)
-        module.count = lambda *_: None
-        module.logger = SimpleNamespace(**dict.fromkeys(("info", "warning", "exception", "append_keys"), _nothing))
+        module.same_photo = reuse
+        reuse.storage = SimpleNamespace(
+            identify=lambda *_: "the same bytes",
+            find_reusable=lambda _, output, payer: call("find", output=output, payer=payer),
+            reuse=lambda _, upload, photo, same_as, __: call("copy", upload=upload, photo=photo, same_as=same_as),
+            LostRace=storage.LostRace,
+        )
+        reuse.reports = SimpleNamespace(remove=lambda *_: call("unreport"))
+        for one in (module, creation, reuse):
+            one.count = _nothing
+            one.logger = SimpleNamespace(**dict.fromkeys(("info", "warning", "exception", "append_keys"), _nothing))
         module.log_context = _no_context
         module.follow = _nothing
+        self.module = module
 
     def _post(self, _: str, options: Any) -> Any:
         return SubmittedTask(self.replay.call("post")), options
 
     def _inspect(self, _: Any, upload: Upload, __: int) -> Source:
-        self.replay.call("inspect", version=upload.version_id)
+        self.replay.call("inspect")
         return Source(upload, images.JPEG, {})
 
-    def _start(self, _: Any, __: str, row: Row, ___: float) -> None:
-        self.replay.call("start", name=execution_name(row, 0), given=execution_input(row), row=row)
+    def _start(self, _: Any, __: str, row: Row, now: float) -> None:
+        self.replay.call("start", name=execution_name(row, now), given=execution_input(row))
 
-    def next_call(self, message: Message, key: Any, answers: tuple[Answer, ...]) -> Pending | Exception | None:
+    def run(self, message: Message, answers: tuple[Answer, ...]) -> Pending | Exception | None:
         """The next call of a function, the exception that it ends with, or None if it ends well."""
-        known = (key, answers)
-        if known not in self._known:
-            self._known[known] = self._run(message, answers)
-        return self._known[known]
-
-    def _run(self, message: Message, answers: tuple[Answer, ...]) -> Pending | Exception | None:
         self.replay.answers = iter(answers)
         try:
             self.module.handle_message(message, NOW + SECONDS)
@@ -158,9 +157,7 @@ class _Unlimited:
     def on_refused(self) -> None: ...
     def on_ambiguous(self) -> None: ...
 
-    def defer(self, error: Unavailable) -> Exception:
-        from lumendrop.upload_queue import Deferred
-
+    def defer(self, error: Unavailable) -> Deferred:
         return Deferred(error.code, error.message)
 
 
@@ -176,12 +173,15 @@ def _no_context(*_: object, **__: object) -> Iterator[None]:
     yield
 
 
-def _load(policy: str) -> ModuleType:
+def _load(path: str, **settings: str) -> ModuleType:
+    """A copy of the module, so that replacing its ports changes nothing else."""
     no_clients = dict.fromkeys(("s3", "sqs", "stepfunctions", "dynamodb", "secretsmanager"), _no_client)
-    with patch.dict(os.environ, ENVIRONMENT | {"AMBIGUOUS_SUBMIT": policy}), patch.multiple(clients, **no_clients):
-        spec = importlib.util.spec_from_file_location("model_of_submit", ROOT / "functions/submit/app.py")
+    with patch.dict(os.environ, ENVIRONMENT | settings), patch.multiple(clients, **no_clients):
+        spec = importlib.util.spec_from_file_location(
+            f"model_of_{Path(path).parent.name}_{Path(path).stem}", ROOT / path
+        )
         assert spec and spec.loader
-        module = sys.modules["model_of_submit"] = importlib.util.module_from_spec(spec)
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     return module
 
@@ -198,8 +198,3 @@ POSTS: dict[str, Callable[[], Exception | None]] = {
 
 def gone() -> Rejected:
     return Rejected("upload_gone")
-
-
-def decoded(row: Any) -> Any:
-    """For names of answers: the JSON text of an item."""
-    return msgspec.json.encode(row, order="deterministic").decode()

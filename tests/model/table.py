@@ -48,6 +48,8 @@ class Table:
 
     def transact_write_items(self, *, TransactItems: list[dict[str, Any]], **_: Any) -> dict[str, Any]:  # noqa: N803
         operations = [(kind, one) for item in TransactItems for kind, one in item.items()]
+        keys = [_key(one.get("Key") or one["Item"]) for _, one in operations]
+        assert len(set(keys)) == len(keys), "DynamoDB refuses several operations on one item"
         reasons = [self._reason(one) for _, one in operations]
         if any(reason["Code"] != "None" for reason in reasons):
             raise TransactionCanceledException(
@@ -61,6 +63,8 @@ class Table:
                 self.rows.pop(_key(one["Key"]), None)
             elif kind == "Update":
                 self._update(one)
+            else:
+                assert kind == "ConditionCheck"
         return {}
 
     def _reason(self, operation: dict[str, Any]) -> dict[str, Any]:

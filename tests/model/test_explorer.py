@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lumendrop import ledger
-from lumendrop.decisions import Action, Inspect, Reject, Skip, StartWorkflow, decide
+from lumendrop.decisions import Action, Inspect, Reject, Skip, StartWorkflow, Twin, decide
 from lumendrop.enhancer import Unavailable
 from lumendrop.outcomes import Outcome
 from lumendrop.upload_queue import Deferred
@@ -18,7 +19,7 @@ from tests.model.ports import Submit
 
 @pytest.mark.parametrize("name", SMALL)
 def test_the_promises_hold_in_every_state(name: str) -> None:
-    found = explore(SMALL[name], Explorer())
+    found = explore(SMALL[name].first, SMALL[name].explorer())
 
     assert (found.violation, found.trace) == ("", [])
     assert found.states > 50
@@ -28,6 +29,11 @@ def broken(submit: Submit, first: State) -> str:
     found = explore(first, Explorer(submit))
     assert found.trace
     return found.violation
+
+
+def _others(ledger: Any, name: str) -> dict[str, Any]:
+    public = [one for one in dir(ledger) if not one.startswith("_") and one != name]
+    return {one: getattr(ledger, one) for one in public}
 
 
 @pytest.fixture
@@ -101,7 +107,7 @@ def test_a_paid_task_that_waits_for_the_account_is_found(submit: Any) -> None:
     process = submit.module.submit
 
     def breaker_first(upload: Any, message: Any, ends: float) -> Any:
-        if message.requeue_count == 0 and submit.module.LEDGER.read(upload):
+        if submit.module.LEDGER.read(upload):
             raise Deferred("insufficient_quota", "the account is blocked")
         return process(upload, message, ends)
 
@@ -137,3 +143,33 @@ def test_a_release_that_loses_the_final_status_is_found(submit: Any, monkeypatch
 
     problem = "a released claim loses how the last attempt ended"
     assert broken(submit, uploads("v1", retry=1, unavailable=1)) == problem
+
+
+def test_a_photo_that_is_paid_for_twice_is_found() -> None:
+    """Fault 4: two uploads of it at the same moment."""
+    submit: Any = Submit(same_photo="reuse")
+    hold = submit.module.LEDGER.claim
+
+    def claim(*arguments: Any) -> Any:
+        return hold(*arguments[:4])
+
+    submit.module.TASKS.ledger = SimpleNamespace(claim=claim, **_others(submit.module.LEDGER, "claim"))
+
+    assert broken(submit, uploads("v1", "c1")) == "the same photo is paid for twice"
+
+
+def test_an_upload_that_waits_for_ever_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for another upload of the same photo, whose task failed."""
+    submit: Any = Submit(same_photo="reuse")
+    monkeypatch.setattr(Twin, "is_in_progress", lambda twin, _: twin.result is None)
+
+    assert broken(submit, uploads("v1", "c1")) == "an upload never ends"
+
+
+def test_the_shortest_trace_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = explorer.Result(3, 4, 0.5, "an upload never ends", ["v1: inspect"])
+    monkeypatch.setattr(explorer, "results", lambda: iter([("a crash", result)]))
+    lines: list[str] = []
+
+    assert explorer.main([], lines.append) == 1
+    assert lines[:2] == ["a crash: 3 states, 4 transitions, 0 s", "  an upload never ends:\n  v1: inspect"]

@@ -139,6 +139,19 @@ def test_only_a_status_that_may_be_charged_may_have_cost(code: str) -> None:
     assert entry.advice.endswith(".")
 
 
+@pytest.mark.parametrize("code", [code for code, entry in CATALOGUE.items() if "lumendrop fetch KEY" in entry.advice])
+def test_advice_to_fetch_comes_before_advice_to_pay(code: str) -> None:
+    advice = CATALOGUE[code].advice
+    paying = [advice.find(words) for words in ("lumendrop retry", "pay for a new") if words in advice]
+    assert all(advice.index("lumendrop fetch KEY") < place for place in paying)
+
+
+def test_only_a_task_without_a_result_is_paid_for_again_without_a_fetch() -> None:
+    paid = {code for code, entry in CATALOGUE.items() if entry.may_have_cost and "lumendrop fetch" not in entry.advice}
+    # Its task ID is unknown, its last task failed, or its photo is not needed.
+    assert paid == {"ambiguous_submit", "retry_not_sent", "newer_upload_delivered"}
+
+
 # ---------------------------------------------------------------- the state machines
 
 

@@ -49,6 +49,7 @@ CALLS = {
     "dynamodb:GetItem": {"get_item"},
     "dynamodb:PutItem": {"put_item", "transact_write_items"},
     "dynamodb:UpdateItem": {"update_item", "transact_write_items"},
+    "dynamodb:ConditionCheckItem": {"transact_write_items"},
     "dynamodb:DeleteItem": {"delete_item", "transact_write_items"},
     "secretsmanager:GetSecretValue": {"SecretsProvider"},
     "states:StartExecution": {"start_execution"},

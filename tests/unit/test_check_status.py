@@ -291,6 +291,18 @@ def test_secrets_that_the_vendor_quotes_are_removed(
     assert logs.getvalue()
 
 
+@pytest.mark.parametrize("quoted", [KEY, "https://b.test/a?X-Amz-Signature=abc"])
+def test_secrets_in_an_undocumented_status_are_removed(
+    world: World, check_status: ModuleType, logs: io.StringIO, quoted: str
+) -> None:
+    poll = ask(world, check_status, task(f"see {quoted}"))
+
+    for said in (poll.remark, logs.getvalue()):
+        assert "last status was 'see " in said
+        assert KEY not in said
+        assert "=abc" not in said
+
+
 def test_a_task_id_is_one_segment_of_the_path(world: World, check_status: ModuleType) -> None:
     event = request()
     event["task"]["id"] = "../account/credits?x=1#y"

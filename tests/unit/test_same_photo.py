@@ -20,10 +20,24 @@ from tests.metadata.makers import block
 from tests.unit.conftest import LoadFunction
 from tests.unit.photos import frame, jpeg
 from tests.unit.test_submit import Clock, configured, sent_again  # noqa: F401  # fixtures
-from tests.unit.world import HEIC, INPUT, JPEG, OUTPUT, PNG, Answer, Context, World, completed, redelivered, refusal
+from tests.unit.world import (
+    ACCOUNT,
+    HEIC,
+    INPUT,
+    JPEG,
+    OUTPUT,
+    PNG,
+    Answer,
+    Context,
+    World,
+    completed,
+    redelivered,
+    refusal,
+)
 
 OTHER = JPEG + b"2"
 EXIF = jpeg(exif_segment(block()), frame(), data=b"\x12" * 500)
+S3_CALLS = {"GetObject", "HeadObject", "CopyObject", "ListObjectsV2"}
 
 
 @pytest.fixture
@@ -191,6 +205,23 @@ def test_another_choice_of_metadata_is_another_photo(world: World, submit: Modul
     assert all("metadata" not in one for one in world.enhancer.submits)
 
 
+def test_every_call_of_submit_names_the_expected_bucket_owner(
+    world: World, submit: ModuleType, deliver: ModuleType
+) -> None:
+    paid(world, submit, deliver)
+    world.s3.put_object(Bucket=OUTPUT, Key="errors/a.jpg.json", Body=b"{}")
+    events = [drop(world), drop(world, "b.jpg", body=JPEG + b"\0" * 200_000)]
+    world.calls.clear()
+    for event in events:
+        submit.handler(event, Context())
+
+    calls = [call for call in world.calls if call.operation in S3_CALLS]
+    assert {call.operation for call in calls} == S3_CALLS
+    assert {call.request["headers"].get("x-amz-expected-bucket-owner") for call in calls} == {ACCOUNT}
+    copies = [call.request["headers"] for call in calls if call.operation == "CopyObject"]
+    assert {headers.get("x-amz-source-expected-bucket-owner") for headers in copies} == {ACCOUNT}
+
+
 def test_a_photo_that_is_copied_onto_itself_keeps_its_result(
     world: World, submit: ModuleType, deliver: ModuleType
 ) -> None:
@@ -320,6 +351,29 @@ def test_two_that_look_at_the_same_moment_pay_once(
     assert [row["key"] for row in world.rows()] == ["b.jpg"]
     (message,) = world.messages()
     assert message["MessageAttributes"]["reason"]["StringValue"] == "same_photo"
+
+
+def test_two_pay_once_if_one_claims_again(
+    world: World, submit: ModuleType, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim was released, and is repeated between the look-up and the claim of the other one."""
+    first = drop(world)
+    world.enhancer.on_submit.append(refusal(402, "insufficient_quota"))
+    submit.handler(first, Context())
+    clock.later += 900
+    look = same_photo.with_twin
+
+    def and_then(*arguments: Any) -> Any:
+        found = look(*arguments)
+        monkeypatch.setattr(same_photo, "with_twin", look)
+        submit.handler(first, Context())
+        return found
+
+    monkeypatch.setattr(same_photo, "with_twin", and_then)
+    submit.handler(drop(world, "b.jpg"), Context())
+
+    assert world.tasks_today() == 1
+    assert [row["key"] for row in world.rows()] == ["a.jpg"]
 
 
 @pytest.mark.parametrize("status", ["failed", "unknown", "rejected", "superseded"])

@@ -113,8 +113,8 @@ def _long_after_its_deadline(workflow: Workflow, clock: Clock) -> Row:
 
 def _reused(workflow: Workflow, clock: Clock) -> Row:
     """What submit writes after it copied the enhanced photo of another upload."""
-    seen = {"pixels": "4096x3072", "smaller": True, "warnings": ["aspect_ratio_changed"], "left_out": [], "sidecar": None}
-    output = delivered()["output"] | seen
+    seen = {"pixels": "4096x3072", "smaller": True, "warnings": ["aspect_ratio_changed"]}
+    output = delivered()["output"] | seen | {"carried_over": ["exif"], "left_out": [], "sidecar": None}
     return workflow.ledger(clock).record_reuse(workflow.upload("photo.jpg"), "{}", "0" * 32, "task-1", output)
 
 
@@ -305,7 +305,9 @@ SCENARIOS: dict[str, Scenario] = {
     # Executions that ended without a final status.
     "aborted": Scenario(given=lambda workflow, row: workflow.ended(row, "ABORTED")),
     "timed out": Scenario(given=lambda workflow, row: workflow.ended(row, "TIMED_OUT")),
-    "broken": Scenario(given=lambda workflow, row: workflow.ended(row, "FAILED", "States.Runtime")),
+    "broken": Scenario(
+        given=lambda workflow, row: workflow.ended(row, "FAILED", "States.Runtime", "An error occurred.\nIn a state.")
+    ),
     "aborted, with a hostile key": Scenario(
         given=lambda workflow, row: workflow.ended(row, "ABORTED"),
         row=lambda workflow, clock: workflow.submitted(clock, HOSTILE),

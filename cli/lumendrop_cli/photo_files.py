@@ -1,0 +1,178 @@
+"""The photos in files and folders of this machine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lumendrop_cli.image_header import HEAD_BYTES, Header, read_header
+
+# As in submit, and the names that browsers and sync tools give to files that are not complete.
+PARTIAL = (".filepart", ".part", ".partial", ".crdownload", ".download", ".tmp", ".temp", ".aria2", ".!ut", "~")
+_HIDDEN = frozenset({"thumbs.db", "desktop.ini"})
+_MOST_KEY_BYTES = 1024
+_UNSENDABLE = frozenset("\ufffe\uffff")  # SQS refuses them
+_CHUNK = 1 << 20
+
+Identity = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file. `name` is its path below the folder that was given, with slashes. `mtime_ns` is in nanoseconds."""
+
+    path: Path
+    name: str
+    size: int
+    mtime_ns: int
+
+    @property
+    def signature(self) -> tuple[int, int]:
+        """Changes whenever the file does."""
+        return self.size, self.mtime_ns
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something that is not uploaded, and why."""
+
+    name: str
+    reason: str
+
+
+def discover(paths: Iterable[Path], leave_out: Path) -> Iterator[LocalFile | Skipped]:
+    """Every file below the paths, in the order of names. Links are followed, except those that lead back.
+
+    `leave_out` is the folder for results. A folder that disappears meanwhile is skipped.
+    """
+    left_out = _identity(leave_out)
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError as error:
+            yield Skipped(str(path), _reason(error))
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            yield from _walk(path, left_out)
+        else:
+            yield _file(path, path.name, status)
+
+
+def _walk(root: Path, left_out: Identity | None) -> Iterator[LocalFile | Skipped]:
+    folders: list[tuple[Path, str, frozenset[Identity]]] = [(root, "", frozenset())]
+    while folders:
+        folder, prefix, above = folders.pop()
+        try:
+            own = _identity_of(folder.stat())
+            with os.scandir(folder) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
+        except OSError as error:
+            yield Skipped(prefix or str(root), _reason(error))
+            continue
+        below = []
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.name.startswith(".") or entry.name.lower() in _HIDDEN:
+                yield Skipped(name, "hidden")
+                continue
+            try:
+                status = entry.stat()
+            except OSError as error:
+                yield Skipped(name, _reason(error))
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                yield _file(Path(entry.path), name, status)
+            elif _identity_of(status) == left_out:
+                yield Skipped(name, "the folder for results")
+            elif _identity_of(status) in above | {own}:
+                yield Skipped(name, "a link to a folder that contains it")
+            else:
+                below.append((Path(entry.path), f"{name}/", above | {own}))
+        folders += reversed(below)
+
+
+def _file(path: Path, name: str, status: os.stat_result) -> LocalFile | Skipped:
+    if not stat.S_ISREG(status.st_mode):
+        return Skipped(name, "no regular file")
+    return LocalFile(path, name, status.st_size, status.st_mtime_ns)
+
+
+def _identity(path: Path) -> Identity | None:
+    try:
+        return _identity_of(path.stat())
+    except OSError:
+        return None
+
+
+def _identity_of(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino
+
+
+def _reason(error: OSError) -> str:
+    return f"unreadable: {error.strerror or error}"
+
+
+def check_name(file: LocalFile, key: str) -> str | None:
+    """Why a file can't be uploaded under this key; None if it can."""
+    if file.path.name.lower().endswith(PARTIAL):
+        return "incomplete, as its name says"
+    try:
+        encoded = key.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    if _UNSENDABLE & set(key):
+        return "its name contains U+FFFE or U+FFFF"
+    return f"its key has more than {_MOST_KEY_BYTES:,} bytes" if len(encoded) > _MOST_KEY_BYTES else None
+
+
+def inspect(file: LocalFile, most_bytes: int) -> tuple[Header, str] | str:
+    """The header and the SHA-256 (base64) of a photo, or why it is not uploaded."""
+    if file.size == 0:
+        return "empty"
+    if file.size > most_bytes:
+        return f"larger than {most_bytes:,} bytes (MaxUploadBytes)"
+    try:
+        with file.path.open("rb") as opened:
+            head = opened.read(HEAD_BYTES)
+            header = read_header(head)
+            if header is None:
+                return "no photo (JPEG, PNG, WebP, HEIC)"
+            return header, _digest(hashlib.sha256(head), iter(lambda: opened.read(_CHUNK), b""))
+    except OSError as error:
+        return _reason(error)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in base64 as S3 has it."""
+    with path.open("rb") as opened:
+        return _digest(hashlib.sha256(), iter(lambda: opened.read(_CHUNK), b""))
+
+
+def md5(path: Path) -> str:
+    """The MD5 of a file in hexadecimal digits: S3's ETag of an object that was uploaded in one part."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as opened:
+        for chunk in iter(lambda: opened.read(_CHUNK), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _digest(digest: hashlib._Hash, chunks: Iterator[bytes]) -> str:
+    for chunk in chunks:
+        digest.update(chunk)
+    return base64.b64encode(digest.digest()).decode()
+
+
+def clashing(names: Sequence[str]) -> str | None:
+    """The first name that occurs twice, because several paths were given."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

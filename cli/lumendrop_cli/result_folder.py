@@ -1,0 +1,143 @@
+"""The folder for results. Nothing is ever written outside it, and never half a file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import tempfile
+import time
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from threading import Lock
+from typing import BinaryIO
+
+from lumendrop_cli.errors import CliError
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(\..*)?", re.IGNORECASE)
+_FORBIDDEN_ON_WINDOWS = re.compile(r'[<>:"\\|?*\x00-\x1f]')
+_MOST_NAME_BYTES = 200  # file systems allow 255; the extension and the temporary name need some
+_TEMPORARY = (".lumendrop-", ".partial")
+_ABANDONED_SECONDS = 3600
+
+
+class ResultFolder:
+    """A folder for results. `place` gives each photo its own path. Can be used by several threads.
+
+    Raises CliError if the folder can't be used.
+    """
+
+    def __init__(self, folder: Path, *, windows: bool = os.name == "nt") -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.root = folder.resolve()
+            self._folds = _folds_names(self.root)
+        except OSError as error:
+            raise CliError(f"{folder} can't be the folder for results: {error.strerror}. Choose another -o.") from None
+        self._windows = windows
+        self._taken: dict[str, str] = {}
+        self._lock = Lock()
+        self._cleaned: set[Path] = set()
+
+    def reserve(self, name: str) -> str:
+        """The path of a photo below the folder, with slashes. No other photo gets it, also not in another case."""
+        safe = safe_name(name, windows=self._windows)
+        with self._lock:
+            for number in count(1):
+                candidate = safe if number == 1 else _numbered(safe, number)
+                if self._taken.setdefault(self._folded(candidate), name) == name:
+                    return candidate
+        raise AssertionError("unreachable")
+
+    def place(self, name: str) -> Path:
+        """Where the result of a photo belongs. Creates its folder. Raises OSError."""
+        path = self.root / self.reserve(name)
+        self._check_inside(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._check_inside(path.parent)
+        self._remove_abandoned(path.parent)
+        return path
+
+    def _folded(self, name: str) -> str:
+        return unicodedata.normalize("NFC", name).casefold() if self._folds or self._windows else name
+
+    def _check_inside(self, folder: Path) -> None:
+        """A link inside the folder must not lead out of it."""
+        existing = next(one for one in (folder, *folder.parents) if one.exists())
+        if not existing.resolve().is_relative_to(self.root):
+            raise OSError(f"{folder} leads out of {self.root}")
+
+    def _remove_abandoned(self, folder: Path) -> None:
+        """Removes what an earlier run that was killed left behind. Another run may be writing the newer ones."""
+        if folder in self._cleaned:
+            return
+        self._cleaned.add(folder)
+        prefix, suffix = _TEMPORARY
+        for one in folder.glob(f"{prefix}*{suffix}"):
+            with suppress(OSError):
+                if time.time() - one.stat().st_mtime > _ABANDONED_SECONDS:
+                    one.unlink()
+
+
+@contextmanager
+def atomic_file(path: Path, mtime_ns: int) -> Iterator[BinaryIO]:
+    """A file that appears at `path` when the block ends, whole and with this modification time, or not at all."""
+    prefix, suffix = _TEMPORARY
+    temporary = path.with_name(f"{prefix}{secrets.token_hex(8)}{suffix}")
+    try:
+        with temporary.open("xb") as opened:
+            yield opened
+            opened.flush()
+            os.fsync(opened.fileno())
+        os.utime(temporary, ns=(mtime_ns, mtime_ns))
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def safe_name(name: str, *, windows: bool) -> str:
+    """A path that stays below its folder, whatever the name is."""
+    return "/".join(_safe_part(part, windows) for part in name.split("/"))
+
+
+def _safe_part(part: str, windows: bool) -> str:
+    part = part.replace("\0", "_")
+    if windows:
+        part = _FORBIDDEN_ON_WINDOWS.sub("_", part)
+        part = part.rstrip(" .") or "_"
+        part = f"_{part}" if _RESERVED.fullmatch(part) else part
+    if part in ("", ".", ".."):
+        return "_" * max(1, len(part))
+    return _shortened(part)
+
+
+def _shortened(part: str) -> str:
+    encoded = os.fsencode(part)
+    if len(encoded) <= _MOST_NAME_BYTES:
+        return part
+    stem, dot, extension = part.rpartition(".")
+    extension = f"{dot}{extension}" if stem and len(extension) < 10 else ""
+    digest = hashlib.sha256(encoded).hexdigest()[:12]
+    kept = encoded[: _MOST_NAME_BYTES - len(digest) - len(os.fsencode(extension)) - 1]
+    return f"{kept.decode(errors='ignore')}-{digest}{extension}"
+
+
+def _numbered(name: str, number: int) -> str:
+    folder, slash, last = name.rpartition("/")
+    stem, dot, extension = last.rpartition(".")
+    numbered = f"{stem} ({number}){dot}{extension}" if stem else f"{last} ({number})"
+    return f"{folder}{slash}{numbered}"
+
+
+def _folds_names(folder: Path) -> bool:
+    """Whether the file system takes names for the same that differ in case or Unicode form (macOS, Windows, exFAT)."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".lumendrop-E\u0301-", suffix=".partial") as probe:
+        path = Path(probe.name)
+        others = (path.name.replace("E\u0301", "e\u0301"), path.name.replace("E\u0301", "\u00c9"))
+        return any(path.with_name(other).exists() for other in others)

@@ -1,0 +1,273 @@
+"""Uploads of photos and downloads of results. Both are whole or not there at all, and both can be repeated."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any, BinaryIO
+
+import typer
+from botocore.exceptions import ClientError, HTTPClientError
+
+from lumendrop_cli import photo_files, photo_options
+from lumendrop_cli.errors import CliError, error_code
+from lumendrop_cli.ledger import Row
+from lumendrop_cli.photo_files import LocalFile
+from lumendrop_cli.result_folder import ResultFolder, atomic_file
+from lumendrop_cli.stack import Stack
+from lumendrop_cli.workflow import correlation_id
+
+_MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion", "405"})
+_CONFLICTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+_TRIES = 5
+_CHUNK = 1 << 20
+_EXTENSIONS = {
+    "image/jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "image/png": (".png",),
+    "image/webp": (".webp",),
+    "image/heic": (".heic", ".heif", ".hif"),
+}
+
+Sent = Callable[[int], None]
+
+
+class Stopped(Exception):
+    """The command is ending, so a transfer was given up."""
+
+
+class FileChanged(CliError):
+    """A file changed while it was uploaded."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A photo to upload: its bytes, its key, and the options in its metadata."""
+
+    file: LocalFile
+    key: str
+    sha256: str
+    content_type: str
+    metadata: Mapping[str, str]
+    options: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """An enhanced photo in the output bucket."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+    size: int
+    etag: str
+    sha256: str | None
+    content_type: str
+    sidecar: str | None
+
+
+def upload(stack: Stack, source: Source, etag: str | None, sent: Sent, stop: Event) -> tuple[str, bool]:
+    """Uploads a photo unless its key already has it with these options. Returns the version, and whether it is new.
+
+    `etag` is that of the object that the photo replaces. The write has it as a condition, so that of several runs only
+    one uploads the photo.
+    """
+    for _ in range(_TRIES):
+        try:
+            return _put(stack, source, etag, sent, stop), True
+        except ClientError as error:
+            if error_code(error) == "BadDigest":
+                raise FileChanged(f"{source.file.name} changed while it was uploaded. Run the command again.") from None
+            if error_code(error) not in _CONFLICTS:
+                raise
+        version_id, etag = find_uploaded(stack, source)
+        if version_id is not None:
+            return version_id, False
+    raise CliError(f"The key {source.key} is changed all the time by others. Run the command again.")
+
+
+def _put(stack: Stack, source: Source, etag: str | None, sent: Sent, stop: Event) -> str:
+    bucket = stack.output("InputBucketName")
+    condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+    with source.file.path.open("rb") as opened:
+        if _signature(opened) != source.file.signature:
+            raise FileChanged(f"{source.file.name} changed since it was read. Run the command again.")
+        answer = stack.client("s3").put_object(
+            Bucket=bucket,
+            Key=source.key,
+            Body=_Body(opened, sent, stop),
+            ContentType=source.content_type,
+            Metadata=dict(source.metadata),
+            ChecksumAlgorithm="SHA256",
+            ChecksumSHA256=source.sha256,
+            **condition,
+        )
+        changed = _signature(opened) != source.file.signature
+    version_id: str | None = answer.get("VersionId")
+    if version_id is None:
+        raise CliError(f"The bucket {bucket} has no versioning, so uploads are rejected. Run `lumendrop doctor`.")
+    if changed:
+        raise FileChanged(f"{source.file.name} changed while it was uploaded. Run the command again.")
+    return version_id
+
+
+def _signature(opened: BinaryIO) -> tuple[int, int]:
+    status = os.fstat(opened.fileno())
+    return status.st_size, status.st_mtime_ns
+
+
+class _Body:
+    """A file that reports how much of it was read, and that ends when the command does."""
+
+    def __init__(self, opened: BinaryIO, sent: Sent, stop: Event) -> None:
+        self._opened, self._sent, self._stop = opened, sent, stop
+
+    def read(self, size: int = -1) -> bytes:
+        if self._stop.is_set():
+            raise Stopped
+        data = self._opened.read(size)
+        self._sent(self._opened.tell())
+        return data
+
+    def seek(self, *place: int) -> int:
+        return self._opened.seek(*place)
+
+    def tell(self) -> int:
+        return self._opened.tell()
+
+
+def find_uploaded(stack: Stack, source: Source) -> tuple[str | None, str | None]:
+    """The current version of the photo's key, if it has the photo's bytes and options; and the ETag of any object."""
+    s3, place = stack.client("s3"), {"Bucket": stack.output("InputBucketName"), "Key": source.key}
+    try:
+        head = s3.head_object(**place, ChecksumMode="ENABLED")
+    except ClientError as error:
+        if error_code(error) in _MISSING:
+            return None, None
+        raise
+    may_be_same = head["ContentLength"] == source.file.size and _has_options(stack, head, source)
+    is_same = may_be_same and _has_bytes(s3, place, head, source)
+    return head.get("VersionId", "null") if is_same else None, head["ETag"]
+
+
+def _has_options(stack: Stack, head: Mapping[str, Any], source: Source) -> bool:
+    try:
+        return photo_options.as_text(stack, head["Metadata"]) == source.options
+    except typer.BadParameter:  # submit rejected it
+        return False
+
+
+def _has_bytes(s3: Any, place: Mapping[str, str], head: Mapping[str, Any], source: Source) -> bool:
+    """Whether an object has a photo's bytes. Without a checksum that can be compared, the object is read."""
+    if _whole_sha256(head):
+        return bool(head["ChecksumSHA256"] == source.sha256)
+    etag = head["ETag"].strip('"')
+    if "-" not in etag and not head.get("ServerSideEncryption", "").startswith("aws:kms"):
+        return bool(etag == photo_files.md5(source.file.path))
+    version = {"VersionId": head["VersionId"]} if "VersionId" in head else {}
+    body = s3.get_object(**place, **version)["Body"]
+    digest = hashlib.sha256()
+    for chunk in body.iter_chunks(_CHUNK):
+        digest.update(chunk)
+    return base64.b64encode(digest.digest()).decode() == source.sha256
+
+
+def _whole_sha256(head: Mapping[str, Any]) -> str | None:
+    """The SHA-256 of the whole object. That of an upload in parts ends in the number of parts."""
+    checksum: str | None = head.get("ChecksumSHA256")
+    return None if checksum and "-" in checksum else checksum
+
+
+def find_result(stack: Stack, row: Row) -> Result | None:
+    """The enhanced photo of a row, if it still exists and was not replaced by another one."""
+    output = row.get("output")
+    if not output:
+        return None
+    place = {"Bucket": output["bucket"], "Key": output["key"]}
+    version_id = output.get("version_id")
+    if version_id and version_id != "null":
+        place["VersionId"] = version_id
+    try:
+        head = stack.client("s3").head_object(**place, ChecksumMode="ENABLED")
+    except ClientError as error:
+        if error_code(error) in _MISSING:
+            return None
+        raise
+    metadata = head["Metadata"]
+    if (row.get("same_as") or correlation_id(row)) not in map(metadata.get, ("correlation-id", "same-as")):
+        return None
+    return Result(
+        output["bucket"],
+        output["key"],
+        place.get("VersionId"),
+        head["ContentLength"],
+        head["ETag"].strip('"'),
+        _whole_sha256(head),
+        head["ContentType"],
+        f"{output['key']}.xmp" if "sidecar" in metadata else None,
+    )
+
+
+def result_name(source: LocalFile, result: Result) -> str:
+    """The name of a photo's result: its own, with another extension if the result's format needs one."""
+    extensions = _EXTENSIONS.get(result.content_type, ())
+    if not extensions or source.name.lower().endswith(extensions):
+        return source.name
+    return source.name + extensions[0]
+
+
+def is_downloaded(path: Path, result: Result) -> bool:
+    """Whether a file has a result's bytes."""
+    try:
+        if not path.is_file() or path.stat().st_size != result.size:
+            return False
+        if result.sha256:
+            return photo_files.sha256(path) == result.sha256
+        return "-" not in result.etag and photo_files.md5(path) == result.etag
+    except OSError:
+        return False
+
+
+def download(stack: Stack, source: LocalFile, result: Result, folder: ResultFolder, stop: Event) -> tuple[Path, bool]:
+    """Downloads a result, with the modification time of the photo. Returns its path, and whether that is new."""
+    path = folder.place(result_name(source, result))
+    new = not is_downloaded(path, result)
+    if new:
+        _get(stack, result, result.key, path, source.mtime_ns, stop)
+    if result.sidecar:
+        _get(stack, result, result.sidecar, path.with_name(f"{path.name}.xmp"), source.mtime_ns, stop)
+    return path, new
+
+
+def _get(stack: Stack, result: Result, key: str, path: Path, mtime_ns: int, stop: Event) -> None:
+    version = {"VersionId": result.version_id} if result.version_id and key == result.key else {}
+    for remaining in reversed(range(_TRIES)):
+        try:
+            with atomic_file(path, mtime_ns) as opened:
+                answer = stack.client("s3").get_object(Bucket=result.bucket, Key=key, **version)
+                digest, size = hashlib.sha256(), 0
+                for chunk in answer["Body"].iter_chunks(_CHUNK):
+                    if stop.is_set():
+                        raise Stopped
+                    opened.write(chunk)
+                    digest.update(chunk)
+                    size += len(chunk)
+                if key == result.key:
+                    _check(result, size, base64.b64encode(digest.digest()).decode())
+            return
+        except (HTTPClientError, _Incomplete):
+            if not remaining:
+                raise
+
+
+class _Incomplete(CliError):
+    """A download has other bytes than the object."""
+
+
+def _check(result: Result, size: int, sha256: str) -> None:
+    if size != result.size or (result.sha256 and sha256 != result.sha256):
+        raise _Incomplete(f"The download of s3://{result.bucket}/{result.key} was not complete. Run the command again.")
