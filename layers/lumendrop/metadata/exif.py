@@ -21,9 +21,9 @@ ORIENTATION = 0x0112
 EXIF_POINTER, GPS_POINTER = 0x8769, 0x8825
 COLOR_SPACE, PIXEL_WIDTH, PIXEL_HEIGHT = 0xA001, 0xA002, 0xA003
 MAKER_NOTE = 0x927C
-SHORT, LONG = 3, 4
+ASCII, SHORT, LONG, UTF8 = 2, 3, 4, 129
 
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 129: 1}
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, UTF8: 1}
 _UNITS = _SIZES | {5: 4, 10: 4}  # what the byte order applies to: a fraction is two numbers
 _MOST_ENTRIES = 1000
 _POINTERS: dict[Name, dict[int, Name]] = {"image": {EXIF_POINTER: "exif", GPS_POINTER: "gps"}, "exif": {}, "gps": {}}
@@ -31,7 +31,7 @@ _POINTERS: dict[Name, dict[int, Name]] = {"image": {EXIF_POINTER: "exif", GPS_PO
 # Resolution: where both files state it, the result's is right.
 _TECHNICAL = frozenset([ORIENTATION, 0x011A, 0x011B, 0x0128])
 _DIMENSIONS = [*range(0x00FE, 0x0107), 0x0115, 0x011C, PIXEL_WIDTH, PIXEL_HEIGHT, ORIENTATION]
-_STRIPS_AND_TILES = [0x0111, 0x0116, 0x0117, 0x013D, *range(0x0142, 0x0146), 0x0152, 0x0153]
+_STRIPS_AND_TILES = [0x0111, 0x0116, 0x0117, 0x0120, 0x0121, 0x013D, *range(0x0142, 0x0146), 0x0152, 0x0153]
 _SUB_IMAGES = [0x014A, *range(0x0200, 0x020A)]
 _COLORS = [0x012D, 0x013E, 0x013F, *range(0x0211, 0x0215), 0x0301, 0x9101, 0x9102, COLOR_SPACE, 0xA005, 0xA500]
 _PLACES_IN_THE_PICTURE = [0x9214, 0xA214, 0xA20E, 0xA20F, 0xA210]  # and the density of the sensor's pixels
@@ -136,6 +136,7 @@ def _entry(exif: Exif, start: int) -> Field | None:
     tag, kind = (int.from_bytes(data[at : at + 2], order) for at in (start, start + 2))
     count, offset = (int.from_bytes(data[at : at + 4], order) for at in (start + 4, start + 8))
     size = _SIZES.get(kind, 0) * count
+    kind = ASCII if kind == UTF8 else kind  # which older readers don't know
     if not size:
         return None
     if size <= 4:
