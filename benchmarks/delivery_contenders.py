@@ -43,7 +43,7 @@ def ours() -> Deliver:
     bundle = os.environ["AWS_CA_BUNDLE"]
     certifi.where = lambda: bundle  # deliver trusts certifi's authorities only
     app = importlib.import_module("app")
-    event = json.loads((REPO / "events" / "deliver.json").read_text())
+    event = json.loads((REPO / "events" / "deliver.json").read_text(encoding="utf-8"))
 
     class Context:
         function_name = invoked_function_arn = aws_request_id = "deliver"

@@ -173,8 +173,12 @@ def _take_row(stack: Stack, photo: Photo, row: Row | None) -> None:
 
 
 def _photo_key(stack: Stack, source: Source) -> str:
+    return photo_key(stack, source.file.size, source.sha256, source.options)
+
+
+def photo_key(stack: Stack, size: int, sha256: str, options: str) -> str:
     """The key of the ledger's item that names the upload that pays for a photo. layers/lumendrop has the same rule."""
-    text = "\0".join([f"{source.file.size} {source.sha256}", source.options])
+    text = "\0".join([f"{size} {sha256}", options])
     return f"photo#{stack.output('InputBucketName')}#{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 

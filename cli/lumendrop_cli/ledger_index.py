@@ -25,12 +25,16 @@ _PAGE = 1000  # rows, so that progress is shown and Ctrl-C ends within a second
 
 @dataclass(frozen=True)
 class Filter:
-    """Which uploads to read. An empty value selects all. `since` is the earliest time of the last change."""
+    """Which uploads to read. An empty value selects all.
+
+    `since` is the earliest time of the last change, and `last_day` the last day of it (UTC).
+    """
 
     statuses: Sequence[str] = ()
     since: datetime | None = None
     prefix: str = ""
     contains: str = ""
+    last_day: date | None = None
 
 
 def pages(stack: Stack, wanted: Filter, limit: int = _PAGE) -> Iterator[list[Row]]:
@@ -40,6 +44,7 @@ def pages(stack: Stack, wanted: Filter, limit: int = _PAGE) -> Iterator[list[Row
     """
     earliest = wanted.since or _created(stack)
     day, first = (datetime.now(UTC) + _CLOCK_SKEW).date(), earliest.astimezone(UTC).date()
+    day = min(day, wanted.last_day or day)
     while day >= first:
         yield from _pages_of(stack, day, wanted, min(limit, _PAGE))
         day -= timedelta(days=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from copy import copy
 from itertools import islice, takewhile
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lumendrop_cli.backfill import backfill
+from lumendrop_cli.board.command import board
 from lumendrop_cli.destroy import destroy
 from lumendrop_cli.doctor import doctor
 from lumendrop_cli.enhance import enhance
@@ -49,6 +51,12 @@ class Command(TyperCommand):
             raise typer.BadParameter(f"{ctx.info_name} got too many arguments")
         return _checked(ctx, remaining)
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Adds the options that all commands share. `Commands` parses them, wherever they are."""
+        shown = copy(self)
+        shown.params = [*self.params, *map(_as_shared, ctx.parent.command.params)]
+        TyperCommand.format_help(shown, ctx, formatter)
+
 
 class Commands(TyperGroup):
     """Accepts the shared options before and after the command's name. The one place that exits."""
@@ -73,6 +81,12 @@ class Commands(TyperGroup):
         """Runs the command. Ctrl-C becomes an error that is reported like any other."""
         with on_interrupt(""):
             super().invoke(ctx)
+
+
+def _as_shared(option: Any) -> Any:
+    shown = copy(option)
+    shown.rich_help_panel = "Options of all commands, before or after the command"
+    return shown
 
 
 def _checked(ctx: Any, remaining: list[str]) -> list[str]:
@@ -137,5 +151,5 @@ def main(
 
 # In the order of `lumendrop --help`.
 _PHOTOS = (enhance, list_, status, spend, retry, fetch, stop)
-for command in (doctor, set_key, smoke, *_PHOTOS, backfill, redrive, pause, resume, destroy):
+for command in (doctor, set_key, smoke, board, *_PHOTOS, backfill, redrive, pause, resume, destroy):
     app.command(command.__name__.strip("_").replace("_", "-"), cls=Command, epilog=EXIT_CODES)(command)

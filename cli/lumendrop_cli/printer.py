@@ -139,7 +139,7 @@ class Printer:
 
 def printer(context: typer.Context) -> Printer:
     """The printer of the running command."""
-    return Printer(context.obj.as_json)
+    return context.obj.out or Printer(context.obj.as_json)
 
 
 def some_of(names: list[str]) -> list[str]:

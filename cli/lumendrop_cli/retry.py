@@ -120,7 +120,7 @@ def _select_one(stack: Stack, key: str, version_id: str | None, pay: bool) -> Se
     row = ledger.newest_row(stack, key, version_id)
     if row["status"] == statuses.ENHANCED and not pay:
         raise CliError("The upload is enhanced, so nothing is sent. To pay for another task, use --pay.")
-    if row["status"] not in statuses.RETRYABLE | {statuses.ENHANCED}:
+    if row["status"] not in statuses.RESENDABLE | {statuses.ENHANCED}:
         raise CliError(f"The upload is {row['status']}. Only uploads that ended without an enhanced photo are retried.")
     if execution := execution_of_each(stack).get(correlation_id(row)):
         raise CliError(
@@ -143,7 +143,7 @@ def _select_one(stack: Stack, key: str, version_id: str | None, pay: bool) -> Se
 
 def _select_all(stack: Stack, code: str | None, progress: Progress) -> Selection:
     field, value = ("outcome.code", code) if code else ("status", statuses.UNKNOWN)
-    rows = [row for row in ledger.scan(stack, field, value, progress) if row["status"] in statuses.RETRYABLE]
+    rows = [row for row in ledger.scan(stack, field, value, progress) if row["status"] in statuses.RESENDABLE]
     executions = execution_of_each(stack) if rows else {}
     running = {row["key"]: executions[correlation_id(row)] for row in rows if correlation_id(row) in executions}
     idle = [row for row in rows if correlation_id(row) not in executions]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,6 +22,7 @@ from lumendrop_cli.errors import AWS_ERROR, USAGE_ERROR, CliError, bad_credentia
 # `enhance` transfers several photos at once.
 _RETRIES: Any = {"mode": "standard", "total_max_attempts": 3}
 _CONFIG = Config(connect_timeout=5, read_timeout=30, max_pool_connections=32, retries=_RETRIES)
+_DIRECT = _CONFIG.merge(Config(proxies={}))
 _NESTED_STACK = "AWS::CloudFormation::Stack"
 _SERVER_ERROR = 500
 # The sandbox accepts any credentials.
@@ -40,6 +41,9 @@ class Options:
     profile: str | None
     region: str | None
     as_json: bool
+    # The board runs commands with its own stack and printer.
+    loaded: Stack | None = None
+    out: Any = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,11 @@ class Stack:
             self._clients[service] = client
         return self._clients[service]
 
+    def on_call(self, check: Callable[..., None]) -> None:
+        """Calls `check` with the `model` of each operation before it is sent. It can raise."""
+        for emitter in (self._session.events, *(client.meta.events for client in self._clients.values())):
+            emitter.register_first("before-call", check)
+
     def _expect_owner(self, params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any]:
         """S3 refuses a bucket of the same name that belongs to another account."""
         expects = self.account and "ExpectedBucketOwner" in model.input_shape.members
@@ -133,6 +142,8 @@ def load_stack(context: typer.Context, *, may_be_incomplete: bool = False) -> St
     With `may_be_incomplete`, a stack without outputs is accepted, such as one whose creation failed.
     """
     options: Options = context.obj
+    if options.loaded is not None:
+        return options.loaded
     session = _session(options)
     cloudformation = _create_client(session, "cloudformation", options.endpoint_url)
     try:
@@ -184,6 +195,9 @@ def _create_client(session: boto3.Session, service: str, endpoint_url: str | Non
     create: Any = session.client
     try:
         client = create(service, endpoint_url=endpoint_url, config=_CONFIG)
+        # A proxy, if the environment names one, can't reach this machine's loopback.
+        if _is_local(client.meta.endpoint_url):
+            client = create(service, endpoint_url=endpoint_url, config=_DIRECT)
     except ValueError as error:  # a malformed URL from AWS_ENDPOINT_URL_… or from the configuration file
         raise CliError(f"{error}. Check --endpoint-url, AWS_ENDPOINT_URL, and the profile.", USAGE_ERROR) from None
     client.meta.events.register_first("before-parse", _expect_aws)

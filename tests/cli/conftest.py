@@ -6,7 +6,7 @@ import botocore.session
 import pytest
 from botocore.loaders import create_loader
 
-pytest.register_assert_rewrite("tests.cli.command", "tests.e2e.cli", "tests.e2e.pipeline")
+pytest.register_assert_rewrite("tests.board.fakes", "tests.cli.command", "tests.e2e.cli", "tests.e2e.pipeline")
 
 from lumendrop_cli import polling  # noqa: E402  # after the registration
 from sandbox.demo.start import sandbox  # noqa: E402  # after the registration

@@ -285,9 +285,9 @@ def test_secrets_that_the_vendor_quotes_are_removed(
     world.enhancer.on_status.append(Answer(status, {"status": "failed", "error": error}))
     answer = check_status.handler(request(not_found=4), Context())
 
-    for said in (str(answer), logs.getvalue()):
-        assert KEY not in said
-        assert "=abc" not in said
+    for text in (str(answer), logs.getvalue()):
+        assert KEY not in text
+        assert "=abc" not in text
     assert logs.getvalue()
 
 

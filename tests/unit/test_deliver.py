@@ -216,9 +216,9 @@ def test_all_metadata_stays_within_what_s3_allows(world: World, deliver: ModuleT
 def test_the_link_does_not_leave_the_function(world: World, deliver: ModuleType, logs: io.StringIO) -> None:
     answer = run_delivery(world, deliver)
 
-    for said in (str(answer), logs.getvalue(), *(str(call.request) for call in world.calls)):
-        assert "result-token" not in said
-        assert KEY not in said
+    for text in (str(answer), logs.getvalue(), *(str(call.request) for call in world.calls)):
+        assert "result-token" not in text
+        assert KEY not in text
     assert logs.getvalue()
 
 

@@ -17,7 +17,7 @@ from moto.s3.models import s3_backends
 from lumendrop import upload_queue
 from tests.unit import interruptions
 from tests.unit.conftest import LoadFunction
-from tests.unit.interruptions import DEEDS, STEPS
+from tests.unit.interruptions import DEEDS, MOMENTS
 from tests.unit.test_submit import Clock, configured, earlier_claim, submit  # noqa: F401  # fixtures
 from tests.unit.world import INPUT, JPEG, Context, World, created, redelivered, refusal, unindexed
 
@@ -52,7 +52,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def interruption(world: World, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Interruption:
-    made = Interruption(STEPS[request.param])
+    made = Interruption(MOMENTS[request.param])
     send = world.enhancer.send
 
     def interrupted(*arguments: Any, **more: Any) -> Any:

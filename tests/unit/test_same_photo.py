@@ -519,12 +519,12 @@ class Killed(BaseException):
     """Lambda ends the function."""
 
 
-STEPS = ["HeadObject", "CopyObject", "ListObjectsV2", "PutItem", "StartExecution"]
+CALLS = ["HeadObject", "CopyObject", "ListObjectsV2", "PutItem", "StartExecution"]
 
 
 @pytest.mark.parametrize("same_key", [True, False], ids=["same key", "another key"])
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", CALLS)
 def test_an_interrupted_reuse_is_completed(
     world: World,
     submit: ModuleType,
@@ -561,7 +561,7 @@ def test_an_interrupted_reuse_is_completed(
 # ---------------------------------------------------------------- the owner pays again
 
 
-def pay(event: Event, attempt: int) -> Event:
+def pay_again(event: Event, attempt: int) -> Event:
     """The message of `lumendrop retry --pay`."""
     again = sent_again(event, attempt)
     again["Records"][0]["messageAttributes"]["pay"] = {"stringValue": "1", "dataType": "Number"}
@@ -573,7 +573,7 @@ def test_an_enhanced_upload_is_paid_for_if_the_owner_wants_it(
 ) -> None:
     event = paid(world, submit, deliver)
     for _ in range(2):
-        submit.handler(pay(event, 1), Context())
+        submit.handler(pay_again(event, 1), Context())
     assert len(world.enhancer.submits) == 2
     finish(world, deliver, event, attempt=2, result=PNG + b"better")
 
@@ -591,7 +591,7 @@ def test_a_reused_upload_is_paid_for_if_the_owner_wants_it(
     paid(world, submit, deliver)
     second = drop(world, "b.jpg")
     submit.handler(second, Context())
-    submit.handler(pay(second, 1), Context())
+    submit.handler(pay_again(second, 1), Context())
 
     row = row_of(world, second)
     assert (row["status"], row["attempt"], row.get("earlier", [])) == ("submitted", 2, [])
@@ -617,7 +617,7 @@ def test_a_retry_without_pay_reuses(world: World, submit: ModuleType, deliver: M
 def test_a_retry_with_pay_keeps_that_when_it_waits(world: World, submit: ModuleType, deliver: ModuleType) -> None:
     event = paid(world, submit, deliver)
     world.enhancer.on_submit.append(refusal(402, "insufficient_quota"))
-    submit.handler(pay(event, 1), Context())
+    submit.handler(pay_again(event, 1), Context())
     assert row_of(world, event)["status"] == "enhanced"
     (message,) = world.messages()
     assert message["MessageAttributes"]["pay"]["StringValue"] == "1"
@@ -631,7 +631,7 @@ def test_a_retry_with_pay_keeps_that_when_it_waits(world: World, submit: ModuleT
 def test_pay_alone_does_not_pay(world: World, submit: ModuleType, deliver: ModuleType) -> None:
     """Only together with the attempt after which it is sent, so a redelivery does not pay again."""
     event = paid(world, submit, deliver)
-    submit.handler(pay(event, 0), Context())
+    submit.handler(pay_again(event, 0), Context())
     submit.handler(sent_again(event, 1), Context())
 
     assert len(world.enhancer.submits) == 1

@@ -1,0 +1,88 @@
+"""An upload as the page shows it: plain JSON, made from its ledger row and its execution."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lumendrop_cli import statuses
+from lumendrop_cli.board.execution import Progress
+from lumendrop_cli.ledger import Row
+from lumendrop_cli.text import clean
+from lumendrop_cli.workflow import correlation_id
+
+Card = dict[str, Any]
+
+
+def is_active(row: Row) -> bool:
+    """Whether the upload still changes by itself."""
+    return row["status"] in statuses.IN_PROGRESS
+
+
+def card(row: Row, progress: Progress | None = None) -> Card:
+    """The card of a row. `name` is safe to show; `key` is exact. Times are epoch seconds or ISO 8601 in UTC."""
+    outcome, photo = row.get("outcome") or {}, row.get("output") or {}
+    return {
+        "id": correlation_id(row),
+        "key": row["key"],
+        "name": clean(row["key"]),
+        "version": row["version_id"],
+        "status": row["status"],
+        "stage": stage(row, progress),
+        "changed": row.get("changed_at") or row.get("finished_at") or "",
+        "size": row["size"],
+        "pixels": row.get("pixels"),
+        "attempt": row["attempt"],
+        "options": _options(row),
+        "task": _text(row.get("task_id")),
+        "credits": row.get("credits"),
+        "submitted": row.get("submitted_at"),
+        "deadline": row.get("deadline"),
+        "estimate": row.get("estimated_seconds"),
+        "percent": progress.percent if progress else None,
+        "polls": progress.polls if progress else None,
+        "finished": row.get("finished_at"),
+        "code": _text(outcome.get("code")),
+        "message": _text(outcome.get("message")),
+        "advice": _text(outcome.get("advice")),
+        "may_have_cost": outcome.get("may_have_cost"),
+        "report": _text(row.get("report_key")),
+        "reused": bool(row.get("same_as")),
+        "output": {"name": clean(photo["key"]), "bytes": photo.get("bytes"), "pixels": photo.get("pixels")}
+        if photo.get("key")
+        else None,
+        "actions": actions(row),
+    }
+
+
+def stage(row: Row, progress: Progress | None) -> str:
+    """The step that the page shows: the row's status, and for a paid task what its execution does now."""
+    status = str(row["status"])
+    if status != statuses.SUBMITTED:
+        return status
+    return progress.stage if progress else "waiting"
+
+
+def actions(row: Row) -> list[str]:
+    """What the owner can do with an upload now. The commands check it again."""
+    status, code = row["status"], (row.get("outcome") or {}).get("code")
+    found = []
+    if status in statuses.RETRYABLE and code not in statuses.REJECTED_AGAIN:
+        found.append("retry")
+    if status == "failed" and row.get("task_id"):
+        found.append("fetch")
+    if status == statuses.SUBMITTED:
+        found.append("stop")
+    return found
+
+
+def _options(row: Row) -> dict[str, Any]:
+    try:
+        options = json.loads(row.get("options") or "{}")
+    except ValueError:
+        return {}
+    return {clean(str(name)): clean(str(value)) for name, value in options.items()} if isinstance(options, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else clean(str(value))

@@ -1,0 +1,285 @@
+"""The board's server: its pages, and the routes that they use. Without the write routes if it is read-only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import uvicorn
+from botocore.exceptions import ClientError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from lumendrop_cli import cost, ledger, ledger_index, statuses
+from lumendrop_cli.board import execution
+from lumendrop_cli.board.access import restrict
+from lumendrop_cli.board.card import card
+from lumendrop_cli.board.live import IN_SANDBOX, ON_AWS, Budget, Feed, Reader
+from lumendrop_cli.board.security import MAX_JSON_BYTES, Gate
+from lumendrop_cli.errors import CliError, describe, error_code
+from lumendrop_cli.ledger import Row
+from lumendrop_cli.ledger_index import Filter
+from lumendrop_cli.stack import Options, Stack
+from lumendrop_cli.text import clean
+
+STATIC = Path(__file__).parent / "static"
+
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_HEAD_BYTES = 16
+_CHUNK_BYTES = 262_144
+_SEARCH_PAGE, _MAX_FOUND = 500, 10_000
+_MAX_DAYS = 3660
+# The formats that a page may show, by their first bytes. Everything else is only downloaded.
+_IMAGES = ((0, b"\xff\xd8\xff", "image/jpeg"), (0, b"\x89PNG\r\n\x1a\n", "image/png"), (8, b"WEBP", "image/webp"))
+_GONE = frozenset({"404", "405", "NoSuchKey", "NoSuchVersion", "InvalidArgument"})
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Board:
+    """What all routes share."""
+
+    stack: Stack
+    options: Options
+    feed: Feed
+    budget: Budget
+    read_only: bool
+
+
+def create_server(stack: Stack, options: Options, port: int, token: str, *, read_only: bool) -> uvicorn.Server:
+    """The server of a board, for a socket that listens on `port` of the loopback interface."""
+    config = uvicorn.Config(
+        create_app(stack, options, port, token, read_only=read_only),
+        access_log=False,  # it would contain the token
+        log_level="error",
+        lifespan="off",
+        proxy_headers=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=1,
+        h11_max_incomplete_event_size=65_536,
+    )
+    return uvicorn.Server(config)
+
+
+def create_app(stack: Stack, options: Options, port: int, token: str, *, read_only: bool) -> Gate:
+    """The board as an ASGI application."""
+    restrict(stack, read_only=read_only)
+    pace = IN_SANDBOX if stack.is_sandbox else ON_AWS
+    budget = Budget(pace.gap)
+    board = Board(stack, options, Feed(Reader(stack, pace), budget), budget, read_only)
+    routes = [*_static_routes(), *_routes(board, _READS, "GET")]
+    if not read_only:
+        from lumendrop_cli.board import write_routes  # a read-only board does not even load the code that writes
+
+        routes += _routes(board, write_routes.ROUTES, "POST")
+    return Gate(Starlette(routes=routes), port, token)
+
+
+def _static_routes() -> Iterator[Route]:
+    """The files of the page, read once: a request can't name any other file."""
+    for path in sorted(STATIC.iterdir()):
+        if path.suffix in _TYPES:
+            name = "/" if path.name == "index.html" else f"/{path.name}"
+            yield Route(name, _file(path.read_bytes(), _TYPES[path.suffix]), methods=["GET"])
+
+
+def _file(body: bytes, kind: str) -> Handler:
+    async def send(_: Request) -> Response:
+        return Response(body, media_type=kind)
+
+    return send
+
+
+def _routes(
+    board: Board, routes: Mapping[str, Callable[[Board, Request], Awaitable[Response]]], method: str
+) -> list[Route]:
+    return [Route(path, _answer(board, handler), methods=[method]) for path, handler in routes.items()]
+
+
+def _answer(board: Board, handler: Callable[[Board, Request], Awaitable[Response]]) -> Handler:
+    """Turns errors of the CLI and of AWS into answers that the page shows."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(board, request)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception as error:  # noqa: BLE001  # a page gets no traceback
+            return problem(str(describe(error)))
+
+    return answer
+
+
+def problem(text: str, status: int = 400) -> JSONResponse:
+    """An answer that says what is wrong."""
+    return JSONResponse({"error": clean(text)}, status)
+
+
+async def _config(board: Board, _: Request) -> Response:
+    stack = board.stack
+    names = ("Resolution", "Creativity", "Resemblance", "Metadata", "InputPrefix", "MaxUploadBytes", "SamePhoto")
+    return JSONResponse(
+        {
+            "stack": clean(stack.name),
+            "region": stack.client("dynamodb").meta.region_name,
+            "sandbox": stack.is_sandbox,
+            "read_only": board.read_only,
+            "price_usd": cost.price_usd(stack),
+            "parameters": {name: stack.parameters.get(name, "") for name in names},
+            "input_bucket": stack.output("InputBucketName"),
+            "output_bucket": stack.output("OutputBucketName"),
+            "descriptions": statuses.DESCRIPTIONS,
+        }
+    )
+
+
+async def _events(board: Board, _: Request) -> Response:
+    return StreamingResponse(board.feed.events(), media_type="text/event-stream")
+
+
+async def _search(board: Board, request: Request) -> Response:
+    """Uploads that match, the last change first: of one day, of the last `days`, or all."""
+    query = request.query_params
+    wanted = tuple(one for one in query.getlist("status") if one in statuses.DESCRIPTIONS)
+    day = _day(query.get("day", ""))
+    days = _number(query.get("days"), 0, _MAX_DAYS)
+    since = day or (datetime.now(UTC) - timedelta(days=days) if days else None)
+    last_day = day.date() if day else None
+    selected = Filter(wanted, since, query.get("folder", ""), query.get("contains", ""), last_day)
+    limit = _number(query.get("limit"), _SEARCH_PAGE, _MAX_FOUND)
+    rows = await run_in_threadpool(lambda: list(islice(ledger_index.rows(board.stack, selected), limit)))
+    return JSONResponse({"cards": [card(row) for row in rows], "more": len(rows) == limit})
+
+
+def _day(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise CliError("The day must be a date such as 2026-11-27.") from None
+
+
+def _number(text: str | None, default: int, most: int) -> int:
+    return min(int(text), most) if text and text.isascii() and text.isdecimal() and 0 < len(text) < 8 else default
+
+
+async def _upload(board: Board, request: Request) -> Response:
+    """One upload in full: its card, and the metadata of the photo and of the result."""
+    row = await _row(board, request)
+    before, after = await run_in_threadpool(lambda: (_head(board, row, "before"), _head(board, row, "after")))
+    return JSONResponse({"card": card(row), "before": before, "after": after})
+
+
+async def _execution(board: Board, request: Request) -> Response:
+    row = await _row(board, request)
+    return JSONResponse(await run_in_threadpool(execution.path, board.stack, row))
+
+
+async def _media(board: Board, request: Request) -> Response:
+    """The bytes of an upload's photo or of its result, as an image of a known format or as a download."""
+    row = await _row(board, request)
+    side, is_download = request.query_params.get("side", ""), "download" in request.query_params
+    if "thumbnail" in request.query_params:
+        await board.budget.turn()
+    place = _place(board, row, side)
+    if place is None:
+        return problem("There is no such photo.", 404)
+    try:
+        found = await run_in_threadpool(lambda: board.stack.client("s3").get_object(**place))
+    except ClientError as error:
+        if error_code(error) in _GONE:
+            return problem("The photo was deleted.", 404)
+        raise
+    body = found["Body"]
+    head = await run_in_threadpool(body.read, _HEAD_BYTES)
+    kind = next((kind for at, magic, kind in _IMAGES if head[at : at + len(magic)] == magic), None)
+    headers = {"Content-Length": str(found["ContentLength"])}
+    if kind is None or is_download:
+        name = quote(str(place["Key"]).rpartition("/")[2], safe="")
+        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
+    return StreamingResponse(_bytes(head, body), media_type=kind or "application/octet-stream", headers=headers)
+
+
+def _bytes(head: bytes, body: Any) -> Iterator[bytes]:
+    with closing(body):
+        yield head
+        yield from body.iter_chunks(_CHUNK_BYTES)
+
+
+async def _row(board: Board, request: Request) -> Row:
+    """The ledger's row that the query names. A request can only name uploads, never a bucket."""
+    key, version = (request.query_params.get(name, "") for name in ("key", "version"))
+    if not 0 < len(key.encode("utf-8", "replace")) <= 1024 or not 0 < len(version) <= 1024:
+        raise CliError("The request names no upload.")
+    row = await run_in_threadpool(ledger.row_of, board.stack, key, version)
+    if row is None:
+        raise CliError("The ledger has no such upload.")
+    return row
+
+
+def _place(board: Board, row: Row, side: str) -> dict[str, str] | None:
+    """Where a photo or its result is, in the stack's own buckets."""
+    if side == "before":
+        version = row["version_id"]
+        place = {"Bucket": row["bucket"], "Key": row["key"]}
+    else:
+        output = row.get("output") or {}
+        if side != "after" or output.get("bucket") != board.stack.output("OutputBucketName"):
+            return None
+        version = output.get("version_id")
+        place = {"Bucket": output["bucket"], "Key": output["key"]}
+    return place | ({"VersionId": version} if version and version != "null" else {})
+
+
+def _head(board: Board, row: Row, side: str) -> dict[str, Any] | None:
+    """The size, type, and metadata of an object; None if it doesn't exist."""
+    place = _place(board, row, side)
+    if place is None:
+        return None
+    try:
+        found = board.stack.client("s3").head_object(**place)
+    except ClientError as error:
+        if error_code(error) in _GONE:
+            return None
+        raise
+    metadata = {clean(name): clean(value) for name, value in sorted(found["Metadata"].items())}
+    return {"bytes": found["ContentLength"], "type": clean(found.get("ContentType", "")), "metadata": metadata}
+
+
+async def read_json(request: Request) -> dict[str, str]:
+    """The body as an object of texts. Raises CliError for anything else."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_JSON_BYTES:
+            raise CliError("The request is too large.")
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+        raise CliError("The request is not an object of texts.")
+    return found
+
+
+_READS: Mapping[str, Callable[[Board, Request], Awaitable[Response]]] = {
+    "/api/config": _config,
+    "/api/events": _events,
+    "/api/search": _search,
+    "/api/upload": _upload,
+    "/api/execution": _execution,
+    "/media": _media,
+}
