@@ -18,6 +18,7 @@ from lumendrop_cli.destroy import destroy
 from lumendrop_cli.doctor import doctor
 from lumendrop_cli.enhance import enhance
 from lumendrop_cli.errors import CliError, describe, on_interrupt
+from lumendrop_cli.examples import epilog
 from lumendrop_cli.fetch import fetch
 from lumendrop_cli.list import list_
 from lumendrop_cli.pause import pause
@@ -127,7 +128,7 @@ def _shared_first(args: list[str]) -> list[str]:
 
 
 # Plain tracebacks, because typer's show the values of local variables, which can include the API key.
-app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
 
 
 @app.callback(epilog=EXIT_CODES)
@@ -152,4 +153,5 @@ def main(
 # In the order of `lumendrop --help`.
 _PHOTOS = (enhance, list_, status, spend, retry, fetch, stop)
 for command in (doctor, set_key, smoke, board, *_PHOTOS, backfill, redrive, pause, resume, destroy):
-    app.command(command.__name__.strip("_").replace("_", "-"), cls=Command, epilog=EXIT_CODES)(command)
+    name = command.__name__.strip("_").replace("_", "-")
+    app.command(name, cls=Command, epilog=epilog(name, EXIT_CODES))(command)

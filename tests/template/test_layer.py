@@ -80,7 +80,6 @@ def _wait_for(port: int) -> None:
     raise AssertionError("the server does not start")
 
 
-@pytest.mark.enable_socket
 def test_the_docs_have_the_limits_that_the_build_checks() -> None:
     source = (ROOT / "tests/package.py").read_text(encoding="utf-8")
     names = ("MOST_LAYER_BYTES", "MOST_UNPACKED_LAYER_BYTES", "CODE_STORAGE_BYTES")
@@ -92,6 +91,7 @@ def test_the_docs_have_the_limits_that_the_build_checks() -> None:
     assert sizes in " ".join(contributing.split())
 
 
+@pytest.mark.enable_socket
 def test_every_client_works_with_nothing_but_the_layer(layer: Path, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

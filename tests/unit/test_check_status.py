@@ -297,10 +297,10 @@ def test_secrets_in_an_undocumented_status_are_removed(
 ) -> None:
     poll = ask(world, check_status, task(f"see {quoted}"))
 
-    for said in (poll.remark, logs.getvalue()):
-        assert "last status was 'see " in said
-        assert KEY not in said
-        assert "=abc" not in said
+    for text in (poll.remark, logs.getvalue()):
+        assert "last status was 'see " in text
+        assert KEY not in text
+        assert "=abc" not in text
 
 
 def test_a_task_id_is_one_segment_of_the_path(world: World, check_status: ModuleType) -> None:
