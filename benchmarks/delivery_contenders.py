@@ -29,7 +29,7 @@ import certifi
 from benchmarks import results
 from benchmarks.results import REPO
 
-BUCKET = "photos-out"
+BUCKET, UPLOADS = "photos-out", "photos-in"
 PART_BYTES = 5 << 20  # the minimum of S3
 BLOCK_BYTES = 1 << 20
 
@@ -50,7 +50,8 @@ def ours() -> Deliver:
         memory_limit_in_mb = 512
 
     def deliver(_: str, task: str, key: str) -> None:
-        event["upload"] |= {"key": key, "version_id": key}
+        event["upload"] |= {"bucket": UPLOADS, "key": key, "version_id": "null", "size": int(task)}
+        event["options"]["metadata"] = os.environ["BENCH_METADATA"]
         event["task"]["id"] = task
         output = app.handler(event, Context())
         if output["state"] != "enhanced":

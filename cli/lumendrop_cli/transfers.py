@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -269,13 +270,14 @@ def download(stack: Stack, source: LocalFile, result: Result, folder: ResultFold
         return path, False
     try:
         metadata = _get(stack, result.place, result, path, source.mtime_ns, stop)
-        if "sidecar" in metadata:
-            place = {"Bucket": result.bucket, "Key": f"{result.key}.xmp"}
-            _get(stack, place, None, path.with_name(f"{path.name}.xmp"), source.mtime_ns, stop)
     except ClientError as error:
         if error_code(error) not in _MISSING:
             raise
         raise ResultGone(f"The result s3://{result.bucket}/{result.key} was deleted.") from None
+    if "sidecar" in metadata:
+        place = {"Bucket": result.bucket, "Key": f"{result.key}.xmp"}
+        with suppress(stack.client("s3").exceptions.NoSuchKey):  # somebody deleted it
+            _get(stack, place, None, path.with_name(f"{path.name}.xmp"), source.mtime_ns, stop)
     return path, True
 
 

@@ -22,7 +22,7 @@ from lumendrop_cli.result_folder import ResultFolder
 from lumendrop_cli.stack import Options, open_stack
 from lumendrop_cli.statuses import COLORS
 from lumendrop_cli.text import clean
-from sandbox.demo.images import PhotosError, UnreadableError, compare, discover, load, samples
+from sandbox.demo.images import PhotosError, UnreadableError, compare, discover, kept_metadata, load, samples
 from sandbox.demo.page import PAGE, Outcome, Writer, size_text
 from sandbox.demo.start import STACK, Sandbox, sandbox
 from sandbox.demo.status import StatusReader
@@ -168,12 +168,12 @@ def _compared(outcome: Outcome, writer: Writer) -> Outcome:
         writer.add(outcome)
         return outcome
     try:
-        before, after = load(outcome.original), load(outcome.result)
+        before, after, kept = load(outcome.original), load(outcome.result), kept_metadata(outcome.result)
     except UnreadableError as error:
         outcome = replace(outcome, reason=str(error))
         writer.add(outcome)
         return outcome
-    outcome = replace(outcome, comparison=compare(before, after))
+    outcome = replace(outcome, comparison=compare(before, after), kept=kept)
     writer.add(outcome, before, after)
     return outcome
 

@@ -36,6 +36,8 @@ class Outcome:
     reason: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     comparison: Comparison | None = None
+    kept: dict[str, str] = field(default_factory=dict)
+    """What the result has of the photo's metadata."""
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ CHANGES = [
     ),
     (
         "template.yaml",
-        "    Value: !Ref BackfillWorkflow\n",
-        "    Value: !Ref Workflow\n",
+        "Value: !Ref BackfillWorkflow }\n",
+        "Value: !Ref Workflow }\n",
         "BackfillWorkflowArn.Value.Ref",
     ),
     ("template.yaml", "BackfillLogs", "BackfillLogGroup", "Resources.BackfillLogGroup.Type"),

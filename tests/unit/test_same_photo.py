@@ -15,11 +15,28 @@ from lumendrop import same_photo, storage
 from lumendrop.uploads import Upload
 from sandbox.aws.moto_patches import s3 as s3_patches
 from sandbox.aws.moto_patches.patching import replacing
+from tests.metadata.files import exif_segment
+from tests.metadata.makers import block
 from tests.unit.conftest import LoadFunction
+from tests.unit.photos import frame, jpeg
 from tests.unit.test_submit import Clock, configured, sent_again  # noqa: F401  # fixtures
-from tests.unit.world import ACCOUNT, JPEG, OUTPUT, PNG, Answer, Context, World, completed, redelivered, refusal
+from tests.unit.world import (
+    ACCOUNT,
+    HEIC,
+    INPUT,
+    JPEG,
+    OUTPUT,
+    PNG,
+    Answer,
+    Context,
+    World,
+    completed,
+    redelivered,
+    refusal,
+)
 
 OTHER = JPEG + b"2"
+EXIF = jpeg(exif_segment(block()), frame(), data=b"\x12" * 500)
 S3_CALLS = {"GetObject", "HeadObject", "CopyObject", "ListObjectsV2"}
 
 
@@ -43,7 +60,7 @@ def submit(configured: LoadFunction, world: World) -> ModuleType:  # noqa: F811
 
 @pytest.fixture
 def deliver(function: LoadFunction) -> ModuleType:
-    return function("deliver")
+    return function("deliver", ENHANCEMENT_LABEL="omit")
 
 
 Event = Any
@@ -144,6 +161,48 @@ def test_another_key_gets_a_copy(world: World, submit: ModuleType, deliver: Modu
         "same-as": row["same_as"],
     }
     assert "photo reused" in logs.getvalue()
+
+
+def test_a_copy_has_the_properties_of_its_own_upload(world: World, submit: ModuleType, deliver: ModuleType) -> None:
+    first = drop(world, "a.jpg", EXIF, album="winter")
+    world.s3.put_object_tagging(
+        Bucket=INPUT, Key="a.jpg", VersionId=version(first), Tagging={"TagSet": [{"Key": "team", "Value": "one"}]}
+    )
+    submit.handler(first, Context())
+    finish(world, deliver, first)
+    second = drop(world, "b.jpg", EXIF, year="2024")
+    tags = [{"Key": "team", "Value": "two"}]
+    world.s3.put_object_tagging(Bucket=INPUT, Key="b.jpg", VersionId=version(second), Tagging={"TagSet": tags})
+    submit.handler(second, Context())
+
+    assert len(world.enhancer.submits) == 1
+    assert stored(world, "a.jpg.png")["Metadata"]["album"] == "winter"
+    copy = stored(world, "b.jpg.png")["Metadata"]
+    assert (copy["year"], copy.get("album"), copy["carried-over"]) == ("2024", None, "exif")
+    assert world.s3.get_object_tagging(Bucket=OUTPUT, Key="b.jpg.png")["TagSet"] == tags
+
+
+def test_a_copy_has_a_copy_of_the_sidecar(world: World, submit: ModuleType, deliver: ModuleType) -> None:
+    first = drop(world, "a.jpg", EXIF)
+    submit.handler(first, Context())
+    finish(world, deliver, first, result=HEIC)
+    for key in ("b.jpg", "a.jpg"):
+        event = drop(world, key, EXIF)
+        submit.handler(event, Context())
+        assert row_of(world, event)["output"]["sidecar"] == f"{key}.heic.xmp"
+        assert b"Canon EOS R5" in stored(world, f"{key}.heic.xmp")["Body"]
+
+    assert len(world.enhancer.submits) == 1
+    assert stored(world, "b.jpg.heic.xmp")["Metadata"]["source-key"] == "b.jpg"
+
+
+def test_another_choice_of_metadata_is_another_photo(world: World, submit: ModuleType, deliver: ModuleType) -> None:
+    paid(world, submit, deliver)
+    submit.handler(drop(world, "b.jpg", metadata="no-location"), Context())
+    submit.handler(drop(world, "c.jpg", metadata="keep"), Context())
+
+    assert len(world.enhancer.submits) == 2
+    assert all("metadata" not in one for one in world.enhancer.submits)
 
 
 def test_every_call_of_submit_names_the_expected_bucket_owner(
