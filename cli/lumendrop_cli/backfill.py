@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lumendrop_cli import cost, event_source, ledger, upload_queue
+from lumendrop_cli import cost, event_source, ledger, photo_options, upload_queue
 from lumendrop_cli.errors import FAILURE, CliError, on_interrupt
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.polling import poll_until
@@ -28,9 +28,10 @@ _RUN_SECONDS = 86_400  # the timeout of the backfill's state machine
 class Survey:
     """The number of objects below a prefix, by what the backfill would do with them. `ended` counts by status.
 
-    `paid` and `unpaid` identify the photos that are enhanced or in progress, and the new ones.
+    `paid` and `unpaid` identify the photos that are enhanced or in progress with `options`, and the new ones.
     """
 
+    options: dict[str, Any]
     photos: int = 0
     new: int = 0
     too_big: int = 0
@@ -76,7 +77,8 @@ def backfill(
             return
         for line in _lines(stack, data):
             out.note(line)
-        out.confirm(f"This pays for at most {data['tasks']:,} tasks, about {data['cost_usd']:,.2f} USD. Continue?")
+        bound = "about" if data["same_photo"] else "at most"
+        out.confirm(f"This pays for {bound} {data['tasks']:,} tasks, about {data['cost_usd']:,.2f} USD. Continue?")
     started = stack.client("stepfunctions").start_execution(
         stateMachineArn=stack.output("BackfillWorkflowArn"), input=json.dumps({"prefix": prefix})
     )
@@ -115,7 +117,7 @@ def _uri(stack: Stack, prefix: str) -> str:
 
 def _survey(stack: Stack, prefix: str, progress: Progress) -> Survey:
     """Lists versions rather than objects, because the ledger has one row per version."""
-    survey = Survey()
+    survey = Survey(json.loads(photo_options.as_text(stack, {})))
     largest = int(stack.parameter("MaxUploadBytes"))
     photos = _photos(stack, prefix)
     while batch := list(islice(photos, ledger.BATCH_SIZE)):
@@ -138,7 +140,11 @@ def _photos(stack: Stack, prefix: str) -> Iterator[Any]:
 
 def _count(survey: Survey, photo: Any, row: Row | None, largest: int) -> None:
     survey.photos += 1
-    if row is not None and ledger.is_paid_or_in_progress(row):
+    if (
+        row is not None
+        and ledger.is_paid_or_in_progress(row)
+        and json.loads(row.get("options", "{}")) == survey.options
+    ):
         survey.paid.add(_content(photo))
     if row is not None and ledger.is_finished(row):
         survey.ended[row["status"]] += 1
@@ -195,7 +201,7 @@ def _lines(stack: Stack, data: dict[str, Any]) -> list[str]:
         "in progress": f"{data['under_way']:,}",
         "too big": f"{data['too_big']:,}, which are rejected without payment",
         "archived": f"{data['archived']:,}, which are rejected without payment",
-        "same photo": f"{data['same_photo']:,}, not paid for again (estimate by size and ETag)",
+        "same photo": f"{data['same_photo']:,}, not paid for again (estimate by size, ETag, and the stack's options)",
         "new": f"{data['tasks']:,}; files that are not images are rejected without payment",
     }
     price = f"about {data['cost_usd']:,.2f} USD at {data['price_usd']:.2f} USD per task"

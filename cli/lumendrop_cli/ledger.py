@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Iterator
 from datetime import date
@@ -21,7 +22,16 @@ BATCH_SIZE = 100  # the most that DynamoDB accepts in one BatchGetItem
 _BATCH_ATTEMPTS = 8
 _HOLDER = "holder"
 _PREFIX, _OLDER_PREFIX = "object#", "upload#"
-_DEFAULTS = {"status": "incomplete", "attempt": 1, "size": 0, "etag": "", "sequencer": ""}
+_DEFAULTS = {"status": statuses.INCOMPLETE, "attempt": 1, "size": 0, "etag": "", "sequencer": ""}
+_NUMBER = (int, float)
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("status", "version_id", "bucket", "key", "sequencer", "etag", "time", "options"), str),
+    **dict.fromkeys(("task_id", "same_as", "finished_at", "changed_at"), str),
+    **dict.fromkeys(("attempt", "size", "submitted_at", "deadline"), int),
+    **dict.fromkeys(("credits", "estimated_seconds"), _NUMBER),
+    **dict.fromkeys(("outcome", "output"), dict),
+    "earlier": list,
+}
 
 Row = dict[str, Any]
 
@@ -76,8 +86,8 @@ def newest_row(stack: Stack, key: str, version_id: str | None) -> Row:
 def batch_get(stack: Stack, uploads: list[tuple[str, str]], *, whole: bool = False) -> dict[tuple[str, str], Row]:
     """The rows of at most BATCH_SIZE uploads, by key and version ID. Uploads without a row are missing.
 
-    Unless they are read as a whole, they have only the fields that name the upload, `status`, and `finished_at`. Raises
-    CliError if DynamoDB keeps throttling.
+    Unless they are read as a whole, they have only the fields that name the upload, `status`, `options`, and
+    `finished_at`. Raises CliError if DynamoDB keeps throttling.
     """
     found: dict[tuple[str, str], Row] = {}
     for shape in (0, 1):
@@ -103,8 +113,8 @@ def _batch_get(stack: Stack, keys: list[Any], whole: bool) -> Iterator[Any]:
     table = stack.output("LedgerTableName")
     request: dict[str, Any] = {"Keys": keys}
     if not whole:
-        request["ProjectionExpression"] = "pk, sk, #bucket, #status, finished_at"
-        request["ExpressionAttributeNames"] = {"#bucket": "bucket", "#status": "status"}
+        request["ProjectionExpression"] = "pk, sk, #bucket, #status, #options, finished_at"
+        request["ExpressionAttributeNames"] = {"#bucket": "bucket", "#status": "status", "#options": "options"}
     for attempt in range(_BATCH_ATTEMPTS if keys else 0):
         answer = stack.client("dynamodb").batch_get_item(RequestItems={table: request})
         yield from answer["Responses"].get(table, [])
@@ -206,14 +216,44 @@ def rows_from(stack: Stack, items: Iterable[Any]) -> Iterator[Row]:
 
 
 def _row(stack: Stack, item: Any) -> Row:
-    """An item as a row. Attributes that every command needs, but that are missing, get a value."""
-    row: Row = _without_decimals(TypeDeserializer().deserialize({"M": item}))
+    """An item as a row. An attribute that is wrong is left out, and one that every command needs gets a value."""
+    row = _without_wrong(_without_decimals(TypeDeserializer().deserialize({"M": item})))
     pk = str(row["pk"])
     if pk.startswith(_PREFIX):
         bucket, _, key = pk.removeprefix(_PREFIX).partition("/")
     else:
         bucket, key = row.get("bucket", stack.output("InputBucketName")), pk.removeprefix(_OLDER_PREFIX)
     return _DEFAULTS | {"bucket": bucket, "key": key, "version_id": row["sk"]} | row
+
+
+def _without_wrong(row: Row) -> Row:
+    """The row without attributes of a wrong type, which somebody must have written. submit can't read such a row."""
+    wrong = [name for name, kind in _TYPES.items() if name in row and not _is_right(name, row[name], kind)]
+    right = {name: value for name, value in row.items() if name not in wrong}
+    return right | {"status": statuses.INCOMPLETE, "wrong": sorted(wrong)} if wrong else right
+
+
+def _is_right(name: str, value: Any, kind: type | tuple[type, ...]) -> bool:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return False
+    found: Any = value  # as `kind` says
+    match name:
+        case "options":
+            return _is_object(found)
+        case "earlier":
+            return all(isinstance(one, dict) and isinstance(one.get("credits") or 0, _NUMBER) for one in found)
+        case "outcome":
+            return all(isinstance(found.get(part, ""), str) for part in ("code", "message", "advice"))
+        case "output":
+            return all(isinstance(found.get(part), str) for part in ("bucket", "key"))
+    return True
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def _without_decimals(value: Any) -> Any:

@@ -50,7 +50,9 @@ def smoke(
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}{_extension(photo)}"
     key = f"{stack.parameter('InputPrefix')}lumendrop-smoke/{name}"
     if not yes:
-        out.confirm(f"This pays for {cost.describe(stack, 1)}. Continue?")
+        reused = photo and stack.parameters.get("SamePhoto") == "reuse"
+        unless = ", or for nothing if the same photo is already enhanced" if reused else ""
+        out.confirm(f"This pays for {cost.describe(stack, 1)}{unless}. Continue?")
     if event_delivery.seconds_until_reliable(stack):
         with out.progress("Waiting for EventBridge …") as progress:
             _wait_for_events(stack, progress)

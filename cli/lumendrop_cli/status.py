@@ -17,6 +17,10 @@ from lumendrop_cli.stack import Stack, load_stack
 from lumendrop_cli.versions import history
 from lumendrop_cli.workflow import correlation_id, execution_arn
 
+_INCOMPLETE = (
+    "its ledger row can't be read, because an attribute is missing or wrong; nothing is paid until it is repaired"
+)
+
 
 def status(
     context: typer.Context,
@@ -65,9 +69,10 @@ def _same_photo(row: Row, rows: list[Row]) -> str | None:
 
 def _lines(row: Row, rows: list[Row]) -> Iterator[Line]:
     state = str(row["status"])
-    yield (state, "bold"), (f": {statuses.DESCRIPTIONS.get(state, state)}", "")
+    yield (state, "bold"), (f": {statuses.DESCRIPTIONS.get(state, _INCOMPLETE)}", "")
     outcome, photo = row.get("outcome") or {}, row.get("output")
     details = {
+        "wrong": ", ".join(row["wrong"]) if "wrong" in row else None,
         "version": f"{row['version_id']}, {row['size']} bytes{', deleted' if row['deleted'] else ''}",
         "attempt": row["attempt"],
         "options": row.get("options"),

@@ -6,6 +6,8 @@ ENHANCED = "enhanced"
 SUBMITTED = "submitted"
 CLAIMED = "claimed"
 UNKNOWN = "unknown"
+# Not a status of the ledger: the row has no status, or an attribute that no version writes.
+INCOMPLETE = "incomplete"
 
 DESCRIPTIONS = {
     CLAIMED: "its task is being created now",

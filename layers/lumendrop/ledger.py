@@ -93,6 +93,20 @@ class LedgerBusy(Exception):
     """The ledger can't be written at the moment. Nothing was changed."""
 
 
+class UnreadableRow(Exception):
+    """A row lacks an attribute, or has a wrong one, because somebody edited it. Nothing was changed or paid for.
+
+    A guess could pay twice, so the owner has to repair the row. Until then, the upload is in the dead-letter queue.
+    """
+
+    def __init__(self, item: Any, reason: object) -> None:
+        row = " ".join(f"{name}={value}" for name in ("pk", "sk") for value in item[name].values())
+        super().__init__(
+            f"The ledger row {row} can't be read: {reason}. No task is created for it. Repair the row, then run "
+            "lumendrop redrive. See docs/operations.md#the-dead-letter-queue."
+        )
+
+
 class EarlierAttempt(msgspec.Struct, frozen=True):
     """An attempt before the current one. Without a `task_id`, it is unknown whether it created a task."""
 
@@ -197,6 +211,22 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.status == "retrying"
 
 
+class _Photo(msgspec.Struct):
+    """What `output` needs so that the photo can be reused."""
+
+    bucket: str
+    key: str
+
+
+class _NewPhoto(_Photo):
+    """What `output` needs so that the workflow can record it."""
+
+    version_id: str
+    bytes: int
+    format: str
+    pixels: str | None = None
+
+
 _OLDER_PREFIX = "upload#"
 _PHOTO_SK = "holder"
 _WRITTEN = frozenset({"pk", "sk", "changed_day", "changed_at"})  # by each transition
@@ -266,7 +296,7 @@ class Ledger:
         if cancelled is None:
             return row, True
         if "Item" in cancelled[0]:
-            return _from_item(cancelled[0]["Item"]), False
+            return _current(cancelled[0]["Item"], previous), False
         if cancelled[0].get("Code") == "ConditionalCheckFailed":
             raise LedgerBusy("the row that this claim replaces no longer exists")
         if any(reason.get("Code") == "ConditionalCheckFailed" for reason in cancelled[2:]):
@@ -288,16 +318,19 @@ class Ledger:
 
     def _read(self, row: Row) -> Row | None:
         item = self._item(row.pk, row.sk)
-        return _from_item(item) if item else None
+        return _read_item(item) if item else None
 
     def read_holder(self, photo: str) -> tuple[Holder, Row | None] | None:
         """The upload that pays or has paid for a photo (see `photo_key`), and its row, if that still exists."""
         item = self._item(photo, _PHOTO_SK)
         if item is None:
             return None
-        holder = Holder(item["holder_pk"]["S"], item["holder_sk"]["S"], int(item["attempt"]["N"]))
+        try:
+            holder = Holder(item["holder_pk"]["S"], item["holder_sk"]["S"], int(item["attempt"]["N"]))
+        except (KeyError, ValueError) as error:
+            raise UnreadableRow(item, f"{type(error).__name__} {error}") from None
         found = self._item(holder.pk, holder.sk)
-        return holder, _from_item(found) if found else None
+        return holder, _read_item(found) if found else None
 
     def _item(self, pk: str, sk: str) -> Any:
         key = {"pk": {"S": pk}, "sk": {"S": sk}}
@@ -336,7 +369,7 @@ class Ledger:
         if outcome.status == "unknown":
             return self._retried(lambda: self._put_or_read(row, claim))
         cancelled = self._transact(self._put(row, claim), self._count(claim, -1))
-        return row if cancelled is None else _from_item(cancelled[0]["Item"])
+        return row if cancelled is None else _current(cancelled[0]["Item"], claim)
 
     def end_retry(self, retrying: Row, outcome: Outcome) -> Row:
         """Ends a retry that can't be sent. Returns the current row, which may have been written by another run."""
@@ -409,7 +442,7 @@ class Ledger:
             found = error.response.get("Item")
             if not isinstance(found, dict):
                 raise
-            return _from_item(found)
+            return _current(found, previous)
         return row
 
     def _put(self, row: Row, previous: Row | None) -> dict[str, Any]:
@@ -560,6 +593,40 @@ def _from_item(item: Any) -> Row:
     other = tuple((name, one) for name, one in item.items() if name not in _KNOWN | _WRITTEN)
     is_older = item["pk"]["S"].startswith(_OLDER_PREFIX)
     return msgspec.convert(flat | {"upload": flat, "other": other, "has_older_key": is_older}, Row)
+
+
+def _read_item(item: Any) -> Row:
+    """The row of an item that somebody may have edited. Raises UnreadableRow."""
+    try:
+        row = _from_item(item)
+        _require_complete(row)
+        if "attempt" not in item:
+            raise msgspec.ValidationError("it has no attempt")
+        if (row.pk, row.sk) != (item["pk"]["S"], item["sk"]["S"]):
+            raise msgspec.ValidationError("it names another upload than its key")
+    except msgspec.MsgspecError as error:
+        raise UnreadableRow(item, error) from None
+    return row
+
+
+def _current(item: Any, previous: Row | None) -> Row:
+    """The row in place of which `previous` was expected. Raises UnreadableRow if no condition can match that row."""
+    row = _read_item(item)
+    if row == previous:
+        raise UnreadableRow(item, "its status, attempt, or claim_expires can't be compared")
+    return row
+
+
+def _require_complete(row: Row) -> None:
+    """Raises MsgspecError if the workflow of a row can't start, or the photo can't be found."""
+    msgspec.json.decode(row.options or "{}", type=dict[str, Any])
+    is_reported = row.is_reported or row.status not in FINAL
+    if row.output is not None:
+        msgspec.convert(row.output, _Photo if is_reported else _NewPhoto)
+    if row.status == "submitted" and not (row.task_id and row.submitted_at and row.deadline):
+        raise msgspec.ValidationError("it has no task_id, submitted_at, or deadline")
+    if not is_reported and (row.output if row.status == "enhanced" else row.outcome) is None:
+        raise msgspec.ValidationError("it has neither outcome nor output")
 
 
 def _numbers(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lumendrop import outcomes
 from lumendrop.decisions import AmbiguousSubmit, Photo, may_resubmit
 from lumendrop.enhancer import Ambiguous, Enhancer, Refused, Unavailable
-from lumendrop.ledger import DailyLimitReached, Ledger, LedgerBusy, PaidTask, Row
+from lumendrop.ledger import DailyLimitReached, Ledger, LedgerBusy, PaidTask, Row, UnreadableRow
 from lumendrop.storage import Source
 from lumendrop.telemetry import count, logger
 from lumendrop.throttle import Throttle
@@ -124,7 +124,7 @@ class TaskCreator:
         """Records a paid task. If that fails until the time is up, the message takes the task to its next delivery."""
         try:
             return self.ledger.record(row, task, ends - _QUEUE_SECONDS)
-        except (BotoCoreError, ClientError, LedgerBusy) as error:
+        except (BotoCoreError, ClientError, LedgerBusy, UnreadableRow) as error:
             raise Deferred("not_recorded", f"{type(error).__name__}: {error}", task=task) from None
 
     def mark_unknown(self, claim: Row, detail: str, message: Message) -> Row:

@@ -95,7 +95,7 @@ def test_a_dry_run_counts_the_same_photo_once(lumendrop: Lumendrop, pipeline: Pi
     found = lumendrop.ok("backfill", "--prefix", place, "--dry-run")
     assert (found["ended"], found["same_photo"], found["tasks"], found["cost_usd"]) == ({"enhanced": 1}, 5, 1, 0.12)
     shown = lumendrop("backfill", "--prefix", place, "--dry-run").out
-    assert "same photo   5, not paid for again (estimate by size and ETag)" in shown
+    assert "same photo   5, not paid for again (estimate by size, ETag, and the stack's options)" in shown
     before = len(pipeline._all_tasks())
     assert lumendrop.ok("backfill", "--prefix", place, "--yes")["sent"] == 7
     pipeline.wait_until(
@@ -106,14 +106,16 @@ def test_a_dry_run_counts_the_same_photo_once(lumendrop: Lumendrop, pipeline: Pi
 
 
 def test_the_same_photo_is_estimated_from_single_part_etags() -> None:
-    survey = Survey()
+    survey = Survey({"resolution": "4K"})
     for number, etag in enumerate(["a", "a", "b", "c-2", "c-2"]):
         photo = {"Key": str(number), "VersionId": "v", "Size": 1, "ETag": f'"{etag}"'}
         _count(survey, photo, None, 10)
-    paid = {"pk": "object#photos/x", "status": "enhanced", "finished_at": "x"}
+    paid = {"pk": "object#photos/x", "status": "enhanced", "finished_at": "x", "options": '{"resolution":"4K"}'}
     _count(survey, {"Key": "x", "VersionId": "v", "Size": 1, "ETag": '"b"'}, paid, 10)
     older = paid | {"pk": "upload#y"}
     _count(survey, {"Key": "y", "VersionId": "v", "Size": 1, "ETag": '"a"'}, older, 10)
+    other = paid | {"options": '{"resolution":"4K","creativity":0.3}'}  # another result, which is not reused
+    _count(survey, {"Key": "z", "VersionId": "v", "Size": 1, "ETag": '"a"'}, other, 10)
     assert (survey.new, survey.same_photo) == (5, 2)
     stack: Any = SimpleNamespace(parameters={"SamePhoto": "pay"})
     assert _count_same(stack, survey) == 0

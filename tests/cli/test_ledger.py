@@ -84,6 +84,27 @@ def test_a_row_without_a_status_is_no_bug(lumendrop: Lumendrop, put: Put) -> Non
     assert lumendrop("retry", key).code == 1
 
 
+@pytest.mark.parametrize("wrong", [None, "x"])
+def test_a_row_with_a_wrong_attribute_is_no_bug(lumendrop: Lumendrop, put: Put, wrong: str | None) -> None:
+    whole = {"attempt": 1, "size": 9, "sequencer": "01", "options": "{}", "task_id": "t", "submitted_at": 1}
+    whole |= {"deadline": 2, "output": {"bucket": "b", "key": "k"}, "outcome": {"code": "c"}, "earlier": []}
+    key = _key()
+    for name in whole:
+        put(key, name, status="failed", **whole | {name: wrong})
+    rows = lumendrop.ok("status", key)["rows"]
+    assert {row["version_id"] for row in rows} == whole.keys()
+    for row in rows:
+        is_right = wrong is not None and isinstance(whole[row["version_id"]], str) and row["version_id"] != "options"
+        assert row.get("wrong") == (None if is_right else [row["version_id"]])
+        assert row["status"] == ("failed" if is_right else "incomplete")
+    assert "an attribute is missing or wrong" in lumendrop("status", key).out
+    for command in ("retry", "fetch"):
+        refused = lumendrop(command, key, "--version-id", "attempt")
+        assert (refused.code, "is incomplete" in refused.err) == (1, True)
+    for command in (("doctor",), ("list",), ("spend",), ("retry", "--unknown", "--dry-run")):
+        assert lumendrop("--json", *command).json
+
+
 def test_versions_of_both_shapes_are_shown_together(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     key, bucket = _key(), pipeline.outputs["InputBucketName"]
     _put(pipeline, f"upload#{key}", "1", bucket=bucket, status="failed", sequencer="01")

@@ -56,6 +56,13 @@ def test_nothing_is_paid_without_confirmation(lumendrop: Lumendrop, pipeline: Pi
     assert len(pipeline._all_tasks()) == before
 
 
+def test_a_photo_of_your_own_may_cost_nothing(lumendrop: Lumendrop, pipeline: Pipeline, tmp_path: Path) -> None:
+    photo = tmp_path / "mine.png"
+    photo.write_bytes(built_in_photo())
+    result = lumendrop("smoke", str(photo), stdin="n\n")
+    assert "about 0.12 USD, or for nothing if the same photo is already enhanced. Continue?" in result.err
+
+
 def test_a_file_that_is_not_an_image_fails(lumendrop: Lumendrop, tmp_path: Path) -> None:
     note = tmp_path / "note.txt"
     note.write_text("Dear diary")

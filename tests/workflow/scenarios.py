@@ -304,7 +304,9 @@ SCENARIOS: dict[str, Scenario] = {
     # Executions that ended without a final status.
     "aborted": Scenario(given=lambda workflow, row: workflow.ended(row, "ABORTED")),
     "timed out": Scenario(given=lambda workflow, row: workflow.ended(row, "TIMED_OUT")),
-    "broken": Scenario(given=lambda workflow, row: workflow.ended(row, "FAILED", "States.Runtime")),
+    "broken": Scenario(
+        given=lambda workflow, row: workflow.ended(row, "FAILED", "States.Runtime", "An error occurred.\nIn a state.")
+    ),
     "aborted, with a hostile key": Scenario(
         given=lambda workflow, row: workflow.ended(row, "ABORTED"),
         row=lambda workflow, clock: workflow.submitted(clock, HOSTILE),
