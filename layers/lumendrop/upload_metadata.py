@@ -112,7 +112,7 @@ def combine(
     is_other = dimensions.has_other_ratio(upload.pixels, image.pixels, swapped=carried.swaps_sides)
     return Result(
         carried.content,
-        carried.content.sha256() if carried.is_modified else download.sha256,
+        carried.content.sha256(),
         image,
         provenance,
         found.properties,
