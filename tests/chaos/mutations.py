@@ -195,8 +195,8 @@ MUTATIONS = (
         "results are written without a condition",
         "the newest wins",
         STORAGE,
-        "dict(result.provenance)),\n            **condition,\n",
-        "dict(result.provenance)),\n",
+        "Metadata=carried.metadata,\n                **carried.arguments,\n                **condition,\n            )\n        return",
+        "Metadata=carried.metadata,\n                **carried.arguments,\n            )\n        return",
         CONCURRENT_OVERWRITES,
     ),
     Mutation(
