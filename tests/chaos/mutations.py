@@ -195,8 +195,8 @@ MUTATIONS = (
         "results are written without a condition",
         "the newest wins",
         STORAGE,
-        "Metadata=carried.metadata,\n                **carried.arguments,\n                **condition,\n            )\n        return",
-        "Metadata=carried.metadata,\n                **carried.arguments,\n            )\n        return",
+        "**carried.arguments,\n                **condition,\n",
+        "**carried.arguments,\n",
         CONCURRENT_OVERWRITES,
     ),
     Mutation(
