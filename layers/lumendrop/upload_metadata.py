@@ -31,7 +31,6 @@ _WINDOW_BYTES = 1 << 17
 _MOST_WINDOWS = 24
 _MOST_BYTES = 16 << 20
 _SECONDS = 30
-_GONE = ("404", "NoSuchKey", "NoSuchVersion")
 
 
 class TooMuch(Exception):
@@ -91,11 +90,7 @@ def read_metadata(client: S3Client, upload: Upload, choice: Choice) -> UploadMet
         found.blocks = metadata.read(reader)
     except Exception as error:  # noqa: BLE001  # a photo that was paid for is delivered without
         found.left_out.append(LeftOut("the file's metadata", _why(error)))
-    found.properties = reader.properties
-    try:
-        found.properties = object_properties.with_tags(client, upload, reader.properties)
-    except Exception as error:  # noqa: BLE001  # as above
-        found.left_out.append(LeftOut("tags", _why(error)))
+    found.properties = object_properties.with_tags(client, upload, reader.properties)
     return found
 
 
@@ -112,7 +107,7 @@ def combine(
     is_other = dimensions.has_other_ratio(upload.pixels, image.pixels, swapped=carried.swaps_sides)
     return Result(
         carried.content,
-        carried.content.sha256() if carried.is_modified else download.sha256,
+        carried.content.sha256(),
         image,
         provenance,
         found.properties,
@@ -132,11 +127,8 @@ def _carry_over(result: Spliced, image: Image, found: UploadMetadata, wanted: Wa
 
 def _why(error: Exception) -> str:
     """The reason in words. Errors that only a defect can cause are logged."""
-    if isinstance(error, ClientError):
-        code = error.response["Error"]["Code"]
-        return "the upload was deleted" if code in _GONE else f"S3 answered {code}"
-    if isinstance(error, BotoCoreError):
-        return f"S3 did not answer ({type(error).__name__})"
+    if isinstance(error, BotoCoreError | ClientError):
+        return object_properties.describe(error)
     if isinstance(error, Broken):
         return "the structure of the file is damaged"
     if isinstance(error, TooMuch):

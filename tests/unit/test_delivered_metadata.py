@@ -294,3 +294,19 @@ def test_a_smaller_result_and_another_ratio_are_marked(
 
     assert (output["smaller"], output["warnings"]) == (smaller, warnings)
     assert stored(world)["Metadata"].get("warnings", "") == ",".join(warnings)
+
+
+def test_what_s3_can_store_but_not_take_again_is_left_out(world: World, deliver: ModuleType) -> None:
+    event = put(world, jpeg(), Metadata={"album": "summer"})
+
+    def answer(http_response: Any, parsed: dict[str, Any], **_: object) -> None:
+        parsed["Metadata"]["place"] = "\u00c6r\u00f8"
+        parsed["ContentLanguage"] = "d\u00e4"
+
+    deliver.UPLOADS.meta.events.register("after-call.s3.GetObject", answer)
+    try:
+        output = run(world, deliver, event)
+    finally:
+        deliver.UPLOADS.meta.events.unregister("after-call.s3.GetObject", answer)
+    assert output["left_out"] == ["ContentLanguage: it is not ASCII", "place: it is not ASCII"]
+    assert stored(world)["Metadata"]["album"] == "summer"

@@ -41,11 +41,6 @@ class CarriedOver(msgspec.Struct, frozen=True):
     sidecar: bytes | None = None
     swaps_sides: bool | None = None
 
-    @property
-    def is_modified(self) -> bool:
-        """Whether the content is not the file as it was downloaded."""
-        return len(self.content.pieces) > 1
-
 
 def read(reader: Reader) -> Blocks:
     """The metadata of a file. Raises Broken."""
