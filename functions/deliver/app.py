@@ -17,7 +17,7 @@ from lumendrop.api_key import ApiKey
 from lumendrop.containers import Broken, FileReader
 from lumendrop.downloads import Download, DownloadFailed, DownloadRefused
 from lumendrop.enhancer import MODEL, Enhancer, TaskNotFound, Unavailable
-from lumendrop.metadata import Wanted
+from lumendrop.metadata.combining import Wanted
 from lumendrop.outcomes import Outcome
 from lumendrop.polling import Task
 from lumendrop.storage import DeliveredObject

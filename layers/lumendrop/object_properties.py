@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lumendrop.metadata import LeftOut
+from lumendrop.metadata.blocks import LeftOut
 from lumendrop.uploads import Upload
 
 if TYPE_CHECKING:

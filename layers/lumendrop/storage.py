@@ -15,7 +15,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lumendrop import containers, dimensions, images, object_properties
 from lumendrop.containers import EndsReader, Image
 from lumendrop.images import Format
-from lumendrop.metadata import LeftOut, Spliced
+from lumendrop.metadata.blocks import LeftOut
+from lumendrop.metadata.spliced import Spliced
 from lumendrop.object_properties import ObjectProperties
 from lumendrop.outcomes import Rejected
 from lumendrop.uploads import BackfillItem, Upload, is_newer

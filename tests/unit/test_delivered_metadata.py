@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from lumendrop import metadata
 from lumendrop.containers import FileReader
-from lumendrop.metadata import Blocks, exif, xmp
+from lumendrop.metadata import exif, transfer, xmp
+from lumendrop.metadata.blocks import Blocks
 from tests.metadata.files import block, chunk, exif_segment, heic, jpeg, png, upload
 from tests.unit.conftest import LoadFunction
 from tests.unit.world import INPUT, OUTPUT, Answer, Context, World, completed, sample
@@ -50,7 +50,7 @@ def stored(world: World, key: str = "a/photo.jpg") -> dict[str, Any]:
 
 
 def blocks(content: bytes) -> Blocks:
-    return metadata.read(FileReader(io.BytesIO(content), len(content)))
+    return transfer.read(FileReader(io.BytesIO(content), len(content)))
 
 
 def operations(world: World) -> list[str]:
@@ -161,7 +161,7 @@ def test_an_upload_that_cant_be_read_is_delivered_without(
 def test_a_defect_in_carrying_over_costs_no_photo(
     world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metadata, "carry_over", lambda *_: [][0])
+    monkeypatch.setattr(transfer, "carry_over", lambda *_: [][0])
     output = run(world, deliver, put(world, upload("exif-xmp-iptc.jpg")))
 
     assert stored(world)["Body"] == RESULT
