@@ -124,7 +124,7 @@ model: $(VENV)/.tests ## Explore every interleaving of deliveries, crashes, answ
 
 .PHONY: enhance-kills
 enhance-kills: $(VENV)/.tests ## Kill `lumendrop enhance` fifty times at random moments: every photo is paid for once and downloaded whole.
-	@KILLS=50 $(BIN)/python -m pytest -q --timeout 3600 tests/cli/test_enhance.py -k killed
+	@KILLS=50 $(BIN)/python -m pytest -q --timeout 3600 tests/folders/test_enhance.py -k killed
 
 .PHONY: chaos-mutations
 chaos-mutations: $(VENV)/.tests ## Check that the chaos suite catches one-line changes that break a promise.
