@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from lumendrop_cli import cost, enhance_plan, photo_files, photo_options
 from lumendrop_cli.enhance_plan import Photo, Plan, Request
@@ -149,7 +150,7 @@ class Enhance:
                     show(run.bars(), len(run.ended), len(planned), run.label())
         except NotConfirmed:
             raise
-        except (BotoCoreError, ClientError, CliError) as error:
+        except (BotoCoreError, ClientError, ResponseParserError, CliError) as error:
             return str(describe(error))
         finally:
             left = run.stop()
