@@ -14,7 +14,20 @@ from lumendrop.containers.jpeg import SOS
 from tests.metadata import delivering, judges, table
 from tests.metadata.conftest import Delivered
 from tests.metadata.delivering import MODEL, deliver, result
-from tests.metadata.files import FILES, block, chunk, exif_segment, heic, packet, segment, upload, xmp_segment
+from tests.metadata.files import (
+    FILES,
+    block,
+    chunk,
+    dataset,
+    exif_segment,
+    heic,
+    packet,
+    photoshop,
+    resource,
+    segment,
+    upload,
+    xmp_segment,
+)
 from tests.metadata.judges import Tags
 
 judged = pytest.mark.skipif(bool(judges.MISSING), reason=judges.REASON)
@@ -204,6 +217,16 @@ def test_a_signed_or_heic_result_is_not_modified_and_gets_a_sidecar(kind: str, t
     }
     assert [name for name in lost if judges.ROLE_OF.get(name.rpartition(":")[2]) in roles] == []
     assert judges.exiv2_problems([sidecar]) == ""
+
+
+@pytest.mark.parametrize("extension", ["png", "webp"])
+def test_keywords_and_authors_of_iptc_join_those_of_xmp(extension: str, tmp_path: Path) -> None:
+    base, iim = upload("nothing.jpg"), dataset(25, b"gull") + dataset(25, b"harb") + dataset(80, b"Cy Eksempel")
+    source = base[:2] + xmp_segment(packet()) + photoshop(resource(0x0404, iim)) + base[2:]
+    _, content = deliver(source, result(extension), tmp_path)
+    assert content.count(b"<rdf:li>gull</rdf:li>") == content.count(b"<rdf:li>Cy Eksempel</rdf:li>") == 1
+    assert b"<rdf:li>harb</rdf:li>" not in content
+    assert b"<rdf:li>harbour</rdf:li>" in content
 
 
 def test_what_is_damaged_is_left_out_with_a_reason(tmp_path: Path) -> None:
