@@ -122,11 +122,15 @@ chaos: $(VENV)/.tests ## Check the promises under injected faults, about 15 minu
 model: $(VENV)/.tests ## Explore every interleaving of deliveries, crashes, answers, and endings of an upload: five minutes.
 	@PYTHONPATH=layers $(BIN)/python -m tests.model.explorer
 
+.PHONY: enhance-kills
+enhance-kills: $(VENV)/.tests ## Kill `lumendrop enhance` fifty times at random moments: every photo is paid for once and downloaded whole.
+	@KILLS=50 $(BIN)/python -m pytest -q --timeout 3600 tests/folders/test_enhance.py -k killed
+
 .PHONY: chaos-mutations
 chaos-mutations: $(VENV)/.tests ## Check that the chaos suite catches one-line changes that break a promise.
 	@$(BIN)/python -m tests.chaos.mutations
 
-BENCHMARKS := backfill cold-start delivery enhancer polling cost burst outage
+BENCHMARKS := backfill cold-start delivery enhancer polling cost burst outage folder
 
 .PHONY: bench
 bench: $(BENCHMARKS:%=bench-%) ## Run all benchmarks: each prints a table and writes docs/benchmarks/.

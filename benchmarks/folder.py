@@ -1,8 +1,8 @@
 """`lumendrop enhance` against `aws s3 sync`: the transfer of 1,000 small photos to S3, and of their results back.
 
 Only the transfer is measured: uploads start no workflow, and the results are there already. `enhance` also reads the
-ledger, hashes each file, and compares what it has downloaded. Both commands are processes of their own, in turns,
-against the same simulated S3 on this machine.
+ledger and hashes each file before that; its transfer alone has a row of its own. Both commands are processes of their
+own, in turns, against the same simulated S3 on this machine.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -56,18 +57,20 @@ def _round(running: Sandbox, run: int, photos: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as scratch:
         folder, ours, theirs = (Path(scratch, name) for name in ("photos", "ours", "theirs"))
         create_photos(folder, photos)
+        transfers: list[float] = []
         seconds = {
-            "enhance up": timed(lambda: enhance(running, folder, ours, prefix, "--no-wait")),
+            "enhance up": timed(lambda: transfers.append(enhance(running, folder, ours, prefix, "--no-wait"))),
             "sync up": timed(lambda: sync(running, folder, f"s3://{source}/{peers}")),
         }
         for below in (prefix, peers):
             check(count(running, source, below), photos, below)
         deliver(running, folder, prefix)
-        seconds["enhance down"] = timed(lambda: enhance(running, folder, ours, prefix))
+        seconds["enhance down"] = timed(lambda: transfers.append(enhance(running, folder, ours, prefix)))
         seconds["sync down"] = timed(lambda: sync(running, f"s3://{target}/{prefix}", theirs))
         for results_of in (ours, theirs):
             check(sum(path.is_file() for path in results_of.rglob("*.jpg")), photos, str(results_of))
-    return seconds
+    up, down = transfers
+    return seconds | {"enhance up, transfer": up, "enhance down, transfer": down}
 
 
 def create_photos(folder: Path, photos: int) -> None:
@@ -84,9 +87,11 @@ def timed(work: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
-def enhance(running: Sandbox, folder: Path, out: Path, prefix: str, *options: str) -> None:
-    command = [sys.executable, "-m", "lumendrop_cli", "enhance", str(folder), "-o", str(out), "--prefix", prefix]
-    call(running, [*command, "--yes", *options])
+def enhance(running: Sandbox, folder: Path, out: Path, prefix: str, *options: str) -> float:
+    """Returns the seconds of the transfer, without the start and the plan."""
+    command = [sys.executable, "-m", "lumendrop_cli", "--json", "enhance", str(folder), "-o", str(out)]
+    shown = call(running, [*command, "--prefix", prefix, "--yes", *options])
+    return float(json.loads(shown.splitlines()[-1])["seconds"])
 
 
 def sync(running: Sandbox, source: str | Path, target: str | Path) -> None:
@@ -94,12 +99,13 @@ def sync(running: Sandbox, source: str | Path, target: str | Path) -> None:
     call(running, [str(aws), "s3", "sync", "--quiet", str(source), str(target)])
 
 
-def call(running: Sandbox, command: list[str]) -> None:
+def call(running: Sandbox, command: list[str]) -> str:
     variables = {"AWS_ENDPOINT_URL": running.cloud.endpoint, "AWS_DEFAULT_REGION": "us-east-1"}
     variables |= {"AWS_ACCESS_KEY_ID": "owner", "AWS_SECRET_ACCESS_KEY": "owner", "AWS_CONFIG_FILE": os.devnull}
     done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{command[-6:]} failed: {done.stderr[-2000:]}")
+    return done.stdout
 
 
 def count(running: Sandbox, bucket: str, prefix: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lumendrop_cli import event_source, ledger
+from lumendrop_cli import event_source, ledger, upload_queue
 from lumendrop_cli.stack import Stack
 
 _RECENT_SECONDS = 1200  # a requeued upload comes back after 15 minutes at most
@@ -32,7 +32,7 @@ REASONS = {
 
 def delay_reason(stack: Stack) -> str | None:
     """Why uploads without a row wait, if that is known. Never fails: without a permission, less is known."""
-    for find in (_paused, _daily_limit, _logged):
+    for find in (_paused, _daily_limit, _logged, _lost):
         try:
             if reason := find(stack):
                 return reason
@@ -67,6 +67,13 @@ def _logged(stack: Stack) -> str | None:
         if reason:
             return REASONS.get(reason, reason)
     return None
+
+
+def _lost(stack: Stack) -> str | None:
+    """An upload that is neither in the queue nor in the ledger, if that lasts."""
+    if upload_queue.count_messages(stack, stack.output("UploadQueueUrl")):
+        return None
+    return "the upload queue is empty; if this lasts, `lumendrop backfill` sends what is missing, unpaid"
 
 
 def _reason(message: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from lumendrop_cli import cost, enhance_plan, photo_files, photo_options
 from lumendrop_cli.enhance_plan import Photo, Plan, Request
@@ -105,14 +106,14 @@ class Enhance:
         if not plan.photos:
             raise typer.Exit(FAILURE)
         self._confirm(plan)
-        run = Run(self._stack, self._folder, self._changed, no_wait=self._no_wait)
+        run, began = Run(self._stack, self._folder, self._changed, no_wait=self._no_wait), time.monotonic()
         with on_interrupt(f"Uploaded photos are enhanced without this command. {AGAIN}"):
             try:
                 run.start(plan.photos)
                 self._follow(run, len(plan.photos))
             finally:
                 run.stop()
-        self._summarize(run.ended, plan)
+        self._summarize(run.ended, plan, time.monotonic() - began)
 
     def watch(self, paths: Sequence[Path]) -> NoReturn:
         """Enhances photos as they appear, until Ctrl-C. Errors of AWS are reported once, and tried again."""
@@ -149,7 +150,7 @@ class Enhance:
                     show(run.bars(), len(run.ended), len(planned), run.label())
         except NotConfirmed:
             raise
-        except (BotoCoreError, ClientError, CliError) as error:
+        except (BotoCoreError, ClientError, ResponseParserError, CliError) as error:
             return str(describe(error))
         finally:
             left = run.stop()
@@ -225,7 +226,7 @@ class Enhance:
         more = {"path": str(photo.path), "paid": paid, "same_as": (photo.row or {}).get("same_as")}
         self._out.event(data | more, _line(photo, str(photo.path)) if photo.state == "enhanced" else None)
 
-    def _summarize(self, ended: list[Photo], plan: Plan) -> None:
+    def _summarize(self, ended: list[Photo], plan: Plan, seconds: float) -> None:
         states = Counter(photo.state for photo in ended)
         paid = sum(photo.was_uploaded for photo in ended)
         data = {
@@ -237,6 +238,7 @@ class Enhance:
             "failed": states["failed"],
             "skipped": len(plan.skipped),
             "out": str(self._folder.root),
+            "seconds": round(seconds, 2),
         }
         parts = {"enhanced": "enhanced", "done": "done before", "failed": "not enhanced", "uploaded": "uploaded"}
         text = ", ".join(f"{states[state]:,} {words}" for state, words in parts.items() if states[state])

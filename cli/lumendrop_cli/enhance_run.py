@@ -6,8 +6,10 @@ import errno
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
+from queue import Empty, SimpleQueue
 from threading import Event
 
 from lumendrop_cli import delays, ledger, polling, statuses, transfers
@@ -45,6 +47,7 @@ class Run:
         self._workers = ThreadPoolExecutor(THREADS, thread_name_prefix="transfer")
         self._stop = Event()
         self._moving: dict[Future[None], Photo] = {}
+        self._finished: SimpleQueue[Future[None]] = SimpleQueue()
         self._waiting: dict[int, Photo] = {}
         self._poll_at = 0.0
         self._waiting_since = time.monotonic()
@@ -71,9 +74,12 @@ class Run:
     def step(self, seconds: float) -> None:
         """Waits for a transfer for at most this time, and polls the ledger if that is due."""
         if self._moving:
-            finished, _ = wait(self._moving, seconds, FIRST_COMPLETED)
-            for future in finished:
-                self._finish(self._moving.pop(future), future)
+            with suppress(Empty):
+                future = self._finished.get(timeout=seconds)
+                while True:
+                    self._finish(self._moving[future], future)
+                    del self._moving[future]
+                    future = self._finished.get_nowait()
         else:
             time.sleep(seconds if self._waiting else 0)
         if self._waiting and time.monotonic() >= self._poll_at:
@@ -101,7 +107,9 @@ class Run:
         return ", ".join(f"{number:,} {label.split(' ')[0]}" for label, number in states.most_common(3))
 
     def _move(self, photo: Photo, step: Callable[[Photo], None]) -> None:
-        self._moving[self._workers.submit(step, photo)] = photo
+        future = self._workers.submit(step, photo)
+        self._moving[future] = photo
+        future.add_done_callback(self._finished.put)
 
     def _wait_for(self, photo: Photo) -> None:
         if self._no_wait:

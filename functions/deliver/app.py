@@ -17,7 +17,7 @@ from lumendrop.api_key import ApiKey
 from lumendrop.containers import Broken, FileReader
 from lumendrop.downloads import Download, DownloadFailed, DownloadRefused
 from lumendrop.enhancer import MODEL, Enhancer, TaskNotFound, Unavailable
-from lumendrop.metadata import Wanted
+from lumendrop.metadata.combining import Wanted
 from lumendrop.outcomes import Outcome
 from lumendrop.polling import Task
 from lumendrop.storage import DeliveredObject
@@ -64,7 +64,7 @@ class Incomplete(Exception):
 
     def __init__(self, download: Download, detail: str) -> None:
         super().__init__(f"The result is not a complete image. {detail}")
-        self.download = f"{download.bytes} {download.sha256}"
+        self.download = f"{download.bytes} {download.sha256()}"
         self.outcome = outcomes.outcome("result_incomplete", detail=detail)
 
 
@@ -104,12 +104,12 @@ def report(correlation_id: str, body: dict[str, Any]) -> dict[str, Any]:
 
 def deliver(request: Request) -> dict[str, Any]:
     """Requests a fresh link, so that no link has to be stored, and writes the result."""
-    url = ENHANCER.status(request.task.id).result_url
-    if url is None:
-        raise DownloadFailed("The task is completed, but has no result yet.")
     choice = request.options.get("metadata", "keep")
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
         upload = pool.submit(read_metadata, UPLOADS, request.upload, choice)
+        url = ENHANCER.status(request.task.id).result_url
+        if url is None:
+            raise DownloadFailed("The task is completed, but has no result yet.")
         download = downloads.fetch(
             url,
             Path(folder) / "result",

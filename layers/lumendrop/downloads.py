@@ -39,11 +39,15 @@ class DownloadFailed(Exception):
 
 
 class Download(msgspec.Struct, frozen=True):
-    """A file on disk. `sha256` is in base64, as in S3's checksums."""
+    """A file on disk. It is not hashed, because usually other bytes are delivered."""
 
     path: Path
     bytes: int
-    sha256: str
+
+    def sha256(self) -> str:
+        """In base64, as in S3's checksums."""
+        with self.path.open("rb") as file:
+            return base64.b64encode(hashlib.file_digest(file, "sha256").digest()).decode()
 
 
 class _Filtered(VerifiedTLSAdapter, IPFilterAdapter):  # type: ignore[misc]  # requests_hardened ships no types
@@ -131,7 +135,6 @@ def _save(response: requests.Response, path: Path, most_bytes: int, deadline: fl
     if response.status_code != 200:
         raise DownloadFailed(f"The result's link answered {response.status_code}.")
     encoded = "Content-Encoding" in response.headers  # without an encoding, urllib3 would copy each chunk needlessly
-    digest = hashlib.sha256()
     total = 0
     with path.open("wb", _CHUNK_BYTES) as file:  # TLS gives 16 KiB at a time
         while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=encoded):
@@ -140,6 +143,5 @@ def _save(response: requests.Response, path: Path, most_bytes: int, deadline: fl
                 raise DownloadRefused(f"The result is larger than {most_bytes} bytes.")
             if time.monotonic() > deadline:
                 raise DownloadFailed("The download of the result took too long.")
-            digest.update(chunk)
             file.write(chunk)
-    return Download(path, total, base64.b64encode(digest.digest()).decode())
+    return Download(path, total)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
 
+from lumendrop.metadata.blocks import LeftOut
 from lumendrop.uploads import Upload
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 _HEADERS = ("CacheControl", "ContentDisposition", "ContentLanguage")
 _ASCII = re.compile(r"[\x20-\x7e]*")
+_GONE = ("404", "NoSuchKey", "NoSuchVersion")
 _RESERVED_TAGS = "aws:"  # AWS's own tags can't be set
 
 
@@ -26,19 +29,33 @@ class ObjectProperties(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
     tags: str = ""
     tag_count: int = 0
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def from_response(found: Any) -> ObjectProperties:
     """The properties that GetObject returns, which are all but the tags. Only ASCII can be written again."""
     metadata = {name: value for name, value in found["Metadata"].items() if _ASCII.fullmatch(name + value)}
     headers = {name: found[name] for name in _HEADERS if _ASCII.fullmatch(found.get(name, "\n"))}
-    return ObjectProperties(metadata, headers, tag_count=found.get("TagCount", 0))
+    others = [*(found["Metadata"].keys() - metadata.keys()), *(set(_HEADERS) & found.keys() - headers.keys())]
+    left_out = tuple(LeftOut(name, "it is not ASCII") for name in sorted(others))
+    return ObjectProperties(metadata, headers, tag_count=found.get("TagCount", 0), left_out=left_out)
 
 
 def with_tags(client: S3Client, upload: Upload, found: ObjectProperties) -> ObjectProperties:
-    """The same with the tags. Raises ClientError."""
+    """The same with the tags. Tags that can't be read are left out."""
     if not found.tag_count:
         return found
-    answer = client.get_object_tagging(Bucket=upload.bucket, Key=upload.key, VersionId=upload.version_id)
+    try:
+        answer = client.get_object_tagging(Bucket=upload.bucket, Key=upload.key, VersionId=upload.version_id)
+    except (BotoCoreError, ClientError) as error:
+        return msgspec.structs.replace(found, left_out=(*found.left_out, LeftOut("tags", describe(error))))
     tags = {one["Key"]: one["Value"] for one in answer["TagSet"] if not one["Key"].startswith(_RESERVED_TAGS)}
     return msgspec.structs.replace(found, tags=urlencode(tags))
+
+
+def describe(error: BotoCoreError | ClientError) -> str:
+    """Why an object could not be read."""
+    if isinstance(error, BotoCoreError):
+        return f"S3 did not answer ({type(error).__name__})"
+    code = error.response["Error"]["Code"]
+    return "the upload was deleted" if code in _GONE else f"S3 answered {code}"

@@ -9,16 +9,16 @@ from typing import Any, Literal, Protocol, cast
 
 import msgspec
 
-from lumendrop.metadata import Choice
 from lumendrop.outcomes import Rejected
 
 Resolution = Literal["1K", "4K"]
+Metadata = Literal["keep", "no-location", "none"]
 # float() also reads 0_1, infinity, and digits of other scripts.
 _NUMBER = re.compile(r"\+?([0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?")
 _PROFILE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _MOST_PROFILE_IDS = 20
 _METADATA = ("keep", "no-location", "none")
-_DEFAULT_METADATA: Choice = "keep"
+_DEFAULT_METADATA: Metadata = "keep"
 
 
 class Options(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -31,7 +31,7 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     creativity: float | None = None
     resemblance: float | None = None
     profile_ids: tuple[str, ...] | None = None
-    metadata: Choice = _DEFAULT_METADATA
+    metadata: Metadata = _DEFAULT_METADATA
 
     def required_only(self) -> Options:
         """These options, without those that the enhancer may not support."""
@@ -121,11 +121,11 @@ def _profile_ids(given: Mapping[str, str], default: tuple[str, ...] | None) -> t
     return ids or None
 
 
-def _metadata(given: Mapping[str, str], default: Choice) -> Choice:
+def _metadata(given: Mapping[str, str], default: Metadata) -> Metadata:
     wanted = given.get("metadata", "").lower() or default
     if wanted not in _METADATA:
         raise _bad("metadata", given["metadata"], "keep, no-location, or none")
-    return cast(Choice, wanted)
+    return cast(Metadata, wanted)
 
 
 def _bad(name: str, value: str | None, expected: str) -> Rejected:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
 
 from lumendrop import object_properties, outcomes, reports, storage
 from lumendrop.decisions import Photo, Reuse, Twin
@@ -57,16 +56,11 @@ def reuse(client: S3Client, ledger: Ledger, wanted: Reuse) -> Row:
     return row
 
 
-def _properties(client: S3Client, wanted: Reuse) -> ObjectProperties:
-    """What the copy gets of its own upload's object. Tags that can't be read must not delay the photo."""
-    source = wanted.photo.source
-    if wanted.photo.options.metadata == "none":
+def _properties(client: S3Client, photo: Photo) -> ObjectProperties:
+    """What the copy gets of its own upload's object."""
+    if photo.options.metadata == "none":
         return ObjectProperties()
-    try:
-        return object_properties.with_tags(client, source.upload, source.properties)
-    except (BotoCoreError, ClientError) as error:
-        logger.warning("the tags of the upload can't be read", extra={"detail": type(error).__name__})
-        return source.properties
+    return object_properties.with_tags(client, photo.source.upload, photo.source.properties)
 
 
 def _reuse(client: S3Client, ledger: Ledger, wanted: Reuse) -> Row:
@@ -74,7 +68,7 @@ def _reuse(client: S3Client, ledger: Ledger, wanted: Reuse) -> Row:
     options = wanted.photo.options.as_text()
     attempt = previous.attempt + 1 if previous else 1
     task_id = wanted.result.metadata.get("task-id", wanted.row.task_id)
-    properties = _properties(client, wanted)
+    properties = _properties(client, wanted.photo)
     delivered = storage.reuse(client, upload, wanted.result, same_as, attempt, properties)
     if delivered is None:
         superseded = outcomes.outcome("newer_upload_delivered")

@@ -15,7 +15,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lumendrop import containers, dimensions, images, object_properties
 from lumendrop.containers import EndsReader, Image
 from lumendrop.images import Format
-from lumendrop.metadata import LeftOut, Spliced
+from lumendrop.metadata.blocks import LeftOut
+from lumendrop.metadata.spliced import Spliced
 from lumendrop.object_properties import ObjectProperties
 from lumendrop.outcomes import Rejected
 from lumendrop.uploads import BackfillItem, Upload, is_newer
@@ -40,7 +41,7 @@ _OWN_NAMES = frozenset(
     ]
 )
 _TAGS_REFUSED = ("AccessDenied", "InvalidTag", "BadRequest")
-_MOST_TEXT = 200
+_MOST_TEXT, _MOST_LEFT_OUT = 200, 600
 _SOURCE_NAMES = ("source-bucket", "source-key", "source-key-base64", "source-version-id", "sequencer")
 _ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 _WRITE_TRIES = 8
@@ -395,21 +396,23 @@ def _carry(
 
     Names of ours are never taken from an upload, which could otherwise pretend to be a result.
     """
-    if result:
-        told = {
-            "carried-over": ",".join(result.carried),
-            "left-out": "; ".join(_as_text(one) for one in result.left_out),
-            "warnings": ",".join(result.warnings),
-        }
-        own = {**own, **{name: value for name, value in told.items() if value}}
-    metadata = _metadata(upload, own)
+    missing = [*(result.left_out if result else ()), *properties.left_out]
+    left_out = [*_parts(own.get("left-out"), "; "), *map(_as_text, missing)]
+    described = {
+        "carried-over": ",".join(result.carried if result else ()),
+        "left-out": "; ".join(left_out)[:_MOST_LEFT_OUT],
+        "warnings": ",".join(result.warnings if result else ()),
+    }
+    metadata = _metadata(upload, {**own, **{name: value for name, value in described.items() if value}})
     theirs = {name: value for name, value in properties.metadata.items() if name not in _OWN_NAMES}
     complete = _fill(metadata, theirs)
+    absent = ", ".join(sorted(theirs.keys() - complete.keys()))
     arguments: dict[str, Any] = dict(properties.headers)
     if properties.tags:
         arguments["Tagging"] = properties.tags
-    missing = [_as_text(LeftOut("user metadata", f"S3 has no room for {', '.join(theirs.keys() - complete.keys())}"))]
-    return _Carried(complete, arguments, missing if theirs.keys() - complete.keys() else [])
+    if absent:
+        left_out.append(_as_text(LeftOut("user metadata", f"S3 has no room for {absent}")))
+    return _Carried(complete, arguments, left_out)
 
 
 def _as_text(one: LeftOut) -> str:
@@ -591,11 +594,15 @@ def _delivered(bucket: str, key: str, existing: Any, format_: Format) -> Deliver
     size, version_id = existing["ContentLength"], existing.get("VersionId", "")
     found = DeliveredObject(bucket, key, version_id, size, format_.name)
     sidecar = sidecar_key(key) if "sidecar" in existing["Metadata"] else None
-    return _described(msgspec.structs.replace(found, sidecar=sidecar), existing["Metadata"], [])
+    return _described(
+        msgspec.structs.replace(found, sidecar=sidecar),
+        existing["Metadata"],
+        _parts(existing["Metadata"].get("left-out"), "; "),
+    )
 
 
 def _described(photo: DeliveredObject, metadata: Mapping[str, str], left_out: list[str]) -> DeliveredObject:
-    """The photo with what its metadata says about it."""
+    """The photo with what its metadata says about it, and what was left out."""
     pixels = metadata.get("result-pixels")
     return msgspec.structs.replace(
         photo,
@@ -603,7 +610,7 @@ def _described(photo: DeliveredObject, metadata: Mapping[str, str], left_out: li
         smaller=dimensions.is_smaller(metadata.get("source-pixels"), pixels),
         warnings=_parts(metadata.get("warnings"), ","),
         carried_over=_parts(metadata.get("carried-over"), ","),
-        left_out=[*_parts(metadata.get("left-out"), "; "), *left_out],
+        left_out=left_out,
     )
 
 

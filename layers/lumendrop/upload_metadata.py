@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lumendrop import dimensions, metadata, object_properties
+from lumendrop import dimensions, object_properties
 from lumendrop.containers import Broken, Image
 from lumendrop.downloads import Download
-from lumendrop.metadata import Blocks, CarriedOver, Choice, LeftOut, Spliced, Wanted
+from lumendrop.metadata import transfer
+from lumendrop.metadata.blocks import Blocks, LeftOut
+from lumendrop.metadata.combining import Wanted
+from lumendrop.metadata.spliced import Spliced
+from lumendrop.metadata.transfer import CarriedOver
 from lumendrop.object_properties import ObjectProperties
+from lumendrop.options import Metadata
 from lumendrop.storage import Result
 from lumendrop.telemetry import logger
 from lumendrop.uploads import Upload
@@ -31,7 +36,6 @@ _WINDOW_BYTES = 1 << 17
 _MOST_WINDOWS = 24
 _MOST_BYTES = 16 << 20
 _SECONDS = 30
-_GONE = ("404", "NoSuchKey", "NoSuchVersion")
 
 
 class TooMuch(Exception):
@@ -81,21 +85,17 @@ class _RangeReader:
         return self._windows[-1][1]
 
 
-def read_metadata(client: S3Client, upload: Upload, choice: Choice) -> UploadMetadata:
+def read_metadata(client: S3Client, upload: Upload, choice: Metadata) -> UploadMetadata:
     """Reads with some small range requests, and not at all if nothing is wanted."""
     found = UploadMetadata()
     if choice == "none":
         return found
     reader = _RangeReader(client, upload)
     try:
-        found.blocks = metadata.read(reader)
+        found.blocks = transfer.read(reader)
     except Exception as error:  # noqa: BLE001  # a photo that was paid for is delivered without
         found.left_out.append(LeftOut("the file's metadata", _why(error)))
-    found.properties = reader.properties
-    try:
-        found.properties = object_properties.with_tags(client, upload, reader.properties)
-    except Exception as error:  # noqa: BLE001  # as above
-        found.left_out.append(LeftOut("tags", _why(error)))
+    found.properties = object_properties.with_tags(client, upload, reader.properties)
     return found
 
 
@@ -108,11 +108,11 @@ def combine(
     provenance: Mapping[str, str],
 ) -> Result:
     """What to deliver: the download with the metadata of its upload, and with warnings about it."""
-    carried = _carry_over(metadata.unchanged(download.path, download.bytes), image, found, wanted)
+    carried = _carry_over(transfer.unchanged(download.path, download.bytes), image, found, wanted)
     is_other = dimensions.has_other_ratio(upload.pixels, image.pixels, swapped=carried.swaps_sides)
     return Result(
         carried.content,
-        carried.content.sha256() if carried.is_modified else download.sha256,
+        carried.content.sha256(),
         image,
         provenance,
         found.properties,
@@ -125,18 +125,15 @@ def combine(
 
 def _carry_over(result: Spliced, image: Image, found: UploadMetadata, wanted: Wanted) -> CarriedOver:
     try:
-        return metadata.carry_over(result, image, found.blocks, wanted)
+        return transfer.carry_over(result, image, found.blocks, wanted)
     except Exception as error:  # noqa: BLE001  # as above
         return CarriedOver(result, left_out=(LeftOut("the file's metadata", _why(error)),))
 
 
 def _why(error: Exception) -> str:
     """The reason in words. Errors that only a defect can cause are logged."""
-    if isinstance(error, ClientError):
-        code = error.response["Error"]["Code"]
-        return "the upload was deleted" if code in _GONE else f"S3 answered {code}"
-    if isinstance(error, BotoCoreError):
-        return f"S3 did not answer ({type(error).__name__})"
+    if isinstance(error, BotoCoreError | ClientError):
+        return object_properties.describe(error)
     if isinstance(error, Broken):
         return "the structure of the file is damaged"
     if isinstance(error, TooMuch):

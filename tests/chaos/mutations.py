@@ -195,8 +195,8 @@ MUTATIONS = (
         "results are written without a condition",
         "the newest wins",
         STORAGE,
-        "dict(result.provenance)),\n            **condition,\n",
-        "dict(result.provenance)),\n",
+        "**carried.arguments,\n                **condition,\n",
+        "**carried.arguments,\n",
         CONCURRENT_OVERWRITES,
     ),
     Mutation(

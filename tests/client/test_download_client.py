@@ -61,7 +61,7 @@ def test_a_result_is_saved_completely(result: str, original: bytes, tmp_path: Pa
 
     assert download.path.read_bytes() == original
     assert download.bytes == len(original)
-    assert download.sha256 == base64.b64encode(hashlib.sha256(original).digest()).decode()
+    assert download.sha256() == base64.b64encode(hashlib.sha256(original).digest()).decode()
     assert examined(download).format == images.JPEG
 
 

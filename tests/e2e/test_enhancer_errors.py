@@ -191,8 +191,10 @@ def test_an_event_reports_an_enhanced_photo(pipeline: Pipeline, ended: Ended, ev
     (event,) = events.about(upload, "Photo Enhanced")
     assert event["source"] == "lumendrop"
     assert problems(event) == []
+    metadata = pipeline.result(upload.key).metadata
+    carried = metadata.get("carried-over", "")
     assert event["detail"] == {
-        "correlation_id": pipeline.result(upload.key).metadata["correlation-id"],
+        "correlation_id": metadata["correlation-id"],
         "upload": _event_upload(row),
         "attempt": 1,
         "task_id": row["task_id"],
@@ -205,6 +207,11 @@ def test_an_event_reports_an_enhanced_photo(pipeline: Pipeline, ended: Ended, ev
             "bytes": int(row["output"]["bytes"]),
             "format": "jpeg",
             "pixels": row["output"]["pixels"],
+            "smaller": False,
+            "warnings": [],
+            "carried_over": carried.split(",") if carried else [],
+            "left_out": [],
+            "sidecar": None,
         },
     }
     assert events.about(upload, "Photo Not Enhanced") == []

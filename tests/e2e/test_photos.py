@@ -7,6 +7,7 @@ import pytest
 from tests.e2e import photos
 from tests.e2e.photos import difference, opened
 from tests.e2e.pipeline import Pipeline, Upload, WaitTimeout
+from tests.metadata import files as metadata_files
 
 JPEG_AND_PNG = {
     "photos/plain.jpg": (photos.jpeg(), "photos/plain.jpg"),
@@ -22,6 +23,7 @@ HEIC = "photos/IMG_2.HEIC"
 PORTRAIT = "photos/portrait.jpg"
 LARGE = "photos/12 megapixels.jpg"
 OPTIONS = "photos/options.jpg"
+DESCRIBED = "photos/described.jpg"
 PROFILES = "photos/profiles.jpg"
 ONE_NAME = ("photos/pair.webp", "photos/pair.webp.jpg")
 
@@ -34,6 +36,8 @@ def uploads(pipeline: Pipeline) -> dict[str, Upload]:
     dropped = {LARGE: large} | pipeline.drop_folder(plain | more)
     options = {"resolution": "1K", "creativity": "0.3", "resemblance": "0.9", "camera": "old"}
     dropped[OPTIONS] = pipeline.drop(OPTIONS, photos.jpeg(), Metadata=options)
+    more_of_it = {"Tagging": "team=photo", "CacheControl": "max-age=60", "Metadata": {"album": "summer"}}
+    dropped[DESCRIBED] = pipeline.drop(DESCRIBED, metadata_files.upload("exif-xmp-iptc.jpg"), **more_of_it)
     dropped[PROFILES] = pipeline.drop(PROFILES, photos.jpeg(), Metadata={"profile-ids": "ann, bob"})
     with suppress(WaitTimeout):  # each test checks its own upload
         pipeline.wait(dropped.values())
@@ -62,7 +66,7 @@ def test_a_rotated_photo_comes_out_upright(pipeline: Pipeline, uploads: dict[str
     assert (stored.width, stored.height) == (96, 64)
     result = pipeline.enhanced(uploads[PORTRAIT]).image
     assert (result.width, result.height) == (683, 1024)
-    assert result.get_typeof("orientation") == 0
+    assert result.get("orientation") == 1
     assert difference(stored.autorot(), result) < 4
 
 
@@ -73,8 +77,19 @@ def test_a_photo_of_12_megapixels_is_enlarged(pipeline: Pipeline, uploads: dict[
 
 def test_metadata_sets_the_options_of_one_photo(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
     options = {"resolution": "1K", "creativity": "0.3", "resemblance": "0.9"}
-    pipeline.enhanced(uploads[OPTIONS], options=options)
+    pipeline.enhanced(uploads[OPTIONS], options=options | {"camera": "old"})
     assert pipeline.tasks(uploads[OPTIONS])[0]["options"] == {"resolution": "1K", "creativity": 0.3, "resemblance": 0.9}
+
+
+def test_a_photo_keeps_what_its_file_and_its_object_say(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:
+    result = pipeline.enhanced(uploads[DESCRIBED], options={"resolution": "1K", "album": "summer"})
+    assert result.image.get("exif-ifd0-Model").startswith("Canon EOS R5")
+    assert {"xmp-data", "iptc-data"} <= set(result.image.get_fields())
+    found = {"Bucket": pipeline.outputs["OutputBucketName"], "Key": DESCRIBED}
+    s3 = pipeline.cloud.client("s3")
+    assert s3.head_object(**found)["CacheControl"] == "max-age=60"
+    assert s3.get_object_tagging(**found)["TagSet"] == [{"Key": "team", "Value": "photo"}]
+    assert pipeline.rows()[uploads[DESCRIBED]]["output"]["smaller"] is False
 
 
 def test_metadata_sets_the_profiles_of_one_photo(pipeline: Pipeline, uploads: dict[str, Upload]) -> None:

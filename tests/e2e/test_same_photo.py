@@ -23,7 +23,7 @@ def test_touched_and_renamed_photos_are_paid_for_once(pipeline: Pipeline, events
     wrong = pipeline.drop(COPY, b"Dear diary")
     pipeline.wait([wrong])
     assert pipeline.report(COPY)["code"] == "not_an_image"
-    first = pipeline.drop_same(KEY, jpeg(80, 60))
+    first = pipeline.drop_same(KEY, jpeg(80, 60), Tagging="team=photo")  # copies keep the tags
     touched = [copied(pipeline, KEY, number=number) for number in "12"]
     renamed = copied(pipeline, COPY)
     pipeline.wait([first, *touched, renamed])
@@ -45,6 +45,8 @@ def test_touched_and_renamed_photos_are_paid_for_once(pipeline: Pipeline, events
         assert result.metadata["source-version-id"] == newest.version_id
         assert result.metadata["task-id"] == task["id"]
         assert result.image.width == 1024
+        tagged = pipeline.cloud.client("s3").get_object_tagging(Bucket=pipeline.outputs["OutputBucketName"], Key=key)
+        assert tagged["TagSet"] == [{"Key": "team", "Value": "photo"}]
     assert pipeline.keys("errors/same/") == []
 
 

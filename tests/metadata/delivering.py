@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from lumendrop import containers, metadata
+from lumendrop import containers
 from lumendrop.containers import FileReader
-from lumendrop.metadata import CarriedOver, Choice, Wanted
+from lumendrop.metadata import transfer
+from lumendrop.metadata.combining import Wanted
+from lumendrop.metadata.transfer import CarriedOver
+from lumendrop.options import Metadata
 from tests.metadata.files import picture
 
 MODEL = "phota-image-enhance"
@@ -23,18 +26,18 @@ def result(extension: str) -> bytes:
 
 
 def deliver(
-    upload: bytes, result: bytes, folder: Path, choice: Choice = "keep", *, label: bool = True
+    upload: bytes, result: bytes, folder: Path, choice: Metadata = "keep", *, label: bool = True
 ) -> tuple[CarriedOver, bytes]:
     """What `deliver` makes of an upload and a result, and the bytes of the delivered photo."""
     source, download = folder / "upload", folder / "result"
     source.write_bytes(upload)
     download.write_bytes(result)
     with source.open("rb") as file:
-        blocks = metadata.read(FileReader(file, len(upload)))
+        blocks = transfer.read(FileReader(file, len(upload)))
     with download.open("rb") as file:
         image = containers.examine(FileReader(file, len(result)))
     wanted = Wanted(choice, MODEL if label else None, NOW)
-    found = metadata.carry_over(metadata.unchanged(download, len(result)), image, blocks, wanted)
+    found = transfer.carry_over(transfer.unchanged(download, len(result)), image, blocks, wanted)
     with found.content.open() as file:
         content = file.read()
     assert len(content) == found.content.size

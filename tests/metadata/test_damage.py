@@ -16,9 +16,12 @@ from typing import Any
 import pytest
 import pyvips
 
-from lumendrop import containers, metadata
+from lumendrop import containers
 from lumendrop.containers import Broken, FileReader
-from lumendrop.metadata import Blocks, CarriedOver, Wanted
+from lumendrop.metadata import transfer
+from lumendrop.metadata.blocks import Blocks
+from lumendrop.metadata.combining import Wanted
+from lumendrop.metadata.transfer import CarriedOver
 from tests.metadata import judges
 from tests.metadata.delivering import MODEL, NOW, result
 from tests.metadata.files import block, datasets, packet, upload
@@ -75,12 +78,12 @@ def deliveries(count: int, folder: Path) -> Iterator[tuple[str, CarriedOver, byt
         else:
             data = damaged(upload(chance.choice(FILES)), chance)
             try:
-                blocks = metadata.read(FileReader(io.BytesIO(data), len(data)))
+                blocks = transfer.read(FileReader(io.BytesIO(data), len(data)))
             except Broken:
                 blocks = Blocks()
         wanted: Any = Wanted(_CHOICES[number % 2], MODEL, NOW)  # type: ignore[arg-type]  # one of its values
         path, image = images[extension]
-        found = metadata.carry_over(metadata.unchanged(path, len(result(extension))), image, blocks, wanted)
+        found = transfer.carry_over(transfer.unchanged(path, len(result(extension))), image, blocks, wanted)
         with found.content.open() as file:
             yield extension, found, file.read()
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from lumendrop import metadata
 from lumendrop.containers import FileReader
-from lumendrop.metadata import Blocks, exif, xmp
+from lumendrop.metadata import exif, transfer, xmp
+from lumendrop.metadata.blocks import Blocks
 from tests.metadata.files import block, chunk, exif_segment, heic, jpeg, png, upload
 from tests.unit.conftest import LoadFunction
 from tests.unit.world import INPUT, OUTPUT, Answer, Context, World, completed, sample
@@ -50,7 +50,7 @@ def stored(world: World, key: str = "a/photo.jpg") -> dict[str, Any]:
 
 
 def blocks(content: bytes) -> Blocks:
-    return metadata.read(FileReader(io.BytesIO(content), len(content)))
+    return transfer.read(FileReader(io.BytesIO(content), len(content)))
 
 
 def operations(world: World) -> list[str]:
@@ -161,7 +161,7 @@ def test_an_upload_that_cant_be_read_is_delivered_without(
 def test_a_defect_in_carrying_over_costs_no_photo(
     world: World, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metadata, "carry_over", lambda *_: [][0])
+    monkeypatch.setattr(transfer, "carry_over", lambda *_: [][0])
     output = run(world, deliver, put(world, upload("exif-xmp-iptc.jpg")))
 
     assert stored(world)["Body"] == RESULT
@@ -294,3 +294,19 @@ def test_a_smaller_result_and_another_ratio_are_marked(
 
     assert (output["smaller"], output["warnings"]) == (smaller, warnings)
     assert stored(world)["Metadata"].get("warnings", "") == ",".join(warnings)
+
+
+def test_what_s3_can_store_but_not_take_again_is_left_out(world: World, deliver: ModuleType) -> None:
+    event = put(world, jpeg(), Metadata={"album": "summer"})
+
+    def answer(http_response: Any, parsed: dict[str, Any], **_: object) -> None:
+        parsed["Metadata"]["place"] = "\u00c6r\u00f8"
+        parsed["ContentLanguage"] = "d\u00e4"
+
+    deliver.UPLOADS.meta.events.register("after-call.s3.GetObject", answer)
+    try:
+        output = run(world, deliver, event)
+    finally:
+        deliver.UPLOADS.meta.events.unregister("after-call.s3.GetObject", answer)
+    assert output["left_out"] == ["ContentLanguage: it is not ASCII", "place: it is not ASCII"]
+    assert stored(world)["Metadata"]["album"] == "summer"

@@ -302,7 +302,7 @@ def test_the_digest_is_of_what_was_saved(network: Network, tmp_path: Path, monke
 
     assert download.path.read_bytes() == b"abc"
     assert download.bytes == 3
-    assert download.sha256 == "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="
+    assert download.sha256() == "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="
 
 
 @pytest.mark.parametrize(("size", "fits"), [(999, True), (1000, True), (1001, False), (100_000, False)])

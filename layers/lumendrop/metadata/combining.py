@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -12,8 +12,8 @@ from lumendrop.containers import Image
 from lumendrop.images import HEIC, JPEG
 from lumendrop.metadata import exif, iptc, jpeg, label, mapping, xmp
 from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, BrokenBlock, LeftOut
+from lumendrop.options import Metadata
 
-Choice = Literal["keep", "no-location", "none"]
 T = TypeVar("T")
 _SWAPS_SIDES = (5, 6, 7, 8)
 
@@ -21,7 +21,7 @@ _SWAPS_SIDES = (5, 6, 7, 8)
 class Wanted(msgspec.Struct, frozen=True):
     """What the owner wants: the metadata to carry over, and the model that the label names, None for no label."""
 
-    metadata: Choice
+    metadata: Metadata
     model: str | None
     now: datetime
 

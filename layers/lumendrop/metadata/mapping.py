@@ -24,6 +24,7 @@ from lumendrop.metadata.xmp import (
     XMP_RIGHTS,
     Packet,
     cleaned,
+    extend_list,
     set_list,
     set_text,
 )
@@ -117,10 +118,13 @@ _WINDOWS: dict[int, tuple[str, str, Kind]] = {
 
 
 def _add(packet: Packet, target: tuple[str, str, Kind], texts: Iterable[str]) -> None:
-    """Adds a property, unless the packet has it already."""
+    """Adds a property. If the packet has it already, only a list gets what it lacks."""
     namespace, name, kind = target
     found = [text for text in map(cleaned, texts) if text]
-    if not found or f"{{{namespace}}}{name}" in packet.properties:
+    existing = packet.properties.get(f"{{{namespace}}}{name}")
+    if existing is not None and kind in ("Bag", "Seq"):
+        extend_list(existing, found)
+    if not found or existing is not None:
         return
     if kind == "text":
         set_text(packet, namespace, name, found[0])

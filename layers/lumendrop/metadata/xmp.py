@@ -258,6 +258,16 @@ def set_list(packet: Packet, namespace: str, name: str, kind: str, texts: list[s
     packet.properties[element.tag] = element
 
 
+def extend_list(element: ET.Element, texts: list[str]) -> None:
+    """Adds texts that a list lacks. One that another starts with is a copy that IPTC-IIM cut short."""
+    for items in element:
+        existing = [item.text or "" for item in items]
+        for text in texts:
+            if not any(one.startswith(text) for one in existing):
+                ET.SubElement(items, f"{{{RDF}}}li").text = text
+        return
+
+
 def add_event(packet: Packet, event: dict[str, str]) -> None:
     """Adds an event to the history of the file."""
     name = f"{{{XMP_MM}}}History"

@@ -13,9 +13,9 @@ import pytest
 
 from lumendrop_cli import watching
 from lumendrop_cli.watching import Watcher
-from tests.cli.test_enhance import start
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline
+from tests.folders.test_enhance import start
 
 
 @pytest.fixture

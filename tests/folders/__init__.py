@@ -1,0 +1,1 @@
+"""Tests of `lumendrop enhance` against a running sandbox."""
