@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from lumendrop_cli.text import clean
+from sandbox.demo.board import board
 from sandbox.demo.start import Sandbox, sandbox
 from sandbox.demo.status import StatusReader, UploadStatus
 
@@ -25,20 +26,21 @@ def run(port: int, verbose: bool, console: Console) -> None:
     Raises the errors of `start.sandbox`.
     """
     console.print("Starting AWS and the enhancer on this machine ...")
-    with sandbox({}, port) as running:
-        console.print(introduction(running, verbose), markup=False, soft_wrap=True)
+    with sandbox({}, port) as running, board(running.cloud.endpoint) as address:
+        console.print(introduction(running, verbose, address), markup=False, soft_wrap=True)
         running.cloud.warm()
         for line in changes(running):
             console.print(clean(line), markup=False, emoji=False, soft_wrap=True)
 
 
-def introduction(running: Sandbox, verbose: bool) -> str:
-    """The endpoint, the logs, and commands to try; if `verbose`, also the enhancer and what the sandbox lacks."""
+def introduction(running: Sandbox, verbose: bool, address: str | None) -> str:
+    """The board's address, the endpoint, the logs, and commands; if `verbose`, also the enhancer and what it lacks."""
     cloud = running.cloud
     source, target = (f"s3://{cloud.outputs[name]}" for name in ("InputBucketName", "OutputBucketName"))
     details = [f"Enhancer       {running.enhancer}/docs", *(f"Not simulated  {item}" for item in cloud.skipped)]
     return "\n".join(
         [
+            f"Board          {address or 'not started: run `lumendrop board`'}",
             f"AWS endpoint   {cloud.endpoint}",
             f"Logs           {running.logs}",
             *(details if verbose else []),

@@ -37,6 +37,7 @@ _PAGE = 200
 _CLAIM_SECONDS = 60
 _ERROR_SECONDS = 5.0
 _KEEP_ALIVE_SECONDS = 15
+_CHECK_SECONDS = 0.5
 _QUEUED_MESSAGES = 1000
 
 
@@ -228,25 +229,29 @@ class Reader:
 class Feed:
     """Sends what the reader finds to every page that is connected, as server-sent events."""
 
-    def __init__(self, reader: Reader, budget: Budget) -> None:
+    def __init__(self, reader: Reader, budget: Budget, is_stopping: Callable[[], bool] = lambda: False) -> None:
         self._reader = reader
         self._budget = budget
+        self._is_stopping = is_stopping
         self._pages: set[asyncio.Queue[str]] = set()
         self._task: asyncio.Task[None] | None = None
 
     async def events(self) -> AsyncIterator[str]:
-        """The events of one page: everything once, then each change. Ends if the page is too slow."""
+        """The events of one page: everything once, then each change. Ends with the server, or if a page is too slow."""
         queue: asyncio.Queue[str] = asyncio.Queue(_QUEUED_MESSAGES)
         self._pages.add(queue)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
+        sent = time.monotonic()
         try:
             yield _event("snapshot", self._reader.snapshot())
-            while queue in self._pages:
-                try:
-                    yield await asyncio.wait_for(queue.get(), _KEEP_ALIVE_SECONDS)
-                except TimeoutError:
+            while queue in self._pages and not self._is_stopping():
+                with suppress(TimeoutError):
+                    yield await asyncio.wait_for(queue.get(), _CHECK_SECONDS)
+                    sent = time.monotonic()
+                if time.monotonic() - sent > _KEEP_ALIVE_SECONDS:
                     yield ": keep-alive\n\n"
+                    sent = time.monotonic()
         finally:
             self._pages.discard(queue)
 

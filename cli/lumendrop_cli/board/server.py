@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -56,29 +57,47 @@ class Board:
     budget: Budget
     read_only: bool
 
+    @cached_property
+    def earliest(self) -> datetime:
+        """No row of the ledger is older: days before need no read."""
+        return ledger_index.created(self.stack)
+
 
 def create_server(stack: Stack, options: Options, port: int, token: str, *, read_only: bool) -> uvicorn.Server:
     """The server of a board, for a socket that listens on `port` of the loopback interface."""
+
+    def is_stopping() -> bool:
+        return server.should_exit
+
     config = uvicorn.Config(
-        create_app(stack, options, port, token, read_only=read_only),
+        create_app(stack, options, port, token, read_only=read_only, is_stopping=is_stopping),
         access_log=False,  # it would contain the token
-        log_level="error",
+        log_level="critical",
         lifespan="off",
         proxy_headers=False,
         server_header=False,
         ws="none",
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=2,
         h11_max_incomplete_event_size=65_536,
     )
-    return uvicorn.Server(config)
+    server = uvicorn.Server(config)
+    return server
 
 
-def create_app(stack: Stack, options: Options, port: int, token: str, *, read_only: bool) -> Gate:
+def create_app(
+    stack: Stack,
+    options: Options,
+    port: int,
+    token: str,
+    *,
+    read_only: bool,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> Gate:
     """The board as an ASGI application."""
     restrict(stack, read_only=read_only)
     pace = IN_SANDBOX if stack.is_sandbox else ON_AWS
     budget = Budget(pace.gap)
-    board = Board(stack, options, Feed(Reader(stack, pace), budget), budget, read_only)
+    board = Board(stack, options, Feed(Reader(stack, pace), budget, is_stopping), budget, read_only)
     routes = [*_static_routes(), *_routes(board, _READS, "GET")]
     if not read_only:
         from lumendrop_cli.board import write_routes  # a read-only board does not even load the code that writes
@@ -154,8 +173,9 @@ async def _search(board: Board, request: Request) -> Response:
     query = request.query_params
     wanted = tuple(one for one in query.getlist("status") if one in statuses.DESCRIPTIONS)
     day = _day(query.get("day", ""))
-    days = _number(query.get("days"), 0, _MAX_DAYS)
-    since = day or (datetime.now(UTC) - timedelta(days=days) if days else None)
+    days = _number(query.get("days"), _MAX_DAYS, _MAX_DAYS)
+    earliest = day or datetime.now(UTC) - timedelta(days=days)
+    since = max(earliest, await run_in_threadpool(lambda: board.earliest))
     last_day = day.date() if day else None
     selected = Filter(wanted, since, query.get("folder", ""), query.get("contains", ""), last_day)
     limit = _number(query.get("limit"), _SEARCH_PAGE, _MAX_FOUND)
@@ -192,16 +212,17 @@ async def _media(board: Board, request: Request) -> Response:
     """The bytes of an upload's photo or of its result, as an image of a known format or as a download."""
     row = await _row(board, request)
     side, is_download = request.query_params.get("side", ""), "download" in request.query_params
-    if "thumbnail" in request.query_params:
+    is_thumbnail = "thumbnail" in request.query_params
+    if is_thumbnail:
         await board.budget.turn()
     place = _place(board, row, side)
     if place is None:
-        return problem("There is no such photo.", 404)
+        return _gone(is_thumbnail)
     try:
         found = await run_in_threadpool(lambda: board.stack.client("s3").get_object(**place))
     except ClientError as error:
         if error_code(error) in _GONE:
-            return problem("The photo was deleted.", 404)
+            return _gone(is_thumbnail)
         raise
     body = found["Body"]
     head = await run_in_threadpool(body.read, _HEAD_BYTES)
@@ -211,6 +232,11 @@ async def _media(board: Board, request: Request) -> Response:
         name = quote(str(place["Key"]).rpartition("/")[2], safe="")
         headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
     return StreamingResponse(_bytes(head, body), media_type=kind or "application/octet-stream", headers=headers)
+
+
+def _gone(is_thumbnail: bool) -> Response:
+    """A card without a photo is nothing unusual; a browser would log any other status as an error."""
+    return Response(status_code=204) if is_thumbnail else problem("There is no such photo, or it was deleted.", 404)
 
 
 def _bytes(head: bytes, body: Any) -> Iterator[bytes]:

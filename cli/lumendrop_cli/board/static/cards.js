@@ -66,11 +66,11 @@ function drawOne(id) {
   refresh(made, card);
 }
 
+/** The newest comes first. */
 function insert(parts, card) {
   shown.set(card.id, parts);
-  const before = [...shown.values()].find(other => other !== parts && (other.born < parts.born));
-  if (before) $("cards").insertBefore(parts.box, before.box);
-  else $("cards").append(parts.box);
+  const after = [...$("cards").children].find(box => Number(box.dataset.born) < parts.born) ?? null;
+  $("cards").insertBefore(parts.box, after);
   if (!card.local) show(parts.image, card);
 }
 
@@ -86,7 +86,7 @@ function build(card) {
   const status = h("span", { class: "status" });
   const note = h("p", { class: "note", hidden: true });
   const buttons = h("div", { class: "buttons", hidden: true });
-  const box = h("article", { class: "card", role: "listitem", "data-id": card.id }, opener, h("div", { class: "body" }, name, h("div", { class: "line" }, status, facts), steps, note, buttons));
+  const box = h("li", { class: "card", "data-id": card.id, "data-born": born(card) }, opener, h("div", { class: "body" }, name, h("div", { class: "line" }, status, facts), steps, note, buttons));
   const parts = { box, image, label, opener, status, facts, steps, note, buttons, card, born: born(card), stage: null };
   return parts;
 }

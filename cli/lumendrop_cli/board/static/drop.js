@@ -27,7 +27,7 @@ export function build() {
   const folder = h("input", { type: "file", webkitdirectory: true, class: "visually-hidden", tabindex: "-1", "aria-label": "Folder", change: event => take([...event.target.files].map(file => ({ file, name: file.webkitRelativePath || file.name })), event.target) });
   const area = h("div", { class: "drop-area" }, h("span", { class: "drop-icon" }, icon("drop")),
     h("div", { class: "drop-text" }, h("p", { class: "drop-title" }, "Drop photos or folders"), h("p", { class: "hint" }, `JPEG, PNG, WebP, or HEIC, up to ${bytes(Number(parameters.MaxUploadBytes))} each`)),
-    h("div", { class: "buttons" }, h("button", { class: "button primary", type: "button", click: () => files.click() }, "Choose photos"), h("button", { class: "button", type: "button", click: () => folder.click() }, "Choose a folder"), files, folder));
+    h("div", { class: "buttons" }, h("button", { class: "button primary", type: "button", click: () => files.click() }, "Choose photos"), h("button", { class: "button", type: "button", click: () => folder.click() }, "Choose folder"), files, folder));
   const select = (label, values) => { const control = h("select", { change: plan }, values.map(([value, text]) => h("option", { value }, text))); return { control, label: h("label", { class: "field" }, h("span", {}, label), control) }; };
   const steps = [["", "default"], ...[0, 0.2, 0.4, 0.6, 0.8, 1].map(value => [String(value), String(value)])];
   const stackDefault = value => (value ? `default (${value})` : "default");

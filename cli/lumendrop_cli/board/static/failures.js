@@ -16,7 +16,9 @@ let isVisible = false;
 /** Shows or hides the view. */
 export function show(visible) {
   isVisible = visible;
-  if (visible) load();
+  if (!visible) return;
+  if (!$("failures").firstChild) $("failures").append(h("p", { class: "hint" }, "Reading the ledger …"));
+  load();
 }
 
 onChange(({ cards }) => {

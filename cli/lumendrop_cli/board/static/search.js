@@ -112,9 +112,12 @@ let selected = -1;
 function key(event) {
   const page = Math.max(1, Math.floor(built.list.clientHeight / ROW) - 1);
   const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -cards.length, End: cards.length };
-  if (event.key === "Enter" && cards[selected]) return open(cards[selected]);
-  if (!(event.key in moves) || !cards.length) return undefined;
-  event.preventDefault();
+  if (event.target !== built.list || !(event.key in moves || event.key === "Enter") || !cards.length) return;
+  event.preventDefault(); // also of Enter, which would press a button of the dialog
+  if (event.key === "Enter") {
+    if (cards[selected]) open(cards[selected]);
+    return;
+  }
   selected = Math.min(cards.length - 1, Math.max(0, selected + moves[event.key]));
   const top = selected * ROW;
   const { list } = built;
@@ -124,5 +127,4 @@ function key(event) {
   for (const row of rows) row.box.classList.toggle("selected", row.at === selected);
   const row = rows.find(one => one.at === selected);
   if (row) { row.box.id = "selected-row"; for (const other of rows) if (other !== row) other.box.removeAttribute("id"); list.setAttribute("aria-activedescendant", "selected-row"); }
-  return undefined;
 }
