@@ -36,6 +36,8 @@ from lumendrop_cli.text import clean
 STATIC = Path(__file__).parent / "static"
 
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+# Browsers ask for an icon of this name on their own.
+_NAMES = {"index.html": ("/",), "logo.svg": ("/logo.svg", "/favicon.ico")}
 _HEAD_BYTES = 16
 _CHUNK_BYTES = 262_144
 _SEARCH_PAGE, _MAX_FOUND = 500, 10_000
@@ -110,8 +112,9 @@ def _static_routes() -> Iterator[Route]:
     """The files of the page, read once: a request can't name any other file."""
     for path in sorted(STATIC.iterdir()):
         if path.suffix in _TYPES:
-            name = "/" if path.name == "index.html" else f"/{path.name}"
-            yield Route(name, _file(path.read_bytes(), _TYPES[path.suffix]), methods=["GET"])
+            send = _file(path.read_bytes(), _TYPES[path.suffix])
+            for name in _NAMES.get(path.name, (f"/{path.name}",)):
+                yield Route(name, send, methods=["GET"])
 
 
 def _file(body: bytes, kind: str) -> Handler:
