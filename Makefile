@@ -5,6 +5,12 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PHOTOS ?=
 OUT ?= out
+STAGE ?= dev
+# These texts can hold what make or the shell would replace, so recipes read them from the environment.
+export DEMO_PHOTOS := $(value PHOTOS)
+export DEMO_OUT := $(value OUT)
+export SAM_STAGE := $(value STAGE)
+unexport PHOTOS OUT STAGE
 PORT ?= 4566
 VERBOSE ?=
 VENV := .venv
@@ -20,27 +26,43 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ifneq ($(shell command -v uv),)
 install = uv pip install --quiet --python $(1)/bin/python --no-deps $(2)
 else
-install = $(1)/bin/python -m ensurepip >/dev/null && $(1)/bin/python -m pip install --quiet --no-compile --no-deps $(2)
+install = $(call pip,$(1)) && $(1)/bin/python -m pip install --quiet --no-compile --no-deps $(2)
+pip = { $(1)/bin/python -m ensurepip >/dev/null 2>&1 || \
+  { echo "This Python has no pip. Install uv, or your system's package python3-venv." >&2; exit 1; }; }
 endif
 
-.PRECIOUS: %/bin/python .venv-%/.ready
-%/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lumendrop needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Try make PYTHON=python3.13.")'
-	@$(PYTHON) -m venv --without-pip $*
+# What an environment is made of. It is made again if that has changed: its folder was moved or copied, its Python is
+# another or gone, or a lock file is another. So nothing that a lock file no longer has is left in it.
+locks = $(if $(filter $(VENV),$(1)),$(addprefix requirements/,sandbox.txt tests.txt benchmarks.txt),requirements/$(1:.venv-%=%).txt)
+made_of = { $(1)/bin/python -c 'import sys; print(sys.prefix, sys.base_prefix, *sys.version_info[:2])' && cksum $(call locks,$(1)); }
+# A Python that is named (make PYTHON=python3.13) has to be the environment's. Otherwise, any that works will do.
+base = $(1) -c 'import sys; print(sys.base_prefix, *sys.version_info[:2])'
+is_wanted = $(if $(filter file,$(origin PYTHON)),true,[ "$$($(call base,$(1)/bin/python))" = "$$($(call base,$(PYTHON)))" ])
+
+.PHONY: FORCE
+.PRECIOUS: %/.python .venv-%/.ready
+%/.python: FORCE
+	@if [ -e $@ ] && $(call made_of,$*) 2>/dev/null | cmp -s - $@ && $(call is_wanted,$*); then exit 0; fi; \
+	command -v $(PYTHON) >/dev/null || \
+	  { echo "There is no $(PYTHON). Lumendrop needs Python 3.11 or later. Try make PYTHON=/path/to/python3." >&2; exit 1; }; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lumendrop needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Try make PYTHON=python3.13.")'; \
+	if [ -e $* ] || [ -L $* ]; then echo "Making $* again: its folder, its Python, or its requirements changed ..."; rm -rf $*; fi; \
+	$(PYTHON) -m venv --without-pip $*; \
+	$(call made_of,$*) >$@
 
 # The command `lumendrop` is an editable install, so it runs the code of this checkout.
-$(VENV)/.sandbox: requirements/sandbox.txt pyproject.toml | $(BIN)/python
+$(VENV)/.sandbox: pyproject.toml $(VENV)/.python
 	@echo "Installing the sandbox's packages (once) ..."
 	@$(call install,$(VENV),--require-hashes -r requirements/sandbox.txt)
 	@$(call install,$(VENV),--no-index --no-build-isolation -e .)
 	@touch $@
 
-$(VENV)/.tests: requirements/tests.txt $(VENV)/.sandbox
+$(VENV)/.tests: $(VENV)/.sandbox
 	@echo "Installing the tests' packages (once) ..."
 	@$(call install,$(VENV),--require-hashes -r requirements/tests.txt)
 	@touch $@
 
-$(VENV)/.benchmarks: requirements/benchmarks.txt $(VENV)/.tests
+$(VENV)/.benchmarks: $(VENV)/.tests
 	@echo "Installing the benchmarks' packages (once) ..."
 	@$(call install,$(VENV),--require-hashes -r requirements/benchmarks.txt)
 	@touch $@
@@ -51,9 +73,9 @@ $(VENV)/.browser: requirements/browser.txt $(VENV)/.tests
 	@touch $@
 
 # The versions that these tools pin conflict with the sandbox's.
-.venv-%/.ready: requirements/%.txt | .venv-%/bin/python
+.venv-%/.ready: .venv-%/.python
 	@echo "Installing $* into its own environment (once) ..."
-	@$(call install,$(@D),--require-hashes -r $<)
+	@$(call install,$(@D),--require-hashes -r requirements/$*.txt)
 	@touch $@
 
 .PHONY: help
@@ -62,7 +84,7 @@ help: ## List every target.
 
 .PHONY: demo
 demo: $(VENV)/.sandbox ## Run the whole pipeline on photos: make demo [PHOTOS=dir] [OUT=dir]. Then open out/index.html.
-	@$(BIN)/python -m sandbox demo $(if $(PHOTOS),--photos "$(PHOTOS)") --out "$(OUT)"
+	@$(BIN)/python -m sandbox demo $${DEMO_PHOTOS:+--photos="$$DEMO_PHOTOS"} --out="$$DEMO_OUT"
 
 .PHONY: sandbox
 sandbox: $(VENV)/.sandbox ## Run the stack until Ctrl-C, for the AWS CLI and lumendrop: make sandbox [PORT=4566] [VERBOSE=1].
@@ -70,7 +92,7 @@ sandbox: $(VENV)/.sandbox ## Run the stack until Ctrl-C, for the AWS CLI and lum
 
 .PHONY: test
 test: $(VENV)/.tests ## Run all tests, in two processes per core (at most four). `.venv/bin/pytest PATH` runs some of them.
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4
+	@PYTHONUTF8=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
@@ -141,7 +163,7 @@ check: $(VENV)/.tests $(CHECKOV)/.ready ## Lint, types, template checks.
 	@for app in functions/*/app.py; do $(BIN)/mypy "$$app"; done
 	@$(BIN)/cfn-lint template.yaml monitoring.yaml
 	@$(CHECKOV)/bin/checkov
-	@$(BIN)/python -m pytest -q tests/template
+	@PYTHONUTF8=1 $(BIN)/python -m pytest -q tests/template
 
 .PHONY: build
 build: $(SAM)/.ready ## Validate the template and build what `sam deploy` uploads; needs no Docker.
@@ -154,17 +176,29 @@ build-twice: build ## Check that a second build from scratch gives the same resu
 	@PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam build --no-cached --build-dir .aws-sam/again
 	@$(SAM)/bin/python tests/package.py .aws-sam/build .aws-sam/again
 
-STAGE ?= dev
 DELETE_PHOTOS ?= no
-STACK = $$($(PYTHON) -c 'import tomllib; print(tomllib.load(open("samconfig.toml", "rb"))["$(STAGE)"]["global"]["parameters"]["stack_name"])')
+# Prints the stack's name of the stage, or which stages there are.
+define STAGES
+import os, sys, tomllib
+config, stage = tomllib.load(open("samconfig.toml", "rb")), os.environ["SAM_STAGE"]
+stacks = {name: one["global"]["parameters"]["stack_name"] for name, one in config.items() if name not in ("version", "default")}
+sys.exit(f"samconfig.toml has no stage {stage!r}, only {', '.join(stacks)}.") if stage not in stacks else print(stacks[stage])
+endef
+export STAGES
+stack_name = $(1)/bin/python -c "$$STAGES"
+
+.PHONY: stage
+stage: $(SAM)/.ready
+	@$(call stack_name,$(SAM)) >/dev/null
 
 .PHONY: deploy
-deploy: build ## Deploy to your account: make deploy [STAGE=prod]. Stages are in samconfig.toml.
-	@PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam deploy --config-env $(STAGE)
+deploy: stage build ## Deploy to your account: make deploy [STAGE=prod]. Stages are in samconfig.toml.
+	@PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam deploy --config-env "$$SAM_STAGE"
 
 .PHONY: destroy
 destroy: $(VENV)/.sandbox ## Delete a stack, and with DELETE_PHOTOS its photos: make destroy [STAGE=prod] [DELETE_PHOTOS=yes].
-	@$(BIN)/lumendrop --stack "$(STACK)" destroy $(if $(filter yes,$(DELETE_PHOTOS)),--delete-photos)
+	@stack="$$($(call stack_name,$(VENV)))"; \
+	$(BIN)/lumendrop --stack "$$stack" destroy $(if $(filter yes,$(DELETE_PHOTOS)),--delete-photos)
 
 .PHONY: format
 format: $(VENV)/.tests ## Format the code.
@@ -186,5 +220,6 @@ lock: $(SAM)/.ready ## Lock the newest versions of all requirements.
 	$(LOCK) --upgrade requirements/checkov.in -o requirements/checkov.txt
 
 .PHONY: clean
-clean: ## Remove environments, builds and results.
-	rm -rf $(VENV) $(SAM) $(CHECKOV) $(PICTURES) .aws-sam out .pytest_cache .mypy_cache .ruff_cache
+clean: ## Remove environments, builds, caches, and results, also those of earlier versions.
+	@rm -rf .venv .venv-* .aws-sam out .pytest_cache .mypy_cache .ruff_cache
+	@find . -name .git -prune -o -type d \( -name __pycache__ -o -name .hypothesis \) -prune -exec rm -rf {} +

@@ -58,7 +58,7 @@ def _sources(folder: Path) -> Path:
     """The layer without bytecode; Lambda can't store bytecode, so each cold start compiles the sources again."""
     leave_out = shutil.ignore_patterns("__pycache__")
     shutil.copytree(results.REPO / "layers" / "lumendrop", folder / "lumendrop", ignore=leave_out)
-    locked = (results.REPO / "layers" / "requirements.txt").read_text()
+    locked = (results.REPO / "layers" / "requirements.txt").read_text(encoding="utf-8")
     for package in re.findall(r"^([a-z][\w.-]*)==", locked, re.MULTILINE):
         for file in importlib.metadata.files(package) or []:
             if file.suffix != ".pyc" and ".." not in file.parts:
@@ -69,7 +69,7 @@ def _sources(folder: Path) -> Path:
 
 def _environment(function: str) -> dict[str, str]:
     """The variables of the template, with default parameters; resource names do not affect imports."""
-    template = yaml_parse((results.REPO / "template.yaml").read_text())
+    template = yaml_parse((results.REPO / "template.yaml").read_text(encoding="utf-8"))
     defaults = {name: str(one.get("Default", "none")) for name, one in template["Parameters"].items()}
     properties = next(
         one["Properties"]

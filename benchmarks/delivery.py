@@ -30,7 +30,9 @@ from werkzeug.serving import make_server
 from werkzeug.test import run_wsgi_app
 
 from benchmarks import authority, plots, results
-from benchmarks.delivery_contenders import BLOCK_BYTES, BUCKET, CONTENDERS
+from benchmarks.delivery_contenders import BLOCK_BYTES, BUCKET, CONTENDERS, UPLOADS
+from tests.metadata.files import exif_segment, packet, xmp_segment
+from tests.metadata.makers import block
 
 OURS, FLOOR = "deliver", "floor: raw to disk, raw from disk"
 STYLES = dict(zip(CONTENDERS, ("-", "--", (0, (8, 2, 1, 2, 1, 2)), ":", "-", "-."), strict=True))
@@ -104,6 +106,14 @@ def vendor(folder: Path, tls: ssl.SSLContext) -> ThreadingHTTPServer:
     return server
 
 
+def put_uploads(s3: Any, number: int, size: int) -> None:
+    """The uploads of a round, with EXIF and XMP, which only deliver reads."""
+    metadata = exif_segment(block("canon")) + xmp_segment(packet())
+    body = _jpeg(size - len(metadata))
+    for key in (f"{number}.jpg", f"warm-{number}.jpg"):
+        s3.put_object(Bucket=UPLOADS, Key=key, Body=body[:2] + metadata + body[2:])
+
+
 def photo(folder: Path, size: int) -> None:
     """Writes a file with the start and the end of a JPEG; nothing decodes the rest."""
     (folder / f"{size}.jpg").write_bytes(_jpeg(size))
@@ -157,6 +167,9 @@ def serve(folder: Path) -> None:
         "AWS_DEFAULT_REGION": "us-east-1",
         "API_BASE_URL": base,
         "OUTPUT_BUCKET": BUCKET,
+        "BUCKET_OWNER": "123456789012",
+        "ENHANCEMENT_LABEL": "omit" if os.environ.get("BENCH_METADATA") else "write",
+        "BENCH_METADATA": os.environ.get("BENCH_METADATA", "keep"),
         "LUMENDROP_ALLOW_LOOPBACK": "true",
         "POWERTOOLS_LOG_LEVEL": "CRITICAL",
         "POWERTOOLS_METRICS_DISABLED": "true",
@@ -164,7 +177,8 @@ def serve(folder: Path) -> None:
         "POWERTOOLS_SERVICE_NAME": "deliver",
     }
     os.environ.update(environment)
-    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    for bucket in (BUCKET, UPLOADS):
+        boto3.client("s3").create_bucket(Bucket=bucket)
     secret = boto3.client("secretsmanager").create_secret(Name="key", SecretString="none")
     print(json.dumps(environment | {"KEY_SECRET_ARN": secret["ARN"], "SERVERS_PID": str(os.getpid())}), flush=True)
     threading.Event().wait()
@@ -210,6 +224,7 @@ def measure(megabytes: list[int], rounds: int) -> dict[str, Any]:
         with servers([size << 20]) as environment:
             s3 = boto3.client("s3", **access(environment))
             for number in track(range(rounds), f"{size} MB", transient=True):
+                put_uploads(s3, number, size << 20)
                 for name in order.sample(list(CONTENDERS), len(CONTENDERS)):
                     found[name].append(run(name, size << 20, f"{number}.jpg", environment))
                     s3.delete_object(Bucket=BUCKET, Key=f"{number}.jpg")  # so that no contender overwrites an object
@@ -245,11 +260,14 @@ def main() -> None:
     """Prints the table; writes the JSON and the plot."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.delivery", description=__doc__)
     parser.add_argument("--megabytes", type=int, nargs="+", default=[1, 10, 50, 100])
+    parser.add_argument("--without", action="store_true", help="deliver without metadata (Metadata: none, no label)")
     parser.add_argument("--rounds", type=int, default=7, help="deliveries per size and contender (default 7)")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve(arguments.serve)
+    if arguments.without:
+        os.environ["BENCH_METADATA"] = "none"
     figures = measure(arguments.megabytes, arguments.rounds)
     rows = [
         [f"{size}: {name}", *(one[key]["median"] for key in FIGURES)]
@@ -257,6 +275,8 @@ def main() -> None:
         for name, one in contenders.items()
     ]
     plots.show("Delivery", ["", *FIGURES.values()], rows)
+    if arguments.without:
+        return
     plot(figures)
     results.write("delivery", "make bench-delivery", {"seed": SEED, "sizes": figures})
 

@@ -29,7 +29,7 @@ import certifi
 from benchmarks import results
 from benchmarks.results import REPO
 
-BUCKET = "photos-out"
+BUCKET, UPLOADS = "photos-out", "photos-in"
 PART_BYTES = 5 << 20  # the minimum of S3
 BLOCK_BYTES = 1 << 20
 
@@ -43,14 +43,15 @@ def ours() -> Deliver:
     bundle = os.environ["AWS_CA_BUNDLE"]
     certifi.where = lambda: bundle  # deliver trusts certifi's authorities only
     app = importlib.import_module("app")
-    event = json.loads((REPO / "events" / "deliver.json").read_text())
+    event = json.loads((REPO / "events" / "deliver.json").read_text(encoding="utf-8"))
 
     class Context:
         function_name = invoked_function_arn = aws_request_id = "deliver"
         memory_limit_in_mb = 512
 
     def deliver(_: str, task: str, key: str) -> None:
-        event["upload"] |= {"key": key, "version_id": key}
+        event["upload"] |= {"bucket": UPLOADS, "key": key, "version_id": "null", "size": int(task)}
+        event["options"]["metadata"] = os.environ["BENCH_METADATA"]
         event["task"]["id"] = task
         output = app.handler(event, Context())
         if output["state"] != "enhanced":

@@ -9,7 +9,7 @@ from samtranslator.yaml_helper import yaml_parse
 from benchmarks.prices import PRICES
 from benchmarks.results import REPO
 
-PARAMETERS = yaml_parse((REPO / "template.yaml").read_text())["Parameters"]
+PARAMETERS = yaml_parse((REPO / "template.yaml").read_text(encoding="utf-8"))["Parameters"]
 DAY = 86_400
 ROW_BYTES, PAGE_BYTES = 1024, 1024**2
 

@@ -21,7 +21,7 @@ Cells = Sequence[str]
 
 def filled(page: str) -> str:
     """A page's text with its figures as the benchmarks' files have them now."""
-    text = (REPO / page).read_text()
+    text = (REPO / page).read_text(encoding="utf-8")
     return _BLOCK.sub(lambda found: f"{found[1]}{BLOCKS[found[2]]().strip()}\n{found[3]}", text)
 
 
@@ -369,7 +369,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
 
 def main() -> None:
     for page in PAGES:
-        (REPO / page).write_text(filled(page))
+        (REPO / page).write_text(filled(page), encoding="utf-8")
     sys.stdout.write(f"Filled {', '.join(PAGES)}.\n")
 
 

@@ -6,4 +6,4 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-PRICES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("prices.toml").read_text())
+PRICES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("prices.toml").read_text(encoding="utf-8"))

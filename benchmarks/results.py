@@ -31,7 +31,7 @@ def write(name: str, command: str, figures: dict[str, Any]) -> Path:
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
         "python": platform.python_version(),
     }
-    path.write_text(json.dumps(about | figures, indent=2) + "\n")
+    path.write_text(json.dumps(about | figures, indent=2) + "\n", encoding="utf-8")
     return path
 
 
@@ -40,7 +40,7 @@ def peak_megabytes(process: int | str) -> float:
 
     getrusage is not suitable, because its figure includes the parent's memory at the fork.
     """
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+    for line in Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     raise SystemExit("This system does not report the peak memory of a process.")
@@ -49,4 +49,4 @@ def peak_megabytes(process: int | str) -> float:
 def load(name: str) -> Any:
     """The latest figures of a benchmark, or None."""
     path = FOLDER / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

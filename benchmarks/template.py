@@ -20,5 +20,5 @@ def function(logical_id: str) -> dict[str, Any]:
 
 def alarms() -> int:
     """The number of alarms that the template and its nested stack create."""
-    templates = [yaml_parse((REPO / name).read_text()) for name in ("template.yaml", "monitoring.yaml")]
+    templates = [yaml_parse((REPO / name).read_text(encoding="utf-8")) for name in ("template.yaml", "monitoring.yaml")]
     return sum(one["Type"] == "AWS::CloudWatch::Alarm" for body in templates for one in body["Resources"].values())

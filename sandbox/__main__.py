@@ -1,12 +1,14 @@
 """The sandbox's command line: `python -m sandbox up` and `demo`."""
 
-import argparse
 import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `main` handles Ctrl-C, because Python prints a traceback
+
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from rich.console import Console
 
 DEFAULT_PORT = 4566
 BAD_USAGE, INTERRUPTED = 2, 130
@@ -29,7 +31,8 @@ DEMO_EXAMPLES = """examples:
   python -m sandbox demo --photos ~/holiday --out ~/holiday-enhanced
   python -m sandbox demo --photos ~/holiday --resolution 1K
 
-Exit status: 0 if every photo was enhanced, 1 if not, 2 if the sandbox could not start.
+Exit status: 0 if every file has a result (an enhanced photo, or a report why there is none), 1 if not, 2 if the
+sandbox could not start.
 """
 
 
@@ -39,19 +42,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")  # a terminal without UTF-8 must not end the command
-    # SIGTERM ends a command as cleanly as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # A shell makes background jobs ignore Ctrl-C's signal.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return _run(chosen, Console(highlight=False))
+        # SIGTERM ends a command as cleanly as Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # A shell makes background jobs ignore Ctrl-C's signal.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return _run(chosen)
     except KeyboardInterrupt:
         print("Stopped. Nothing is kept." if chosen.command == "up" else "Interrupted.", file=sys.stderr)
         return 0 if chosen.command == "up" else INTERRUPTED
 
 
-def _run(chosen: argparse.Namespace, console: Console) -> int:
+def _run(chosen: argparse.Namespace) -> int:
     # Imported here, so that --help and usage errors take no time.
+    from rich.console import Console
+
     from lumendrop_cli.text import clean
     from sandbox.aws.cloud import CloudError
     from sandbox.aws.template import TemplateError
@@ -59,6 +64,7 @@ def _run(chosen: argparse.Namespace, console: Console) -> int:
     from sandbox.demo.images import PhotosError
     from sandbox.demo.start import StartError
 
+    console = Console(highlight=False)
     try:
         if chosen.command == "up":
             up.run(chosen.port, chosen.verbose, console)

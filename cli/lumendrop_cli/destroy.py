@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from lumendrop_cli import polling, upload_queue
 from lumendrop_cli.errors import CliError, error_code, on_interrupt
 from lumendrop_cli.printer import printer, some_of
+from lumendrop_cli.selection import DryRunOption
 from lumendrop_cli.stack import Stack, load_stack
 from lumendrop_cli.versions import delete_versions, versions_and_markers
 from lumendrop_cli.workflow import running_backfills, running_executions
@@ -50,6 +51,7 @@ def destroy(
         bool,
         typer.Option("--delete-photos", help="Also empty and delete the stack's own buckets, with every version."),
     ] = False,
+    dry_run: DryRunOption = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")] = False,
 ) -> None:
     """Delete the stack. Photos, ledger, and encryption key stay. With --delete-photos, the photos are deleted too.
@@ -60,6 +62,10 @@ def destroy(
     with out.progress("Counting photos, uploads, and executions …"):
         buckets = _count_photos(stack)
         pending = _pending(stack)
+    if dry_run:
+        would = f"This would delete the stack {stack.name}. {_consequence(buckets, delete_photos)}"
+        out.result({"stack": stack.name, "photos": buckets, **asdict(pending)}, [*_pending_lines(pending), would])
+        return
     if not yes:
         for line in _pending_lines(pending):
             out.note(line)

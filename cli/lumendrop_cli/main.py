@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from copy import copy
 from itertools import islice, takewhile
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from lumendrop_cli.destroy import destroy
 from lumendrop_cli.doctor import doctor
 from lumendrop_cli.enhance import enhance
 from lumendrop_cli.errors import CliError, describe, on_interrupt
+from lumendrop_cli.examples import epilog
 from lumendrop_cli.fetch import fetch
 from lumendrop_cli.list import list_
 from lumendrop_cli.pause import pause
@@ -50,6 +52,12 @@ class Command(TyperCommand):
             raise typer.BadParameter(f"{ctx.info_name} got too many arguments")
         return _checked(ctx, remaining)
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Adds the options that all commands share. `Commands` parses them, wherever they are."""
+        shown = copy(self)
+        shown.params = [*self.params, *map(_as_shared, ctx.parent.command.params)]
+        TyperCommand.format_help(shown, ctx, formatter)
+
 
 class Commands(TyperGroup):
     """Accepts the shared options before and after the command's name. The one place that exits."""
@@ -74,6 +82,12 @@ class Commands(TyperGroup):
         """Runs the command. Ctrl-C becomes an error that is reported like any other."""
         with on_interrupt(""):
             super().invoke(ctx)
+
+
+def _as_shared(option: Any) -> Any:
+    shown = copy(option)
+    shown.rich_help_panel = "Options of all commands, before or after the command"
+    return shown
 
 
 def _checked(ctx: Any, remaining: list[str]) -> list[str]:
@@ -114,7 +128,7 @@ def _shared_first(args: list[str]) -> list[str]:
 
 
 # Plain tracebacks, because typer's show the values of local variables, which can include the API key.
-app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
 
 
 @app.callback(epilog=EXIT_CODES)
@@ -139,4 +153,5 @@ def main(
 # In the order of `lumendrop --help`.
 _PHOTOS = (enhance, list_, status, spend, retry, fetch, stop)
 for command in (doctor, set_key, smoke, board, *_PHOTOS, backfill, redrive, pause, resume, destroy):
-    app.command(command.__name__.strip("_").replace("_", "-"), cls=Command, epilog=EXIT_CODES)(command)
+    name = command.__name__.strip("_").replace("_", "-")
+    app.command(name, cls=Command, epilog=epilog(name, EXIT_CODES))(command)

@@ -6,12 +6,17 @@ import typer
 
 from lumendrop_cli import event_source, upload_queue
 from lumendrop_cli.printer import printer
+from lumendrop_cli.selection import DryRunOption
 from lumendrop_cli.stack import load_stack
 
 
-def pause(context: typer.Context) -> None:
+def pause(context: typer.Context, dry_run: DryRunOption = False) -> None:
     """Keep uploads in the queue, for up to 14 days. Tasks that are already paid for are still delivered."""
     stack, out = load_stack(context), printer(context)
+    if dry_run:
+        state = event_source.state(stack)
+        out.result({"event_source": state}, [f"This would disable the event source, which is {state.lower()}."])
+        return
     with out.progress("Disabling the event source …"):
         event_source.switch(stack, event_source.DISABLED)
     waiting = upload_queue.count_messages(stack, stack.output("UploadQueueUrl"))

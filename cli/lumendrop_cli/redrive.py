@@ -10,13 +10,14 @@ from lumendrop_cli import upload_queue
 from lumendrop_cli.errors import CliError, on_interrupt
 from lumendrop_cli.polling import poll_until
 from lumendrop_cli.printer import Progress, printer
+from lumendrop_cli.selection import DryRunOption
 from lumendrop_cli.stack import Stack, load_stack
 
 _MOVE_SECONDS = 3600
 _RUNNING = ("RUNNING", "CANCELLING")
 
 
-def redrive(context: typer.Context) -> None:
+def redrive(context: typer.Context, dry_run: DryRunOption = False) -> None:
     """Move the messages in the dead-letter queue back to the upload queue.
 
     First fix the cause of the failures. The log of submit shows it.
@@ -25,6 +26,9 @@ def redrive(context: typer.Context) -> None:
     total = upload_queue.count_messages(stack, stack.output("DeadLetterQueueUrl"))
     if not total:
         out.result({"moved": 0}, ["The dead-letter queue is empty."])
+        return
+    if dry_run:
+        out.result({"moved": 0, "would_move": total}, [f"This would move {total:,} back to the upload queue."])
         return
     continues = "AWS continues to move the messages. `lumendrop doctor` counts what is left in the dead-letter queue."
     with on_interrupt(continues), out.progress(f"Moving {total:,} back to the upload queue …") as progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import compress, islice
 from operator import not_
 from typing import Annotated, Any
@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import typer
 from botocore.exceptions import ClientError
 
-from lumendrop_cli import cost, ledger, statuses, upload_queue
+from lumendrop_cli import cost, ledger, selection, statuses, upload_queue
 from lumendrop_cli.errors import FAILURE, CliError, error_code, on_interrupt
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.printer import Progress, printer, some_of
+from lumendrop_cli.selection import PrefixOption, SinceOption, StatusOption
 from lumendrop_cli.stack import Stack, load_stack
 from lumendrop_cli.workflow import correlation_id, execution_of_each
 
@@ -25,11 +26,12 @@ _RESULT_SECONDS = 24 * 3600  # how long the enhancer keeps a result
 
 @dataclass(frozen=True)
 class Selection:
-    """The uploads to send, and those that are left out: running ones, and ones that would be rejected again."""
+    """The uploads to send, and those that are left out: running, rejected again, or replaced by a newer version."""
 
     rows: list[Row]
     running: dict[str, str]
     rejected: list[Row]
+    replaced: list[Row] = field(default_factory=list)
 
 
 def retry(
@@ -38,6 +40,9 @@ def retry(
     version_id: Annotated[str | None, typer.Option(metavar="ID", help="Send this version of the key instead.")] = None,
     unknown: Annotated[bool, typer.Option("--unknown", help="All uploads with the status unknown.")] = False,
     code: Annotated[str | None, typer.Option(help="All uploads whose report has this code.")] = None,
+    status: StatusOption = None,
+    since: SinceOption = None,
+    prefix: PrefixOption = None,
     pay: Annotated[
         bool, typer.Option("--pay", help="Pay for KEY even if it, or the same photo, is already enhanced.")
     ] = False,
@@ -50,14 +55,26 @@ def retry(
     replaces the earlier one.
 
     Uploads whose workflow runs, for example because of `lumendrop fetch`, are not sent, and neither are those that
-    would be rejected again. --unknown and --code read the whole ledger, which takes minutes for a million rows. Exit
-    code 1 if there is nothing to send.
+    would be rejected again. --unknown and --code read the whole ledger, which takes minutes for a million rows.
+    --status, --since, and --prefix read its index, and leave out uploads that a newer one has replaced. Exit code 1 if
+    there is nothing to send.
     """
-    if [key is not None, unknown, code is not None].count(True) != 1 or ((version_id or pay) and key is None):
-        raise typer.BadParameter("give one KEY (optionally with --version-id or --pay), or --unknown, or --code CODE")
+    selects = selection.is_given(status, since, prefix)
+    if [key is not None, unknown, code is not None, selects].count(True) != 1 or ((version_id or pay) and key is None):
+        raise typer.BadParameter(
+            "give one KEY (optionally with --version-id or --pay), or --unknown, or --code CODE, or "
+            f"{selection.HOW_TO_SELECT}"
+        )
+    wanted = selection.parse_filter(status, since, prefix)
     stack, out = load_stack(context), printer(context)
     with out.progress("Reading the ledger …") as progress:
-        selected = _select_all(stack, code, progress) if key is None else _select_one(stack, key, version_id, pay)
+        if key is not None:
+            selected = _select_one(stack, key, version_id, pay)
+        elif selects:
+            selected = _select_all(stack, selection.select(stack, wanted, progress), current=True)
+        else:
+            name, value = ("outcome.code", code) if code else ("status", statuses.UNKNOWN)
+            selected = _select_all(stack, ledger.scan(stack, name, value, progress))
     rows = selected.rows
     uploads = [{name: row[name] for name in ("key", "version_id", "status", "attempt")} for row in rows]
     data: dict[str, Any] = {
@@ -66,6 +83,7 @@ def retry(
         "cost_usd": cost.cost_usd(stack, len(rows)),
         "running": selected.running,
         "rejected_again": [row["key"] for row in selected.rejected],
+        "replaced": [row["key"] for row in selected.replaced],
         "fetchable": [row["key"] for row in rows if _is_fetchable(row)],
     }
     listed = [_describe(row) for row in rows]
@@ -113,6 +131,9 @@ def _left_out(selected: Selection) -> list[str]:
     if selected.rejected:
         lines.append(f"Not sent, because they would be rejected again: {len(selected.rejected):,}.")
         lines += some_of([f"{row['key']}  {row['outcome']['code']}" for row in selected.rejected])
+    if selected.replaced:
+        lines.append(f"Not sent, because a newer version was uploaded, or theirs deleted: {len(selected.replaced):,}.")
+        lines += some_of([f"{row['key']}  version {row['version_id']}" for row in selected.replaced])
     return lines
 
 
@@ -120,7 +141,7 @@ def _select_one(stack: Stack, key: str, version_id: str | None, pay: bool) -> Se
     row = ledger.newest_row(stack, key, version_id)
     if row["status"] == statuses.ENHANCED and not pay:
         raise CliError("The upload is enhanced, so nothing is sent. To pay for another task, use --pay.")
-    if row["status"] not in statuses.RETRYABLE | {statuses.ENHANCED}:
+    if row["status"] not in statuses.RESENDABLE | {statuses.ENHANCED}:
         raise CliError(f"The upload is {row['status']}. Only uploads that ended without an enhanced photo are retried.")
     if execution := execution_of_each(stack).get(correlation_id(row)):
         raise CliError(
@@ -141,14 +162,26 @@ def _select_one(stack: Stack, key: str, version_id: str | None, pay: bool) -> Se
     return Selection([row], {}, [])
 
 
-def _select_all(stack: Stack, code: str | None, progress: Progress) -> Selection:
-    field, value = ("outcome.code", code) if code else ("status", statuses.UNKNOWN)
-    rows = [row for row in ledger.scan(stack, field, value, progress) if row["status"] in statuses.RETRYABLE]
+def _select_all(stack: Stack, found: list[Row], *, current: bool = False) -> Selection:
+    rows = [row for row in found if row["status"] in statuses.RESENDABLE]
+    replaced = [row for row in rows if not _is_current(stack, row)] if current else []
     executions = execution_of_each(stack) if rows else {}
+    rows = [row for row in rows if row not in replaced]
     running = {row["key"]: executions[correlation_id(row)] for row in rows if correlation_id(row) in executions}
     idle = [row for row in rows if correlation_id(row) not in executions]
     again = [_is_rejected_again(stack, row) for row in idle]
-    return Selection(list(compress(idle, map(not_, again))), running, list(compress(idle, again)))
+    return Selection(list(compress(idle, map(not_, again))), running, list(compress(idle, again)), replaced)
+
+
+def _is_current(stack: Stack, row: Row) -> bool:
+    """Whether the key still has this version. A result of an older one would be superseded."""
+    try:
+        head = stack.client("s3").head_object(Bucket=row["bucket"], Key=row["key"])
+    except ClientError as error:
+        if error_code(error) in ("404", "NoSuchKey"):
+            return False
+        raise
+    return bool(head.get("VersionId", "null") == row["version_id"])
 
 
 def _is_rejected_again(stack: Stack, row: Row) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Annotated
 
 import typer
@@ -32,6 +31,10 @@ PrefixOption = Annotated[
 ]
 
 
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would happen, and do nothing.")]
+HOW_TO_SELECT = "--status, --since, or --prefix"
+
+
 def parse_filter(status: list[str] | None, since: str | None, prefix: str | None) -> Filter:
     """The filter of these options. Raises BadParameter."""
     for one in status or ():
@@ -45,10 +48,10 @@ def is_given(status: list[str] | None, since: str | None, prefix: str | None) ->
     return bool(status or since or prefix)
 
 
-def select(stack: Stack, wanted: Filter, progress: Progress, limit: int | None = None) -> list[Row]:
-    """The newest version of each upload that the filter selects, the last change first."""
-    found: dict[str, Row] = {}
-    for row in islice(ledger_index.rows(stack, wanted), limit):
-        found.setdefault(row["key"], row)
+def select(stack: Stack, wanted: Filter, progress: Progress) -> list[Row]:
+    """The uploads that the filter selects, the last change first. An upload is one version of a key."""
+    found: list[Row] = []
+    for page in ledger_index.pages(stack, wanted):
+        found += page
         progress(f"{len(found):,} uploads found …")
-    return list(found.values())
+    return found

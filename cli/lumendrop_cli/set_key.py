@@ -8,6 +8,7 @@ import typer
 
 from lumendrop_cli import enhancer
 from lumendrop_cli.printer import printer
+from lumendrop_cli.selection import DryRunOption
 from lumendrop_cli.stack import load_stack
 
 
@@ -16,6 +17,7 @@ def set_key(
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Store the key without checking it with the enhancer.")
     ] = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Store the enhancer's API key, read from a hidden prompt or from stdin. It is never an argument.
 
@@ -30,6 +32,10 @@ def set_key(
         enhancer.check_format(key)
     else:
         enhancer.check_key(base_url, key)
+    if dry_run:
+        text = "has the format of a key" if no_check else f"can use {enhancer.MODEL} at {base_url}"
+        out.result({"stored": False, "checked": not no_check}, [f"The key {text}. This would store it."])
+        return
     stack.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=key)
     checked = "not checked" if no_check else f"can use {enhancer.MODEL} at {base_url}"
     out.result(

@@ -17,6 +17,7 @@ from lumendrop_cli import cost, event_delivery, event_source, ledger, polling, s
 from lumendrop_cli.errors import CliError, on_interrupt
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.printer import Progress, printer
+from lumendrop_cli.selection import DryRunOption
 from lumendrop_cli.stack import Stack, load_stack
 from lumendrop_cli.versions import delete_versions
 from lumendrop_cli.workflow import running_executions
@@ -38,6 +39,7 @@ def smoke(
         bool,
         typer.Option("--clean", help="Delete both photos afterward, also after a failure. The ledger keeps the row."),
     ] = False,
+    dry_run: DryRunOption = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")] = False,
 ) -> None:
     """Upload a photo, wait until it is enhanced, and check the result. Pays for one task.
@@ -49,6 +51,10 @@ def smoke(
     _check_acceptable(stack, body)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}{_extension(photo)}"
     key = f"{stack.parameter('InputPrefix')}lumendrop-smoke/{name}"
+    if dry_run:
+        would = f"This would pay for {cost.describe(stack, 1)}."
+        out.result({"key": key, "cost_usd": cost.cost_usd(stack, 1)}, [would])
+        return
     if not yes:
         reused = photo and stack.parameters.get("SamePhoto") == "reuse"
         unless = ", or for nothing if the same photo is already enhanced" if reused else ""

@@ -73,7 +73,7 @@ _COLUMNS = tuple(one.name for one in fields(Spend))
 
 def spend(
     context: typer.Context,
-    by: Annotated[By, typer.Option(help="Group the cost.")] = By.day,
+    by: Annotated[By, typer.Option(metavar="day|folder|options|outcome", help="Group the cost.")] = By.day,
     since: Annotated[
         str, typer.Option("--since", metavar="TIME", help="The start of the period: 24h, 7d, or 2026-11-01.")
     ] = "30d",

@@ -22,6 +22,7 @@ from lumendrop_cli.errors import AWS_ERROR, USAGE_ERROR, CliError, bad_credentia
 # `enhance` transfers several photos at once.
 _RETRIES: Any = {"mode": "standard", "total_max_attempts": 3}
 _CONFIG = Config(connect_timeout=5, read_timeout=30, max_pool_connections=32, retries=_RETRIES)
+_DIRECT = _CONFIG.merge(Config(proxies={}))
 _NESTED_STACK = "AWS::CloudFormation::Stack"
 _SERVER_ERROR = 500
 # The sandbox accepts any credentials.
@@ -194,6 +195,9 @@ def _create_client(session: boto3.Session, service: str, endpoint_url: str | Non
     create: Any = session.client
     try:
         client = create(service, endpoint_url=endpoint_url, config=_CONFIG)
+        # A proxy, if the environment names one, can't reach this machine's loopback.
+        if _is_local(client.meta.endpoint_url):
+            client = create(service, endpoint_url=endpoint_url, config=_DIRECT)
     except ValueError as error:  # a malformed URL from AWS_ENDPOINT_URL_… or from the configuration file
         raise CliError(f"{error}. Check --endpoint-url, AWS_ENDPOINT_URL, and the profile.", USAGE_ERROR) from None
     client.meta.events.register_first("before-parse", _expect_aws)

@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import typer
 from botocore.exceptions import ClientError
 
-from lumendrop_cli import event_source, ledger, statuses, upload_queue
+from lumendrop_cli import event_source, ledger, selection, statuses, upload_queue
 from lumendrop_cli.errors import FAILURE, error_code
 from lumendrop_cli.ledger import Row
-from lumendrop_cli.printer import Line, printer
+from lumendrop_cli.ledger_index import Filter
+from lumendrop_cli.printer import Line, Printer, printer
+from lumendrop_cli.selection import PrefixOption, SinceOption, StatusOption
 from lumendrop_cli.stack import Stack, load_stack
 from lumendrop_cli.versions import history
 from lumendrop_cli.workflow import correlation_id, execution_arn
@@ -24,17 +26,26 @@ _INCOMPLETE = (
 
 def status(
     context: typer.Context,
-    key: Annotated[str, typer.Argument(help="The key of the photo in the input bucket, such as a/photo.jpg.")],
+    key: Annotated[
+        str | None, typer.Argument(help="The key of the photo in the input bucket, such as a/photo.jpg.")
+    ] = None,
+    status: StatusOption = None,
+    since: SinceOption = None,
+    prefix: PrefixOption = None,
 ) -> None:
     """Show what happened to a photo: every version of it, newest first.
 
-    If the ledger has no such upload, the command says where the photo may be, and the exit code is 1.
+    If the ledger has no such upload, the command says where the photo may be, and the exit code is 1. With --status,
+    --since, or --prefix, it shows all uploads that match, the last change first. `lumendrop list` is shorter.
     """
+    if (key is None) != selection.is_given(status, since, prefix):
+        raise typer.BadParameter(f"give either one KEY, or {selection.HOW_TO_SELECT}")
     stack, out = load_stack(context), printer(context)
-    rows = ledger.rows_of(stack, key)
+    if key is None:
+        _show_selected(stack, selection.parse_filter(status, since, prefix), out)
+        return
+    rows = _with_links(stack, ledger.rows_of(stack, key))
     if rows:
-        links = [{"execution": execution_arn(stack, row), "correlation_id": correlation_id(row)} for row in rows]
-        rows = [row | more for row, more in zip(rows, links, strict=True)]
         existing, deleted = _history(stack, key)
         for row in rows:
             row["deleted"] = None if existing is None else row["version_id"] not in existing
@@ -44,6 +55,25 @@ def status(
     reason = _why_no_row(stack, key)
     out.result({"key": key, "rows": [], "why": reason}, [reason])
     raise typer.Exit(FAILURE)
+
+
+def _show_selected(stack: Stack, wanted: Filter, out: Printer) -> None:
+    with out.progress("Reading the ledger …") as progress:
+        rows = _with_links(stack, selection.select(stack, wanted, progress))
+    out.result({"rows": rows}, _selected_lines(rows) if rows else ["No upload matches."])
+    if not rows:
+        raise typer.Exit(FAILURE)
+
+
+def _selected_lines(rows: list[Row]) -> Iterator[Line]:
+    for row in rows:
+        yield ((str(row["key"]), "underline"),)
+        yield from _lines(row | {"deleted": None}, rows)
+
+
+def _with_links(stack: Stack, rows: list[Row]) -> list[Row]:
+    links = [{"execution": execution_arn(stack, row), "correlation_id": correlation_id(row)} for row in rows]
+    return [row | more for row, more in zip(rows, links, strict=True)]
 
 
 def _history(stack: Stack, key: str) -> tuple[set[str] | None, dict[str, Any] | None]:

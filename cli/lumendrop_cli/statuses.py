@@ -31,8 +31,10 @@ COLORS = {
     UNKNOWN: "red",
 }
 
+# Sets with the names that they have in the ledger, which a test compares.
+FINAL = frozenset(COLORS)
 # submit creates another task only for these statuses. It checks the row again when the message arrives.
-RETRYABLE = frozenset({"failed", "rejected", UNKNOWN})
+RESENDABLE = frozenset({"failed", "rejected", UNKNOWN})
 # An upload stays submitted if its execution ended before it could record the outcome.
 FETCHABLE = frozenset({"failed", SUBMITTED})
 

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from lumendrop_cli import ledger
+from lumendrop_cli import ledger, selection
 from lumendrop_cli.errors import FAILURE, on_interrupt
 from lumendrop_cli.printer import Progress, printer, some_of
+from lumendrop_cli.selection import DryRunOption, PrefixOption, SinceOption, StatusOption
 from lumendrop_cli.stack import Stack, load_stack
 from lumendrop_cli.workflow import running_backfills, running_executions
 
@@ -18,6 +19,10 @@ def stop(
     key: Annotated[str | None, typer.Argument(help="Stop the executions of this key.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Stop all executions and backfills.")] = False,
     backfills: Annotated[bool, typer.Option("--backfill", help="Stop running backfills.")] = False,
+    status: StatusOption = None,
+    since: SinceOption = None,
+    prefix: PrefixOption = None,
+    dry_run: DryRunOption = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")] = False,
 ) -> None:
     """Stop running executions. Their tasks are paid for and not refunded, and each upload gets a report.
@@ -26,18 +31,27 @@ def stop(
     those that a stopped backfill has sent; to keep them there, use `lumendrop pause`. Exit code 1 if nothing is
     running.
     """
-    if [key is not None, all_, backfills].count(True) != 1:
-        raise typer.BadParameter("give one KEY, or --all, or --backfill")
+    selects = selection.is_given(status, since, prefix)
+    if [key is not None, all_, backfills, selects].count(True) != 1:
+        raise typer.BadParameter(f"give one KEY, or --all, or --backfill, or {selection.HOW_TO_SELECT}")
+    wanted = selection.parse_filter(status, since, prefix)
     stack, out = load_stack(context), printer(context)
     executions, runs = list[str](), list[str]()
-    with out.progress("Listing the running executions …"):
-        if not backfills:
+    with out.progress("Listing the running executions …") as progress:
+        if selects:
+            executions = list(running_executions(stack, selection.select(stack, wanted, progress)))
+        elif not backfills:
             executions = list(running_executions(stack, None if key is None else ledger.rows_of(stack, key)))
-        if key is None:
+        if all_ or backfills:
             runs = running_backfills(stack)
     if not executions and not runs:
         out.result({"stopped": [], "backfills": []}, ["No execution is running."])
         raise typer.Exit(FAILURE)
+    if dry_run:
+        would = f"This would stop {' and '.join(_parts(executions, runs))}.{_consequence(executions)}"
+        data = {"stopped": [], "backfills": [], "would_stop": [*runs, *executions]}
+        out.result(data, [*(f"  {one}" for one in data["would_stop"]), would])
+        return
     if not yes:
         for line in some_of([*runs, *executions]):
             out.note(line)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from datetime import datetime
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -16,10 +17,12 @@ from lumendrop.api_key import ApiKey
 from lumendrop.containers import Broken, FileReader
 from lumendrop.downloads import Download, DownloadFailed, DownloadRefused
 from lumendrop.enhancer import MODEL, Enhancer, TaskNotFound, Unavailable
+from lumendrop.metadata import Wanted
 from lumendrop.outcomes import Outcome
 from lumendrop.polling import Task
-from lumendrop.storage import DeliveredObject, Result
+from lumendrop.storage import DeliveredObject
 from lumendrop.telemetry import count, log_context, logger, measure, metrics
+from lumendrop.upload_metadata import combine, read_metadata
 from lumendrop.uploads import Upload
 
 MOST_RESULT_BYTES = 256 * 1024 * 1024  # twice the raw pixels of 4,096 x 4,096 with four 16-bit channels
@@ -34,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True):
     key_secret_arn: str
     output_bucket: str
     bucket_owner: str
+    enhancement_label: Literal["write", "omit"]
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -66,6 +70,7 @@ class Incomplete(Exception):
 
 SETTINGS = settings.read(Settings)
 S3 = clients.s3(SETTINGS.bucket_owner)
+UPLOADS = clients.s3(SETTINGS.bucket_owner, read_seconds=5, tries=3)  # metadata is not worth a long wait
 ENHANCER = Enhancer(SETTINGS.api_base_url, ApiKey(clients.secretsmanager(), SETTINGS.key_secret_arn))
 
 
@@ -102,7 +107,9 @@ def deliver(request: Request) -> dict[str, Any]:
     url = ENHANCER.status(request.task.id).result_url
     if url is None:
         raise DownloadFailed("The task is completed, but has no result yet.")
-    with tempfile.TemporaryDirectory() as folder:
+    choice = request.options.get("metadata", "keep")
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
+        upload = pool.submit(read_metadata, UPLOADS, request.upload, choice)
         download = downloads.fetch(
             url,
             Path(folder) / "result",
@@ -110,12 +117,9 @@ def deliver(request: Request) -> dict[str, Any]:
             seconds=DOWNLOAD_SECONDS,
             allow_loopback=settings.allow_loopback(),
         )
-        return write(request, download)
-
-
-def write(request: Request, download: Download) -> dict[str, Any]:
-    result = Result(download, examine(download), provenance(request))
-    delivered = storage.write(S3, SETTINGS.output_bucket, request.upload, result)
+        wanted = Wanted(choice, MODEL if SETTINGS.enhancement_label == "write" else None, datetime.now(UTC))
+        result = combine(request.upload, download, examine(download), upload.result(), wanted, provenance(request))
+        delivered = storage.write(S3, SETTINGS.output_bucket, request.upload, result)
     return superseded() if delivered is None else enhanced(request, delivered)
 
 
@@ -154,10 +158,13 @@ def provenance(request: Request) -> dict[str, str]:
 def enhanced(request: Request, delivered: DeliveredObject) -> dict[str, Any]:
     reports.remove(S3, SETTINGS.output_bucket, request.upload)
     count("PhotosEnhanced")
+    if delivered.smaller:
+        count("ResultsSmaller")
     seconds = seconds_since(request.upload)
     if seconds is not None:
         measure("PhotoSeconds", seconds)
-    logger.info("delivered", extra={"bytes": delivered.bytes, "format": delivered.format, "seconds": seconds})
+    extra = {"left_out": delivered.left_out, "warnings": delivered.warnings}
+    logger.info("delivered", extra=extra | {"bytes": delivered.bytes, "format": delivered.format, "seconds": seconds})
     return {"state": "enhanced", "output": msgspec.to_builtins(delivered)}
 
 

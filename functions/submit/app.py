@@ -15,6 +15,7 @@ from lumendrop import clients, decisions, options, outcomes, same_photo, setting
 from lumendrop.api_key import ApiKey
 from lumendrop.circuit_breaker import CircuitBreaker
 from lumendrop.decisions import AmbiguousSubmit, Photo, SamePhoto, decide
+from lumendrop.dimensions import LargerThanResult, check_size
 from lumendrop.enhancer import Enhancer
 from lumendrop.ledger import Ledger, PhotoHeld, Row
 from lumendrop.outcomes import Outcome, Rejected
@@ -35,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True):
     creativity: str
     resemblance: str
     profile_ids: str
+    metadata: str
+    larger_than_result: LargerThanResult
     max_upload_bytes: Annotated[int, Meta(gt=0)]
     max_concurrent_submits: Annotated[int, Meta(gt=0)]
     daily_task_limit: Annotated[int, Meta(gt=0)]
@@ -48,7 +51,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 SETTINGS = settings.read(Settings)
-DEFAULTS = options.defaults(SETTINGS.resolution, SETTINGS.creativity, SETTINGS.resemblance, SETTINGS.profile_ids)
+DEFAULTS = options.defaults(SETTINGS)
 S3 = clients.s3(SETTINGS.bucket_owner)
 SQS = clients.sqs()
 STEPFUNCTIONS = clients.stepfunctions()
@@ -187,6 +190,7 @@ def inspect(upload: Upload) -> Photo | Outcome:
     try:
         source = storage.inspect(S3, upload, SETTINGS.max_upload_bytes)
         photo = Photo(source, options.read(source.metadata, DEFAULTS))
+        check_size(source.upload.pixels, photo.options.resolution, SETTINGS.larger_than_result)
     except Rejected as rejected:
         if rejected.outcome.code == "access_denied":
             count("ReadsDenied")

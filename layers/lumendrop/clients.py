@@ -62,13 +62,18 @@ _session = _boto3_session()
 _config = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 5})
 
 
-def s3(bucket_owner: str) -> S3Client:
+def s3(bucket_owner: str, read_seconds: int = 60, tries: int = 5) -> S3Client:
     """Uses SigV4 and virtual-hosted addresses, which presigned URLs need in some regions.
 
     Each call fails if its bucket does not belong to the account `bucket_owner`. Presigned URLs are excepted, because
     whoever uses them would have to send the header.
     """
-    style = Config(signature_version="s3v4", s3={"addressing_style": "virtual"}, read_timeout=60)
+    style = Config(
+        signature_version="s3v4",
+        s3={"addressing_style": "virtual"},
+        read_timeout=read_seconds,
+        retries={"mode": "standard", "total_max_attempts": tries},
+    )
     client = _session.client("s3", config=_config.merge(style))
 
     def expect_owner(model: Any, params: dict[str, Any], **_: object) -> None:

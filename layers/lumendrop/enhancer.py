@@ -161,7 +161,7 @@ class Enhancer:
         return self._submit(image_url, options, _SUBMIT_SECONDS)
 
     def _submit(self, image_url: str, options: Options, seconds: float) -> SubmittedTask:
-        payload = msgspec.json.encode({"model": MODEL, "image_url": image_url, **options.as_json()})
+        payload = msgspec.json.encode({"model": MODEL, "image_url": image_url, **options.as_request()})
         body = _Body()
 
         def post(key: str, left: float) -> _Answer:

@@ -1,14 +1,15 @@
-"""The options of a task: the stack's parameters, which one photo's metadata can override."""
+"""The options of a photo: the stack's parameters, which one photo's metadata can override."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 import msgspec
 
+from lumendrop.metadata import Choice
 from lumendrop.outcomes import Rejected
 
 Resolution = Literal["1K", "4K"]
@@ -16,37 +17,63 @@ Resolution = Literal["1K", "4K"]
 _NUMBER = re.compile(r"\+?([0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?")
 _PROFILE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _MOST_PROFILE_IDS = 20
+_METADATA = ("keep", "no-location", "none")
+_DEFAULT_METADATA: Choice = "keep"
 
 
 class Options(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Options of one task. `creativity` and `resemblance` are 0.0 to 1.0. Options that are None are not sent."""
+    """Options of one photo. `creativity` and `resemblance` are 0.0 to 1.0. Options that are None are not sent.
+
+    `metadata` is what the enhanced photo gets of its upload's metadata. The enhancer does not get it.
+    """
 
     resolution: Resolution
     creativity: float | None = None
     resemblance: float | None = None
     profile_ids: tuple[str, ...] | None = None
+    metadata: Choice = _DEFAULT_METADATA
 
     def required_only(self) -> Options:
         """These options, without those that the enhancer may not support."""
-        return Options(self.resolution)
+        return Options(self.resolution, metadata=self.metadata)
+
+    def as_request(self) -> dict[str, Any]:
+        """The options that the enhancer gets, with the field names of its API."""
+        return {name: value for name, value in self.as_json().items() if name != "metadata"}
 
     def as_json(self) -> dict[str, Any]:
-        """The options that are set, with the field names of the enhancer's API."""
-        return cast(dict[str, Any], msgspec.to_builtins(self))
+        """The options that differ from their defaults."""
+        found = cast(dict[str, Any], msgspec.to_builtins(self))
+        return {name: value for name, value in found.items() if (name, value) != ("metadata", _DEFAULT_METADATA)}
 
     def as_text(self) -> str:
         """`as_json` as text."""
-        return msgspec.json.encode(self).decode()
+        return msgspec.json.encode(self.as_json()).decode()
 
 
-def defaults(resolution: str, creativity: str, resemblance: str, profile_ids: str) -> Options:
+class Parameters(Protocol):
+    """The stack's parameters for options."""
+
+    @property
+    def resolution(self) -> str: ...
+    @property
+    def creativity(self) -> str: ...
+    @property
+    def resemblance(self) -> str: ...
+    @property
+    def profile_ids(self) -> str: ...
+    @property
+    def metadata(self) -> str: ...
+
+
+def defaults(parameters: Parameters) -> Options:
     """The options that the stack's parameters set."""
-    values = {"resolution": resolution, "creativity": creativity, "resemblance": resemblance}
-    return read(values | {"profile-ids": profile_ids})
+    names = ("resolution", "creativity", "resemblance", "profile_ids", "metadata")
+    return read({name.replace("_", "-"): getattr(parameters, name) for name in names})
 
 
 def read(values: Mapping[str, str], defaults: Options | None = None) -> Options:
-    """Reads options from text: `resolution`, `creativity`, `resemblance`, `profile-ids` (separated by commas).
+    """Reads options from text: `resolution`, `creativity`, `resemblance`, `profile-ids` (with commas), `metadata`.
 
     Options that are missing in `values` come from `defaults`. An empty value means "not sent". Other names are ignored.
     Raises Rejected, with the name of the option, if the enhancer does not support a value.
@@ -57,6 +84,7 @@ def read(values: Mapping[str, str], defaults: Options | None = None) -> Options:
         creativity=_fraction("creativity", given, defaults.creativity if defaults else None),
         resemblance=_fraction("resemblance", given, defaults.resemblance if defaults else None),
         profile_ids=_profile_ids(given, defaults.profile_ids if defaults else None),
+        metadata=_metadata(given, defaults.metadata if defaults else _DEFAULT_METADATA),
     )
 
 
@@ -91,6 +119,13 @@ def _profile_ids(given: Mapping[str, str], default: tuple[str, ...] | None) -> t
             f"at most {_MOST_PROFILE_IDS} ids of letters, digits, - and _, separated by commas",
         )
     return ids or None
+
+
+def _metadata(given: Mapping[str, str], default: Choice) -> Choice:
+    wanted = given.get("metadata", "").lower() or default
+    if wanted not in _METADATA:
+        raise _bad("metadata", given["metadata"], "keep, no-location, or none")
+    return cast(Choice, wanted)
 
 
 def _bad(name: str, value: str | None, expected: str) -> Rejected:

@@ -124,6 +124,12 @@ CATALOGUE = {
         "Convert the image to an ordinary JPEG, PNG, WebP, or HEIC file, then upload that.",
         may_have_cost=False,
     ),
+    "larger_than_result": Entry(
+        "rejected",
+        "The upload has {upload} pixels, and its result at {resolution} would have about {result}, which is fewer.",
+        "To enhance it anyway, choose another resolution (--metadata resolution=4K), or set LargerThanResult: enhance.",
+        may_have_cost=False,
+    ),
     "too_many_pixels": Entry("rejected", "{detail}", "Upload a smaller image.", may_have_cost=False),
     "invalid_option": Entry(
         "rejected",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
 
-from lumendrop import outcomes, reports, storage
+from lumendrop import object_properties, outcomes, reports, storage
 from lumendrop.decisions import Photo, Reuse, Twin
 from lumendrop.ledger import Ledger, Row, photo_key
+from lumendrop.object_properties import ObjectProperties
 from lumendrop.telemetry import count, logger
 from lumendrop.upload_queue import Deferred
 
@@ -55,12 +57,25 @@ def reuse(client: S3Client, ledger: Ledger, wanted: Reuse) -> Row:
     return row
 
 
+def _properties(client: S3Client, wanted: Reuse) -> ObjectProperties:
+    """What the copy gets of its own upload's object. Tags that can't be read must not delay the photo."""
+    source = wanted.photo.source
+    if wanted.photo.options.metadata == "none":
+        return ObjectProperties()
+    try:
+        return object_properties.with_tags(client, source.upload, source.properties)
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("the tags of the upload can't be read", extra={"detail": type(error).__name__})
+        return source.properties
+
+
 def _reuse(client: S3Client, ledger: Ledger, wanted: Reuse) -> Row:
     upload, previous, same_as = wanted.photo.source.upload, wanted.previous, payer(wanted.row)
     options = wanted.photo.options.as_text()
     attempt = previous.attempt + 1 if previous else 1
     task_id = wanted.result.metadata.get("task-id", wanted.row.task_id)
-    delivered = storage.reuse(client, upload, wanted.result, same_as, attempt)
+    properties = _properties(client, wanted)
+    delivered = storage.reuse(client, upload, wanted.result, same_as, attempt, properties)
     if delivered is None:
         superseded = outcomes.outcome("newer_upload_delivered")
         may_have_cost = bool(previous and previous.attempts_that_may_have_cost())

@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, unquote_plus
 
 import msgspec
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from lumendrop import containers, images
+from lumendrop import containers, dimensions, images, object_properties
 from lumendrop.containers import EndsReader, Image
-from lumendrop.downloads import Download
 from lumendrop.images import Format
+from lumendrop.metadata import LeftOut, Spliced
+from lumendrop.object_properties import ObjectProperties
 from lumendrop.outcomes import Rejected
 from lumendrop.uploads import BackfillItem, Upload, is_newer
 
@@ -30,6 +32,15 @@ _PARTIAL = (".filepart", ".part", ".partial", ".crdownload")
 _MOST_KEY_BYTES = 1024
 _MOST_METADATA_BYTES = 2048  # S3's limit for all names and values together
 _MOST_SOURCE_KEY_BYTES = 1024
+_OWN_NAMES = frozenset(
+    [
+        *("source-bucket", "source-key", "source-key-base64", "source-version-id", "sequencer", "source-pixels"),
+        *("result-pixels", "source-pictures", "correlation-id", "same-as", "task-id", "attempt", "model", "resolution"),
+        *("creativity", "resemblance", "profile-ids", "metadata", "carried-over", "left-out", "warnings", "sidecar"),
+    ]
+)
+_TAGS_REFUSED = ("AccessDenied", "InvalidTag", "BadRequest")
+_MOST_TEXT = 200
 _SOURCE_NAMES = ("source-bucket", "source-key", "source-key-base64", "source-version-id", "sequencer")
 _ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 _WRITE_TRIES = 8
@@ -47,15 +58,20 @@ class OwnResult(Exception):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """An inspected upload: its format, according to its bytes, and its metadata."""
+    """An inspected upload: its format, according to its bytes, its metadata, and what else its object has."""
 
     upload: Upload
     format: Format
     metadata: Mapping[str, str]
+    properties: ObjectProperties = ObjectProperties()
 
 
 class DeliveredObject(msgspec.Struct, frozen=True):
-    """Where an enhanced photo is stored. `bytes` is its size, `pixels` its width and height as in `4096x3072`."""
+    """Where an enhanced photo is stored. `bytes` is its size, `pixels` its width and height as in `4096x3072`.
+
+    `smaller` means that it has fewer pixels than its upload. `carried_over` is what it has of its upload's metadata,
+    and `left_out` what it lacks and why. `sidecar` is the key of the XMP file next to a photo that was not modified.
+    """
 
     bucket: str
     key: str
@@ -63,14 +79,28 @@ class DeliveredObject(msgspec.Struct, frozen=True):
     bytes: int
     format: str
     pixels: str | None = None
+    smaller: bool = False
+    warnings: list[str] = []
+    carried_over: list[str] = []
+    left_out: list[str] = []
+    sidecar: str | None = None
 
 
 class Result(msgspec.Struct, frozen=True):
-    """A downloaded result that is a whole image, and its provenance, which becomes metadata (ASCII)."""
+    """The content to deliver, which is a whole image, and its provenance, which becomes metadata (ASCII).
 
-    download: Download
+    `properties` are those of the upload's object. `carried`, `left_out`, and `warnings` are about the content.
+    """
+
+    content: Spliced
+    sha256: str
     image: Image
     provenance: Mapping[str, str]
+    properties: ObjectProperties = ObjectProperties()
+    carried: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    warnings: tuple[str, ...] = ()
+    sidecar: bytes | None = None
 
 
 class Reusable(msgspec.Struct, frozen=True):
@@ -134,7 +164,7 @@ def inspect(client: S3Client, upload: Upload, most_bytes: int) -> Source:
     except containers.Broken as error:
         raise Rejected(error.code, detail=error) from None
     upload = msgspec.structs.replace(upload, pixels=image.pixels, pictures=image.pictures)
-    return Source(upload, image.format, found["Metadata"])
+    return Source(upload, image.format, found["Metadata"], object_properties.from_response(found))
 
 
 def _read_tail(client: S3Client, upload: Upload, head_bytes: int) -> bytes:
@@ -287,37 +317,104 @@ def find_reusable(client: S3Client, output: Mapping[str, Any], correlation_id: s
 
 def write(client: S3Client, bucket: str, upload: Upload, result: Result) -> DeliveredObject | None:
     """Writes an enhanced photo and returns it, or None if the result of a newer upload already exists."""
-
-    def put(key: str, condition: Mapping[str, Any]) -> str:
-        return _put(client, bucket, key, upload, result, condition)
-
+    own = _pixels(upload, result.image) | dict(result.provenance)
+    if result.sidecar:
+        own["sidecar"] = "xmp"
     attempt = int(result.provenance.get("attempt", 1))
-    new = DeliveredObject(bucket, "", "", result.download.bytes, result.image.format.name, result.image.pixels)
-    return _write(client, new, upload, result.image.format, attempt, put)
+
+    def put(key: str, condition: Mapping[str, Any], carried: _Carried) -> str:
+        with result.content.open() as file:
+            answer = client.put_object(
+                Bucket=bucket,
+                Key=key,
+                Body=file,
+                ContentLength=result.content.size,
+                ContentType=result.image.format.content_type,
+                ChecksumSHA256=result.sha256,
+                Metadata=carried.metadata,
+                **carried.arguments,
+                **condition,
+            )
+        return answer.get("VersionId", "")
+
+    carried = _carry(upload, own, result.properties, result)
+    new = DeliveredObject(bucket, "", "", result.content.size, result.image.format.name)
+    delivered = _write(client, new, upload, result.image.format, attempt, carried, put)
+    if delivered is None or result.sidecar is None:
+        return delivered
+    return _with_sidecar(client, upload, delivered, partial(_put_sidecar, client, bucket, carried, result.sidecar))
 
 
-def reuse(client: S3Client, upload: Upload, photo: Reusable, same_as: str, attempt: int) -> DeliveredObject | None:
-    """Copies the enhanced photo of another upload, with metadata of its own. Returns the same as `write`."""
+def reuse(
+    client: S3Client, upload: Upload, photo: Reusable, same_as: str, attempt: int, properties: ObjectProperties
+) -> DeliveredObject | None:
+    """Copies the enhanced photo of another upload, with properties of its own. Returns the same as `write`."""
     own = {"correlation-id": upload.correlation_id, "same-as": same_as, "attempt": str(attempt)}
-    kept = {name: value for name, value in photo.metadata.items() if name not in {*own, *_SOURCE_NAMES}}
+    kept = {name: photo.metadata[name] for name in photo.metadata if name in _OWN_NAMES - own.keys() - {*_SOURCE_NAMES}}
 
-    def put(key: str, condition: Mapping[str, Any]) -> str:
+    def copy(of: str, key: str, condition: Mapping[str, Any], carried: _Carried, **more: Any) -> str:
         answer = client.copy_object(
             Bucket=photo.bucket,
             Key=key,
-            CopySource={"Bucket": photo.bucket, "Key": photo.key},
-            CopySourceIfMatch=photo.etag,
+            CopySource={"Bucket": photo.bucket, "Key": of},
             MetadataDirective="REPLACE",
-            TaggingDirective="REPLACE",  # tags may not be readable
-            ContentType=photo.format.content_type,
-            Metadata=_metadata(upload, own | kept),
+            TaggingDirective="REPLACE",  # the tags of the photo may not be readable, and are another upload's
+            Metadata=carried.metadata,
+            **carried.arguments,
             **condition,
+            **more,
         )
         return answer.get("VersionId", "")
 
-    pixels = photo.metadata.get("result-pixels")
-    new = DeliveredObject(photo.bucket, "", "", photo.bytes, photo.format.name, pixels)
-    return _write(client, new, upload, photo.format, attempt, put)
+    def put(key: str, condition: Mapping[str, Any], carried: _Carried) -> str:
+        more = {"CopySourceIfMatch": photo.etag, "ContentType": photo.format.content_type}
+        return copy(photo.key, key, condition, carried, **more)
+
+    carried = _carry(upload, own | kept, properties)
+    new = DeliveredObject(photo.bucket, "", "", photo.bytes, photo.format.name)
+    delivered = _write(client, new, upload, photo.format, attempt, carried, put)
+    if delivered is None or "sidecar" not in photo.metadata:
+        return delivered
+    if delivered.key == photo.key:
+        return msgspec.structs.replace(delivered, sidecar=sidecar_key(photo.key))
+    return _with_sidecar(client, upload, delivered, partial(copy, sidecar_key(photo.key), carried=carried))
+
+
+class _Carried(msgspec.Struct):
+    """The metadata and the other arguments of a write, and what was left out so far."""
+
+    metadata: dict[str, str]
+    arguments: dict[str, Any]
+    left_out: list[str]
+
+
+def _carry(
+    upload: Upload, own: Mapping[str, str], properties: ObjectProperties, result: Result | None = None
+) -> _Carried:
+    """Ours takes precedence over what the upload's object has. What S3 has no room for is left out.
+
+    Names of ours are never taken from an upload, which could otherwise pretend to be a result.
+    """
+    if result:
+        told = {
+            "carried-over": ",".join(result.carried),
+            "left-out": "; ".join(_as_text(one) for one in result.left_out),
+            "warnings": ",".join(result.warnings),
+        }
+        own = {**own, **{name: value for name, value in told.items() if value}}
+    metadata = _metadata(upload, own)
+    theirs = {name: value for name, value in properties.metadata.items() if name not in _OWN_NAMES}
+    complete = _fill(metadata, theirs)
+    arguments: dict[str, Any] = dict(properties.headers)
+    if properties.tags:
+        arguments["Tagging"] = properties.tags
+    missing = [_as_text(LeftOut("user metadata", f"S3 has no room for {', '.join(theirs.keys() - complete.keys())}"))]
+    return _Carried(complete, arguments, missing if theirs.keys() - complete.keys() else [])
+
+
+def _as_text(one: LeftOut) -> str:
+    """A reason as ASCII of bounded length, for metadata and events."""
+    return f"{one.what}: {one.why}"[:_MOST_TEXT].encode("ascii", "replace").decode().replace("; ", ", ")
 
 
 def _write(
@@ -326,9 +423,10 @@ def _write(
     upload: Upload,
     format_: Format,
     attempt: int,
-    put: Callable[[str, Mapping[str, Any]], str],
+    carried: _Carried,
+    put: Callable[[str, Mapping[str, Any], _Carried], str],
 ) -> DeliveredObject | None:
-    """Writes with `put`, which takes the key and the condition, and returns the version ID.
+    """Writes with `put`, which takes the key, the condition, and what is carried over, and returns the version ID.
 
     Its metadata names the source and the provenance, as far as S3 has room. Each write is conditional on the object
     that was read before, so the newest upload wins a race. An object that is not a result of this upload's bucket and
@@ -339,12 +437,15 @@ def _write(
     for _ in range(_WRITE_TRIES):
         condition = {"IfMatch": existing["ETag"]} if existing else {"IfNoneMatch": "*"}
         try:
-            version_id = put(key, condition)
+            version_id = put(key, condition, carried)
         except ClientError as error:
+            if _drop_tags(carried, error):
+                continue
             if not lost_race(error):
                 raise
         else:
-            return msgspec.structs.replace(new, key=key, version_id=version_id)
+            found = msgspec.structs.replace(new, key=key, version_id=version_id)
+            return _described(found, carried.metadata, carried.left_out)
         existing = _head_output(client, bucket, key)
         if existing and not _is_result_of(existing["Metadata"], upload):
             key, existing = next(keys, key), None
@@ -354,6 +455,55 @@ def _write(
         elif existing and is_of_newer_upload(client, *_version(existing["Metadata"]), upload):
             return None
     raise LostRace(f"other functions wrote the output key {_WRITE_TRIES} times in a row")
+
+
+def _drop_tags(carried: _Carried, error: ClientError) -> bool:
+    """Whether another try without tags may succeed: tags that may not be written must not cost the photo."""
+    code = _code(error)
+    if code not in _TAGS_REFUSED or not carried.arguments.pop("Tagging", None):
+        return False
+    carried.left_out.append(_as_text(LeftOut("tags", f"S3 answered {code}")))
+    return True
+
+
+def sidecar_key(key: str) -> str:
+    """The key of the XMP file next to a photo, as photo libraries name it."""
+    return fit_key(key, ".xmp")
+
+
+def _put_sidecar(
+    client: S3Client, bucket: str, carried: _Carried, body: bytes, key: str, condition: Mapping[str, Any]
+) -> None:
+    client.put_object(
+        Bucket=bucket, Key=key, Body=body, ContentType="application/rdf+xml", Metadata=carried.metadata, **condition
+    )
+
+
+def _with_sidecar(
+    client: S3Client, upload: Upload, photo: DeliveredObject, put: Callable[[str, Mapping[str, Any]], Any]
+) -> DeliveredObject:
+    """The photo with its sidecar, which `put` writes. It replaces only one of this key that is not newer."""
+    key = sidecar_key(photo.key)
+    condition: Mapping[str, Any] = {"IfNoneMatch": "*"}
+    try:
+        for _ in range(_WRITE_TRIES):
+            try:
+                put(key, condition)
+            except ClientError as error:
+                if not lost_race(error):
+                    raise
+            else:
+                return msgspec.structs.replace(photo, sidecar=key)
+            existing = _head_output(client, photo.bucket, key)
+            if existing and not _is_result_of(existing["Metadata"], upload):
+                break
+            if existing and is_of_newer_upload(client, *_version(existing["Metadata"]), upload):
+                break
+            condition = {"IfMatch": existing["ETag"]} if existing else {"IfNoneMatch": "*"}
+        why = "an object that is another photo's has its key"
+    except (BotoCoreError, ClientError) as error:
+        why = f"it could not be written ({type(error).__name__})"
+    return msgspec.structs.replace(photo, left_out=[*photo.left_out, _as_text(LeftOut("sidecar", why))])
 
 
 def lost_race(error: ClientError) -> bool:
@@ -438,23 +588,27 @@ def _results_of(client: S3Client, bucket: str, upload: Upload) -> Iterator[tuple
 
 
 def _delivered(bucket: str, key: str, existing: Any, format_: Format) -> DeliveredObject:
-    size, pixels = existing["ContentLength"], existing["Metadata"].get("result-pixels")
-    return DeliveredObject(bucket, key, existing.get("VersionId", ""), size, format_.name, pixels)
+    size, version_id = existing["ContentLength"], existing.get("VersionId", "")
+    found = DeliveredObject(bucket, key, version_id, size, format_.name)
+    sidecar = sidecar_key(key) if "sidecar" in existing["Metadata"] else None
+    return _described(msgspec.structs.replace(found, sidecar=sidecar), existing["Metadata"], [])
 
 
-def _put(client: S3Client, bucket: str, key: str, upload: Upload, result: Result, condition: Mapping[str, Any]) -> str:
-    with result.download.path.open("rb") as file:
-        answer = client.put_object(
-            Bucket=bucket,
-            Key=key,
-            Body=file,
-            ContentLength=result.download.bytes,
-            ContentType=result.image.format.content_type,
-            ChecksumSHA256=result.download.sha256,
-            Metadata=_metadata(upload, _pixels(upload, result.image) | dict(result.provenance)),
-            **condition,
-        )
-    return answer.get("VersionId", "")
+def _described(photo: DeliveredObject, metadata: Mapping[str, str], left_out: list[str]) -> DeliveredObject:
+    """The photo with what its metadata says about it."""
+    pixels = metadata.get("result-pixels")
+    return msgspec.structs.replace(
+        photo,
+        pixels=pixels,
+        smaller=dimensions.is_smaller(metadata.get("source-pixels"), pixels),
+        warnings=_parts(metadata.get("warnings"), ","),
+        carried_over=_parts(metadata.get("carried-over"), ","),
+        left_out=[*_parts(metadata.get("left-out"), "; "), *left_out],
+    )
+
+
+def _parts(text: str | None, separator: str) -> list[str]:
+    return text.split(separator) if text else []
 
 
 def _head_output(client: S3Client, bucket: str, key: str) -> Any:
@@ -486,13 +640,18 @@ def _pixels(upload: Upload, image: Image) -> dict[str, str]:
 
 def _metadata(upload: Upload, provenance: Mapping[str, str]) -> dict[str, str]:
     """Values that no longer fit are left out, because the delivery of a paid photo must not fail for its metadata."""
-    metadata = _source_metadata(upload)
-    room = _MOST_METADATA_BYTES - sum(len(name) + len(value) for name, value in metadata.items())
-    for name, value in provenance.items():
-        if len(name) + len(value) <= room:
-            metadata[name] = value
+    return _fill(_source_metadata(upload), provenance)
+
+
+def _fill(metadata: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """The metadata with more of it, as far as S3 has room."""
+    filled = dict(metadata)
+    room = _MOST_METADATA_BYTES - sum(len(name) + len(value) for name, value in filled.items())
+    for name, value in more.items():
+        if name not in filled and len(name) + len(value) <= room:
+            filled[name] = value
             room -= len(name) + len(value)
-    return metadata
+    return filled
 
 
 def _source_metadata(upload: Upload) -> dict[str, str]:

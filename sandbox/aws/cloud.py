@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import secrets
 import socket
 from collections import deque
@@ -188,7 +189,7 @@ class Cloud:
     def _open_log(self, log: Callable[[str], None] | Path | None) -> Callable[[str], None]:
         if not isinstance(log, Path):
             return log or (lambda _: None)
-        file = self._closing.enter_context(log.open("a", buffering=1))
+        file = self._closing.enter_context(log.open("a", buffering=1, encoding="utf-8"))
 
         def write(line: str) -> None:
             # The output of a function that is killed on close may arrive after the file is closed.
@@ -201,7 +202,9 @@ class Cloud:
         try:
             listener = socket.create_server(("127.0.0.1", port))
         except OSError as error:
-            raise CloudError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}; choose another port") from error
+            # `strerror` repeats the address in words of its own.
+            reason = os.strerror(error.errno or 0)
+            raise CloudError(f"cannot listen on 127.0.0.1:{port}: {reason}; choose another port") from error
         with listener:
             server = make_server(
                 "127.0.0.1",

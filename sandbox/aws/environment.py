@@ -6,20 +6,21 @@ from collections.abc import Iterator
 
 
 def settings(region: str) -> dict[str, str]:
-    """AWS settings that keep the user's own configuration, and with it any real account, out of reach."""
+    """Settings that keep the user's own configuration, and with it any real account or proxy, out of reach."""
     return {
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "*",  # everything is on loopback, which a proxy can't reach
     }
 
 
 @contextlib.contextmanager
 def isolated(account: str, region: str) -> Iterator[None]:
-    """Replace the user's AWS settings in this process, and configure moto, until the context ends."""
-    before = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "MOTO_"))}
+    """Replace the user's settings of AWS and proxies in this process, and configure moto, until the context ends."""
+    before = {name: value for name, value in os.environ.items() if _is_users(name)}
     for name in before:
         del os.environ[name]
     replaced = {
@@ -37,3 +38,7 @@ def isolated(account: str, region: str) -> Iterator[None]:
         for name in replaced:
             os.environ.pop(name, None)
         os.environ.update(before)
+
+
+def _is_users(name: str) -> bool:
+    return name.startswith(("AWS_", "MOTO_")) or name.lower().endswith("_proxy")

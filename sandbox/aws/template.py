@@ -59,7 +59,7 @@ def load(path: Path, parameters: Mapping[str, str], region: str) -> Template:
     Raises TemplateError when it can't be read or translated, or when a parameter breaks its constraints.
     """
     try:
-        sam = parse_yaml(path.read_text())
+        sam = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, YAMLError) as error:
         raise TemplateError(f"{path}: {error}") from error
     values = _parameter_values(sam.get("Parameters", {}), parameters)
@@ -118,7 +118,7 @@ def _include_definition(properties: dict[str, Any], directory: Path) -> None:
     if isinstance(properties.get("DefinitionUri"), str):
         definition = directory / properties.pop("DefinitionUri")
         try:
-            properties["Definition"] = parse_yaml(definition.read_text())
+            properties["Definition"] = parse_yaml(definition.read_text(encoding="utf-8"))
         except (OSError, YAMLError) as error:
             raise TemplateError(f"{definition}: {error}") from error
 

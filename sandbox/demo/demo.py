@@ -1,5 +1,7 @@
 """`python -m sandbox demo`: uploads photos, follows them through the pipeline, and compares the results."""
 
+import contextlib
+import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -13,9 +15,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, track
 from rich.table import Column, Table
 from rich.text import Text
 
+from lumendrop_cli.statuses import COLORS
 from lumendrop_cli.text import clean
-from sandbox.demo.images import Photo, PhotosError, UnreadableError, compare, discover, load, samples
-from sandbox.demo.page import Outcome, Writer, size_text
+from sandbox.demo.images import Photo, PhotosError, UnreadableError, compare, discover, kept_metadata, load, samples
+from sandbox.demo.page import PAGE, Outcome, Writer, size_text
 from sandbox.demo.start import Sandbox, sandbox
 from sandbox.demo.status import StatusReader, UploadStatus
 
@@ -29,22 +32,17 @@ PROGRESS = {
     "dropped": 2,
     "claimed": 5,
     "retrying": 5,
-    "submitted": 10,
     "enhancing": 15,
-    "task ended": 85,
-    "delivering": 90,
     "reporting": 90,
 }
-ENHANCING_SHARE = 0.7
+ENHANCING_SHARE = 0.75
 ENDED = 100
-ENDINGS = {
-    "enhanced": "green",
-    "superseded": "yellow",
-    "rejected": "red",
-    "failed": "red",
-    "unknown": "red",
-    "timed out": "red",
-}
+TIMED_OUT = "timed out"
+ENDINGS = {**COLORS, TIMED_OUT: "red"}
+
+# A file in the folder for results: what the last run wrote, one name in JSON per line.
+RECORD = ".demo-files"
+ANOTHER = "Choose another folder: OUT=DIR with make, otherwise --out DIR."
 
 TRANSFER_ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
 
@@ -52,11 +50,12 @@ TRANSFER_ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
 def run(folder: Path | None, out: Path, resolution: str | None, console: Console) -> int:
     """Send the photos in `folder`, or the samples, through the sandbox, and write results and a page to `out`.
 
-    Returns 0 if every photo was enhanced, otherwise 1. Raises `PhotosError` when a folder can't be used, and the
-    errors of `start.sandbox`.
+    A photo that is rejected is a result. Returns 0 if every file has one, otherwise 1. Raises `PhotosError` when a
+    folder can't be used, and the errors of `start.sandbox`.
     """
     _prepare_out(out, folder)
     photos = discover(folder, leave_out=out) if folder else samples()
+    _remove_earlier(out)
     console.print("Starting AWS and the enhancer on this machine ...")
     with sandbox({"Resolution": resolution or ("4K" if folder else "1K")}) as running:
         running.cloud.warm()
@@ -66,16 +65,33 @@ def run(folder: Path | None, out: Path, resolution: str | None, console: Console
     compared = track(outcomes, "Comparing before and after ...", console=console, disable=not console.is_terminal)
     outcomes, page = present(compared, out, expected=len(outcomes))
     _print_results(outcomes, page, console)
-    return 0 if all(outcome.result for outcome in outcomes) else 1
+    return 0 if all(map(_has_result, outcomes)) else 1
+
+
+def _has_result(outcome: Outcome) -> bool:
+    return bool(outcome.result or outcome.report) or outcome.state == "superseded"
 
 
 def _prepare_out(out: Path, folder: Path | None) -> None:
     if folder and folder.resolve().is_relative_to(out.resolve()):
-        raise PhotosError(f"Results in {out} would mix with your photos in {folder}. Choose another --out.")
+        raise PhotosError(f"Results in {out} would mix with your photos in {folder}. {ANOTHER}")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PhotosError(f"{out} can't be a folder for results: {error.strerror}. Choose another --out.") from error
+        raise PhotosError(f"{out} can't be a folder for results: {error.strerror}. {ANOTHER}") from error
+
+
+def _remove_earlier(out: Path) -> None:
+    """Remove the results of an earlier run, and nothing else that may be in the folder."""
+    record = out / RECORD
+    names = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
+    for path in (out / json.loads(name) for name in names):
+        if path.resolve().is_relative_to(out.resolve()) and path.is_file():
+            path.unlink()
+        for folder in path.relative_to(out).parents[:-1]:
+            with contextlib.suppress(OSError):  # it has other files
+                (out / folder).rmdir()
+    record.write_text(f'"{PAGE}"\n', encoding="utf-8")
 
 
 def _count(photos: Sequence[object]) -> str:
@@ -154,8 +170,8 @@ class Run:
             # A poll takes CPU time from the simulated AWS, more with a longer ledger. This limits it to a third.
             time.sleep(max(POLL_SECONDS, 2 * (time.monotonic() - started)))
         for photo in pending.values():
-            reason = "It did not finish in time. Try fewer photos, or --resolution 1K."
-            outcomes[photo.key] = self._without_result(photo, "timed out", reason)
+            reason = "It did not finish in time. Try fewer photos."
+            outcomes[photo.key] = self._without_result(photo, TIMED_OUT, reason)
         return self._with_polls([outcomes[photo.key] for photo in photos])
 
     def _drop(self, photo: Photo) -> Outcome | None:
@@ -199,6 +215,8 @@ class Run:
     def _fetch(self, key: str) -> Path:
         path = self._out / key
         path.parent.mkdir(parents=True, exist_ok=True)
+        with (self._out / RECORD).open("a", encoding="utf-8") as record:
+            print(json.dumps(key), file=record)
         bucket = self._running.cloud.outputs["OutputBucketName"]
         self._running.cloud.client("s3").download_file(bucket, key, str(path))
         return path
@@ -220,12 +238,12 @@ def _compared(outcome: Outcome, writer: Writer) -> Outcome:
         writer.add(outcome)
         return outcome
     try:
-        before, after = load(outcome.original), load(outcome.result)
+        before, after, kept = load(outcome.original), load(outcome.result), kept_metadata(outcome.result)
     except UnreadableError as error:
         outcome = replace(outcome, reason=str(error))
         writer.add(outcome)
         return outcome
-    outcome = replace(outcome, comparison=compare(before, after))
+    outcome = replace(outcome, comparison=compare(before, after), kept=kept)
     writer.add(outcome, before, after)
     return outcome
 
@@ -245,6 +263,10 @@ def _print_results(outcomes: Sequence[Outcome], page: Path, console: Console) ->
             console.print()
             _print(console, f"{outcome.key}: {outcome.reason}{report}")
     console.print()
+    if others := [outcome for outcome in outcomes if not outcome.result]:
+        _print(
+            console, f"{len(outcomes) - len(others)} of {_count(outcomes)} enhanced. Each other has its reason above."
+        )
     _print(console, f"Before and after: {page}")
 
 

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import pyvips
@@ -118,3 +119,40 @@ def luminance(image: pyvips.Image) -> pyvips.Image:
     """One band, 0 to 255, transparent parts on white."""
     flat = image.flatten(background=255) if image.hasalpha() else image
     return flat.colourspace("b-w")
+
+
+def kept_metadata(path: Path) -> dict[str, str]:
+    """What a result has of its photo: date, camera, and location, as far as the photo states them."""
+    try:
+        image = pyvips.Image.new_from_file(str(path))
+    except pyvips.Error:
+        return {}
+    fields = {name: str(image.get(name)) for name in image.get_fields() if name.startswith("exif-ifd")}
+    date = _exif_text(fields, "exif-ifd2-DateTimeOriginal", "exif-ifd0-DateTime")
+    make, model = _exif_text(fields, "exif-ifd0-Make"), _exif_text(fields, "exif-ifd0-Model")
+    found = {
+        "date": date.replace(":", "-", 2),
+        "camera": model if model.startswith(make) else f"{make} {model}".strip(),
+        "location": _location(fields),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _exif_text(fields: dict[str, str], *names: str) -> str:
+    """The first of these values. libvips adds its type in parentheses."""
+    return next((fields[name].split(" (")[0].strip() for name in names if name in fields), "")
+
+
+def _location(fields: dict[str, str]) -> str:
+    """Degrees, south and west negative, as in `54.32010, 10.14534`."""
+    degrees = []
+    for name, negative in (("Latitude", "S"), ("Longitude", "W")):
+        parts = _exif_text(fields, f"exif-ifd3-GPS{name}").split()
+        if len(parts) != 3:
+            return ""
+        try:
+            value = sum(float(Fraction(part)) / 60**power for power, part in enumerate(parts))
+        except (ValueError, ZeroDivisionError):
+            return ""
+        degrees.append(-value if _exif_text(fields, f"exif-ifd3-GPS{name}Ref") == negative else value)
+    return ", ".join(f"{value:.5f}" for value in degrees)

@@ -13,6 +13,7 @@ import pyvips
 
 from sandbox.demo.images import Comparison, luminance
 
+PAGE = "index.html"
 PAGE_BYTES = 14_000_000  # limit for the embedded pictures, as base64
 LARGEST_SIDE, SMALLEST_SIDE = 1600, 640  # pixels
 DETAIL_SIDE = 400  # pixels of the result
@@ -35,6 +36,8 @@ class Outcome:
     reason: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     comparison: Comparison | None = None
+    kept: dict[str, str] = field(default_factory=dict)
+    """What the result has of the photo's metadata."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Writer:
             lstrip_blocks=True,
         )
         environment.filters["size"] = size_text
-        page = self.folder / "index.html"
+        page = self.folder / PAGE
         pictures_first = sorted(self.figures, key=lambda figure: figure.whole is None)
         html = environment.get_template("page.html.j2").render(
             figures=pictures_first, **_summary([figure.outcome for figure in self.figures])

@@ -89,9 +89,9 @@ class _Enhancer:
     def wait_until_ready(self) -> None:
         """Wait until the enhancer serves requests. Raises StartError."""
         deadline = time.monotonic() + ENHANCER_START_SECONDS
-        while self.url not in self.log.read_text():
+        while self.url not in self.log.read_text(encoding="utf-8"):
             if self.process.poll() is not None:
-                raise StartError(f"The enhancer stopped while starting:\n{self.log.read_text()}")
+                raise StartError(f"The enhancer stopped while starting:\n{self.log.read_text(encoding='utf-8')}")
             if time.monotonic() > deadline:
                 raise StartError(f"The enhancer did not start within {ENHANCER_START_SECONDS} seconds.")
             time.sleep(0.05)

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.request import getproxies
 
+from botocore.exceptions import ClientError
 from rich.console import Console
 
 from lumendrop_cli.text import clean
@@ -18,6 +20,8 @@ from sandbox.demo.status import StatusReader, UploadStatus
 POLL_SECONDS = 0.5
 FOLDER_MARKER = ("skipped", "It is a folder marker.")
 CREDENTIALS = "AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1"
+DIRECT = ' no_proxy="127.0.0.1,$no_proxy"'
+DELETED = {"NoSuchBucket", "ResourceNotFoundException", "StateMachineDoesNotExist"}
 
 
 def run(port: int, verbose: bool, console: Console) -> None:
@@ -26,26 +30,28 @@ def run(port: int, verbose: bool, console: Console) -> None:
     Raises the errors of `start.sandbox`.
     """
     console.print("Starting AWS and the enhancer on this machine ...")
+    has_proxy = bool(getproxies())  # before the sandbox hides it
     with sandbox({}, port) as running, board(running.cloud.endpoint) as address:
-        console.print(introduction(running, verbose, address), markup=False, soft_wrap=True)
+        console.print(introduction(running, verbose, address, has_proxy), markup=False, soft_wrap=True)
         running.cloud.warm()
         for line in changes(running):
             console.print(clean(line), markup=False, emoji=False, soft_wrap=True)
 
 
-def introduction(running: Sandbox, verbose: bool, address: str | None) -> str:
-    """The board's address, the endpoint, the logs, and commands; if `verbose`, also the enhancer and what it lacks."""
+def introduction(running: Sandbox, verbose: bool, address: str | None, has_proxy: bool = False) -> str:
+    """The board's address, the logs, and commands to try; if `verbose`, also the enhancer and what is not simulated.
+
+    With a proxy in the environment, the commands bypass it.
+    """
     cloud = running.cloud
     source, target = (f"s3://{cloud.outputs[name]}" for name in ("InputBucketName", "OutputBucketName"))
     details = [f"Enhancer       {running.enhancer}/docs", *(f"Not simulated  {item}" for item in cloud.skipped)]
     return "\n".join(
         [
-            f"Board          {address or 'not started: run `lumendrop board`'}",
-            f"AWS endpoint   {cloud.endpoint}",
-            f"Logs           {running.logs}",
+            f"Open the board: {address}" if address else "The board did not start: run `lumendrop board`.",
             *(details if verbose else []),
-            "In another terminal:",
-            f"  export AWS_ENDPOINT_URL={cloud.endpoint} {CREDENTIALS}",
+            f"Logs are in {running.logs}. In another terminal:",
+            f"  export AWS_ENDPOINT_URL={cloud.endpoint} {CREDENTIALS}{DIRECT if has_proxy else ''}",
             f"  aws s3 cp photo.jpg {shlex.quote(f'{source}/')}",
             f"  {shlex.quote(str(_cli()))} status photo.jpg",
             f"  aws s3 cp {shlex.quote(f'{target}/photo.jpg')} enhanced.jpg",
@@ -61,7 +67,22 @@ def _cli() -> Path:
 
 
 def changes(running: Sandbox) -> Iterator[str]:
-    """Yields a line for each change of an upload's state, without end."""
+    """Yields a line for each change of an upload's state, without end.
+
+    When the stack or its input bucket is deleted, yields a line that says so, and then nothing. AWS stays, because the
+    command that deletes the stack may still need it.
+    """
+    try:
+        yield from _changes(running)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in DELETED:
+            raise
+    yield "The stack or its input bucket was deleted. Press Ctrl-C, and start again for a new stack."
+    while True:
+        time.sleep(POLL_SECONDS)
+
+
+def _changes(running: Sandbox) -> Iterator[str]:
     reader = StatusReader(running)
     dropped: set[tuple[str, datetime]] = set()
     states: dict[tuple[str, str], str] = {}

@@ -1,4 +1,4 @@
-"""What the page is told: cards from rows and executions, figures, and how often AWS is read."""
+"""What the page shows: cards from rows and executions, figures, and how often AWS is read."""
 
 import asyncio
 import json
@@ -65,7 +65,7 @@ def reader(stack: FakeStack, monkeypatch: pytest.MonkeyPatch) -> Reader:
     return Reader(stack, PACE)  # type: ignore[arg-type]
 
 
-def settle(reader: Reader, steps: int = 12) -> dict[str, Any]:
+def read_all(reader: Reader, steps: int = 12) -> dict[str, Any]:
     """All changes of some steps, the last one of each card."""
     cards: dict[str, Any] = {}
     gone: list[str] = []
@@ -80,45 +80,45 @@ def settle(reader: Reader, steps: int = 12) -> dict[str, Any]:
 
 def test_a_card_is_sent_when_its_row_changes_and_only_then(reader: Reader, index: Index) -> None:
     index.pages = [[row(1, "claimed")]]
-    assert settle(reader)["cards"]["1.jpg"]["stage"] == "claimed"
-    assert settle(reader)["cards"] == {}
+    assert read_all(reader)["cards"]["1.jpg"]["stage"] == "claimed"
+    assert read_all(reader)["cards"] == {}
     index.pages = [[row(2, "enhanced") | {"key": "1.jpg", "version_id": "v1"}]]
-    assert settle(reader)["cards"]["1.jpg"]["stage"] == "enhanced"
+    assert read_all(reader)["cards"]["1.jpg"]["stage"] == "enhanced"
     index.pages = [[row(1, "claimed")]]  # a late read of the index
-    assert settle(reader)["cards"] == {}
+    assert read_all(reader)["cards"] == {}
 
 
 def test_later_reads_begin_shortly_before_the_newest_change(reader: Reader, index: Index) -> None:
     newest = datetime.now(UTC) + timedelta(seconds=30)
     index.pages = [[row(1, changed_at=newest.isoformat())]]
-    settle(reader)
+    read_all(reader)
     assert index.asked[-1].since == newest - PACE.late
 
 
 def test_at_most_200_cards_are_shown_those_in_progress_first(reader: Reader, index: Index) -> None:
     index.pages = [[row(number, "enhanced") for number in range(1, 400)], [row(0, "submitted")]]
-    cards = settle(reader)["cards"]
+    cards = read_all(reader)["cards"]
     assert (len(reader.cards), "0.jpg" in cards, "399.jpg" in cards) == (200, True, True)
     index.pages = [[row(500, "enhanced")]]
-    assert len(settle(reader)["gone"]) == 1
+    assert len(read_all(reader)["gone"]) == 1
 
 
 def test_an_error_of_aws_is_shown_and_disappears(reader: Reader, index: Index) -> None:
     index.error = CliError("The ledger has no index.")
-    settle(reader, 1)
+    read_all(reader, 1)
     assert reader.figures["problem"] == "The ledger has no index."
     index.error = None
-    settle(reader)
+    read_all(reader)
     assert reader.figures["problem"] is None
 
 
 def test_a_claim_that_was_undone_disappears(reader: Reader, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     index.pages = [[row(1, "claimed")]]
-    settle(reader)
+    read_all(reader)
     index.pages = []
     monkeypatch.setattr(live.ledger, "row_of", lambda *_: None)
     monkeypatch.setattr(live, "_CLAIM_SECONDS", 0)
-    assert settle(reader)["gone"]
+    assert read_all(reader)["gone"]
 
 
 def event(number: int, kind: str, **details: Any) -> dict[str, Any]:

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from lumendrop_cli.statuses import FINAL
 from tests.chaos.evidence import Evidence, Output
 from tests.chaos.faults import BEFORE_POST
 from tests.chaos.run import Run, Upload
 
 Json = dict[str, Any]
 
-FINAL = {"enhanced", "rejected", "failed", "superseded", "unknown"}
 MOST_TASKS = 3
 MOST_RECEIVES = 5
 # The contract's retryable codes of failed tasks.
-RETRYABLE = {
+RETRYABLE_CODES = {
     "service_error",
     "generation_timeout",
     "resource_exhausted",
@@ -191,12 +191,12 @@ def _missing_retry(upload: Upload, evidence: Evidence) -> Iterator[str]:
     tasks = evidence.tasks.get(upload.version_id, [])
     row = evidence.rows.get(upload.version_id, {})
     code = (row.get("outcome") or {}).get("code")
-    if row.get("status") == "failed" and code in RETRYABLE and len(tasks) < MOST_TASKS:
+    if row.get("status") == "failed" and code in RETRYABLE_CODES and len(tasks) < MOST_TASKS:
         yield f"failed after {len(tasks)} tasks, although {code} is retryable"
 
 
 def _has_retryable_failure(task: Json) -> bool:
-    return bool(task["status"] == "failed" and task["error"]["code"] in RETRYABLE)
+    return bool(task["status"] == "failed" and task["error"]["code"] in RETRYABLE_CODES)
 
 
 def charges_match(run: Run, evidence: Evidence) -> Finding:

@@ -19,7 +19,7 @@ from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline, Upload
 
-FAILED_TASK = {"end": "failed", "code": "unknown_error", "seconds": 0}
+FAILED_TASK = {"end": "failed", "code": "image_processing_error", "seconds": 0}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_list_shows_the_last_change_first(lumendrop: Lumendrop, uploads: dict[st
     assert changed == sorted(changed, reverse=True)
     assert {row["changed_day"] for row in rows} == {one[:10] for one in changed}
     shown = lumendrop("list", "--prefix", "in/list/").out
-    assert "failed      in/list/b/failed.jpg  unknown_error\n" in shown
+    assert "failed      in/list/b/failed.jpg  image_processing_error\n" in shown
     assert "enhanced    in/list/a/=copy.jpg  same photo\n" in shown
     assert lumendrop("list", "--prefix", "in/list/", "--limit", "1").out.count("\n") == 2
 
@@ -73,7 +73,7 @@ def test_list_prints_csv(lumendrop: Lumendrop, uploads: dict[str, Upload]) -> No
     records = list(csv.DictReader(io.StringIO(lumendrop("list", "--prefix", "in/list/", "--csv").out)))
     by_key = {one["key"]: one for one in records}
     assert set(by_key) == {upload.key for upload in uploads.values()}
-    assert by_key[uploads["failed"].key]["code"] == "unknown_error"
+    assert by_key[uploads["failed"].key]["code"] == "image_processing_error"
     assert by_key[uploads["enhanced"].key]["output"].endswith("/in/list/a/one.jpg")
 
 
@@ -122,7 +122,7 @@ def test_spend_adds_up(lumendrop: Lumendrop, uploads: dict[str, Upload]) -> None
     today = datetime.now(UTC).date().isoformat()
     assert today in [one["day"] for one in lumendrop.ok("spend", "--prefix", "in/list/")["groups"]]
     by_outcome = lumendrop.ok("spend", "--prefix", "in/list/", "--by", "outcome")["groups"]
-    assert {"failed unknown_error", "enhanced"} <= {one["outcome"] for one in by_outcome}
+    assert {"failed image_processing_error", "enhanced"} <= {one["outcome"] for one in by_outcome}
     assert "resolution=1K" in lumendrop("spend", "--prefix", "in/list/", "--by", "options").out
     shown = lumendrop("spend", "--prefix", "in/list/", "--csv").out.splitlines()
     assert shown[0].startswith("day,tasks,unknown,credits,usd")

@@ -28,6 +28,19 @@ def test_help_lists_the_shared_options_and_the_exit_codes(lumendrop: Lumendrop) 
     assert "Exit codes: 0 success" in lumendrop("status", "--help").out
 
 
+@pytest.mark.parametrize("command", [one.name for one in app.registered_commands])
+def test_each_command_shows_the_shared_options(lumendrop: Lumendrop, command: str) -> None:
+    shown = lumendrop(command, "--help").out
+    assert {"--stack", "--endpoint-url", "--profile", "--region", "--json", "--help"} <= set(shown.split())
+    assert shown.count("--help") == 1
+
+
+def test_a_sandbox_is_reached_without_a_proxy(lumendrop: Lumendrop) -> None:
+    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
+    result = lumendrop("status", "in/a.jpg", env={**proxies, "NO_PROXY": None})
+    assert (result.code, "(InputPrefix)" in result.out) == (1, False), result.err
+
+
 @pytest.mark.parametrize("arguments", [("--json", "status", "in/a.jpg"), ("status", "in/a.jpg", "--json")])
 def test_shared_options_are_accepted_before_and_after_the_command(
     lumendrop: Lumendrop, arguments: tuple[str, ...]

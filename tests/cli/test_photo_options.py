@@ -15,12 +15,19 @@ from lumendrop.outcomes import Rejected
 from lumendrop_cli import enhance_plan, image_header, photo_options
 from tests.unit import photos
 
-PARAMETERS = {"Resolution": "4K", "Creativity": "0.30", "Resemblance": "", "ProfileIds": "one , two"}
+PARAMETERS = {
+    "Resolution": "4K",
+    "Creativity": "0.30",
+    "Resemblance": "",
+    "ProfileIds": "one , two",
+    "Metadata": "keep",
+}
 VALUES = {
     "resolution": ("1K", "4k", " 1k ", "2K"),
     "creativity": ("0", ".5", "1.000", "+0.25", "1e-1", "1.1", "half", "0_1", " "),
     "resemblance": ("1",),
     "profile-ids": ("a,b", " a ,, b ", "a b", ",".join("p" * 21)),
+    "metadata": ("keep", " No-Location", "none", "", "all"),
 }
 
 
@@ -37,7 +44,9 @@ def _cases() -> Iterator[dict[str, str]]:
 @pytest.mark.parametrize("given", list(_cases()), ids=str)
 def test_options_have_the_same_text_as_in_submit(given: dict[str, str]) -> None:
     stack: Any = SimpleNamespace(parameters=PARAMETERS)
-    defaults = options.defaults(*PARAMETERS.values())
+    names = ("resolution", "creativity", "resemblance", "profile_ids", "metadata")
+    parameters: Any = SimpleNamespace(**dict(zip(names, PARAMETERS.values(), strict=True)))
+    defaults = options.defaults(parameters)
     try:
         expected = options.read(given, defaults).as_text()
     except Rejected:

@@ -2,16 +2,20 @@
 
 import io
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from rich.console import Console
 
 from lumendrop import ledger
@@ -21,7 +25,8 @@ from sandbox.demo.demo import Board, Run, present
 from sandbox.demo.images import Photo, load
 from sandbox.demo.page import Outcome, size_text
 from sandbox.demo.start import Sandbox
-from sandbox.demo.status import FINAL, StatusReader, UploadStatus
+from sandbox.demo.status import StatusReader, UploadStatus
+from tests.demo.locked import REPO
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +41,8 @@ def keep_signal_handler() -> Iterator[None]:
     [
         (["demo", "--photos", "missing"], "missing is not a folder"),
         (["demo", "--photos", "empty"], "empty has no files"),
-        (["demo", "--photos", "photos", "--out", "photos"], "Choose another --out"),
-        (["demo", "--photos", "photos", "--out", "."], "Choose another --out"),
+        (["demo", "--photos", "photos", "--out", "photos"], "Choose another folder: OUT=DIR"),
+        (["demo", "--photos", "photos", "--out", "."], "Choose another folder: OUT=DIR"),
         (["demo", "--photos", "photos", "--out", "photos/photo.jpg"], "can't be a folder for results"),
     ],
 )
@@ -75,15 +80,34 @@ def test_help_has_examples(arguments: list[str], capsys: pytest.CaptureFixture[s
     assert "examples:\n  python -m sandbox" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("last_state", "code"), [("enhanced", 0), ("failed", 1), ("superseded", 1)])
-def test_the_demo_succeeds_only_if_every_photo_was_enhanced(
-    last_state: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("last_state", "has_report", "code"),
+    [
+        ("enhanced", False, 0),
+        ("rejected", True, 0),
+        ("failed", True, 0),
+        ("superseded", False, 0),
+        ("timed out", False, 1),
+        ("failed", False, 1),  # the upload, or the download of the report
+    ],
+)
+def test_the_demo_succeeds_if_every_file_has_a_result(
+    last_state: str,
+    has_report: bool,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def process(run: Run, photos: list[Photo]) -> list[Outcome]:
         *most, last = [Outcome(photo.key, "enhanced", photo.path, result=tmp_path / photo.key) for photo in photos]
         for photo in photos:
             load(photo.path).resize(2).write_to_file(str(tmp_path / photo.key))
-        return [*most, last if last_state == "enhanced" else replace(last, state=last_state, result=None)]
+        report = tmp_path / "errors/last.json" if has_report else None
+        return [
+            *most,
+            last if last_state == "enhanced" else replace(last, state=last_state, result=None, report=report),
+        ]
 
     cloud: Any = SimpleNamespace(outputs={"InputBucketName": "in"}, client=lambda _: None, warm=lambda: None)
     requested: list[dict[str, str]] = []
@@ -100,6 +124,26 @@ def test_the_demo_succeeds_only_if_every_photo_was_enhanced(
     shown = capsys.readouterr().out
     assert f"{size_text((384, 384))} → {size_text((768, 768))}" in shown
     assert (tmp_path / "index.html").exists()
+    assert ("5 of 6 files enhanced. Each other has its reason above." in shown) == (last_state != "enhanced")
+
+
+def test_only_the_files_of_an_earlier_run_are_removed(tmp_path: Path) -> None:
+    cloud: Any = SimpleNamespace(outputs={"OutputBucketName": "out"}, client=lambda _: s3)
+    s3 = SimpleNamespace(download_file=lambda *arguments: Path(arguments[-1]).touch())
+    out = tmp_path / "out"
+    (out / "b").mkdir(parents=True)
+    for mine in ("mine.jpg", "b/mine.jpg", "../mine.jpg"):
+        (out / mine).touch()
+    demo._remove_earlier(out)
+    run = Run(Sandbox(cloud, "http://127.0.0.1:1", tmp_path), out, Board(Console(file=io.StringIO()), ["a.jpg"]))
+    for key in ("a.jpg", "b/ü \n.jpg", "c/d/e.jpg", "errors/f.json", "../mine.jpg"):
+        run._fetch(key)
+    (out / "index.html").touch()
+    demo._remove_earlier(out)
+    left = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert left == {"mine.jpg", "b/mine.jpg", demo.RECORD}
+    assert not (out / "c").exists()
+    assert (tmp_path / "mine.jpg").exists()
 
 
 def test_without_a_terminal_each_change_of_state_is_a_line() -> None:
@@ -132,7 +176,7 @@ def test_with_more_photos_than_rows_only_photos_in_progress_have_a_bar() -> None
     keys = [f"{number}.jpg" for number in range(100)]
     with Board(Console(file=output, force_terminal=True, width=100, height=30), keys) as board:
         board.show("7.jpg", "enhanced")
-        board.show("8.jpg", "submitted")
+        board.show("8.jpg", "enhancing")
     assert "8.jpg" in output.getvalue()
     assert "1 of 100" in output.getvalue()
     assert "7.jpg" not in output.getvalue()
@@ -140,27 +184,21 @@ def test_with_more_photos_than_rows_only_photos_in_progress_have_a_bar() -> None
 
 
 @pytest.mark.parametrize(
-    ("row", "task", "entered", "state"),
+    ("row", "state"),
     [
-        ({"status": "claimed"}, "", [], "claimed"),
-        ({"status": "submitted"}, "pending", [], "submitted"),
-        ({"status": "submitted"}, "processing", [], "enhancing"),
-        ({"status": "submitted"}, "completed", ["WaitForTask"], "task ended"),
-        ({"status": "submitted"}, "failed", ["WaitForTask"], "task ended"),
-        ({"status": "submitted"}, "completed", ["WaitForTask", "CheckStatus", "Deliver"], "delivering"),
-        ({"status": "rejected"}, "", [], "reporting"),
-        ({"status": "rejected", "finished_at": "now"}, "", [], "rejected"),
-        ({"status": "enhanced", "finished_at": "now"}, "completed", [], "enhanced"),
+        ({"status": "claimed"}, "claimed"),
+        ({"status": "submitted"}, "enhancing"),
+        ({"status": "retrying"}, "retrying"),
+        ({"status": "rejected"}, "reporting"),
+        ({"status": "rejected", "finished_at": "now"}, "rejected"),
+        ({"status": "enhanced", "finished_at": "now"}, "enhanced"),
     ],
 )
-def test_the_state_comes_from_ledger_enhancer_and_workflow(
-    row: dict[str, Any], task: str, entered: list[str], state: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_the_state_comes_from_the_ledger(
+    row: dict[str, Any], state: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     row = {"key": "a.jpg", "version_id": "1", "task_id": "t", "submitted_at": 0, "estimated_seconds": 5, **row}
     monkeypatch.setattr(StatusReader, "_rows", lambda _: [row])
-    monkeypatch.setattr(StatusReader, "_task_statuses", lambda _: {"t": task})
-    monkeypatch.setattr(StatusReader, "_find_executions", lambda reader: reader._version_ids.update(arn="1"))
-    monkeypatch.setattr(StatusReader, "_states_entered", lambda *_: entered)
     cloud: Any = SimpleNamespace(outputs={}, client=lambda _: None)
     [status] = StatusReader(Sandbox(cloud, "http://127.0.0.1:1", tmp_path)).read()
     assert status.state == state
@@ -168,8 +206,44 @@ def test_the_state_comes_from_ledger_enhancer_and_workflow(
     assert status.percent == (95 if state == "enhancing" else 0)
 
 
-def test_the_final_states_are_those_of_the_ledger() -> None:
-    assert FINAL == ledger.FINAL
+def test_every_state_has_a_place_in_the_progress() -> None:
+    shown = {"enhancing" if status == "submitted" else status for status in ledger.IN_PROGRESS} | {"reporting"}
+    assert shown <= set(demo.PROGRESS)
+    assert set(demo.ENDINGS) >= ledger.FINAL
+
+
+@pytest.mark.parametrize("code", ["NoSuchBucket", "ResourceNotFoundException"])
+def test_up_reports_a_deleted_stack_and_stays(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up, "_changes", partial(fail, code))
+    monkeypatch.setattr(up.time, "sleep", partial(fail, "stays"))
+    lines = up.changes(Any)
+    assert next(lines).startswith("The stack or its input bucket was deleted. Press Ctrl-C")
+    with pytest.raises(ClientError, match="stays"):
+        next(lines)
+
+
+def test_up_does_not_hide_another_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up, "_changes", partial(fail, "AccessDenied"))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        next(up.changes(Any))
+
+
+def fail(code: str, *_: object) -> Any:
+    raise ClientError({"Error": {"Code": code, "Message": code}}, "Operation")
+
+
+def test_ctrl_c_prints_no_traceback_however_early(tmp_path: Path) -> None:
+    early = "import os, signal, runpy, sys, argparse\nsys.argv[:] = ['sandbox', 'demo']\n"
+    early += "argparse.ArgumentParser.parse_args = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{early}runpy.run_module('sandbox', run_name='__main__')"],
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 def test_a_result_without_a_preview_is_reported_and_linked(tmp_path: Path) -> None:

@@ -6,7 +6,18 @@ import pillow_heif
 import pytest
 import pyvips
 
-from sandbox.demo.images import SAMPLES, PhotosError, UnreadableError, discover, load, samples, sharpness_gain
+from sandbox.demo.images import (
+    SAMPLES,
+    PhotosError,
+    UnreadableError,
+    discover,
+    kept_metadata,
+    load,
+    samples,
+    sharpness_gain,
+)
+from tests.metadata.files import exif_segment, jpeg
+from tests.metadata.makers import block
 
 
 def touch(path: Path, content: bytes = b"x") -> Path:
@@ -102,3 +113,15 @@ def test_sharpness_is_measured_against_bicubic() -> None:
 def test_a_photo_without_detail_has_no_gain_in_sharpness() -> None:
     flat = (pyvips.Image.black(10, 10, bands=3) + 40).cast("uchar").copy(interpretation="srgb")
     assert sharpness_gain(flat, flat.resize(4)) == 1.0
+
+
+def test_date_and_place_of_a_photo_are_read_from_its_exif() -> None:
+    assert kept_metadata(SAMPLES / "rocket.jpg") == {"date": "2015-02-11 18:03:42", "location": "28.56194, -80.57736"}
+    assert kept_metadata(SAMPLES / "cat.png") == {}
+
+
+def test_the_camera_is_named_once(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    for maker, camera in (("canon", "Canon EOS R5"), ("sony", "SONY ILCE-7M4")):
+        path.write_bytes(jpeg(exif_segment(block(maker))))
+        assert kept_metadata(path)["camera"] == camera

@@ -28,6 +28,7 @@ def enhanced(folder: Path, key: str = "a/photo.jpg") -> Outcome:
         result=folder / key,
         options={"resolution": "1K"},
         comparison=Comparison((300, 200), (1024, 683), 2.345),
+        kept={"date": "2015-02-11 18:03:42", "camera": "Canon EOS R5", "location": "28.56194, -80.57736"},
     )
 
 
@@ -170,3 +171,9 @@ def test_before_and_after_show_the_same_detail() -> None:
 
 def test_a_small_result_has_no_detail_view() -> None:
     assert detail_view(noise(100, 80), noise(500, 400)) is None
+
+
+def test_shows_what_was_kept_of_the_photos_metadata(html: str) -> None:
+    text = " ".join(Elements(html).text.split())
+    assert "Kept" in text
+    assert "date 2015-02-11 18:03:42; camera Canon EOS R5; location 28.56194, -80.57736" in text

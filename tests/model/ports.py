@@ -38,6 +38,8 @@ ENVIRONMENT = {
     "CREATIVITY": "",
     "RESEMBLANCE": "",
     "PROFILE_IDS": "",
+    "METADATA": "keep",
+    "LARGER_THAN_RESULT": "enhance",
     "MAX_UPLOAD_BYTES": "1000000",
     "MAX_CONCURRENT_SUBMITS": "5",
     "DAILY_TASK_LIMIT": "1000000",
@@ -115,7 +117,7 @@ class Submit:
         reuse.storage = SimpleNamespace(
             identify=lambda *_: "the same bytes",
             find_reusable=lambda _, output, payer: call("find", output=output, payer=payer),
-            reuse=lambda _, upload, photo, same_as, __: call("copy", upload=upload, photo=photo, same_as=same_as),
+            reuse=lambda _, upload, photo, same_as, *__: call("copy", upload=upload, photo=photo, same_as=same_as),
             LostRace=storage.LostRace,
         )
         reuse.reports = SimpleNamespace(remove=lambda *_: call("unreport"))

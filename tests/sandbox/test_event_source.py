@@ -64,7 +64,7 @@ def come_back(
 def dead(cloud: Cloud) -> Callable[[], list[dict[str, Any]]]:
     """The messages that have arrived in the dead-letter queue since the last call."""
 
-    def take() -> list[dict[str, Any]]:
+    def receive() -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = (
             cloud.client("sqs")
             .receive_message(QueueUrl=cloud.resources["DeadLetters"], MaxNumberOfMessages=10, VisibilityTimeout=600)
@@ -72,7 +72,7 @@ def dead(cloud: Cloud) -> Callable[[], list[dict[str, Any]]]:
         )
         return messages
 
-    return take
+    return receive
 
 
 def counts(cloud: Cloud) -> dict[str, str]:

@@ -143,7 +143,13 @@ def template(version: str, folder: Path) -> Path:
 def checked_out(revision: str, folder: Path) -> Path:
     """The template of a revision, with the files and directories that it may refer to."""
     git = ["git", "-C", str(ROOT)]
-    listed = subprocess.run([*git, "ls-tree", "--name-only", revision], check=True, capture_output=True, text=True)
+    try:
+        listed = subprocess.run([*git, "ls-tree", "--name-only", revision], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        raise SystemExit(
+            f"There is no revision {revision} here, only in a clone with its whole history. Run `git fetch "
+            "--unshallow`, or compare templates: python -m tests.template.compare EARLIER/template.yaml template.yaml"
+        ) from None
     wanted = {"template.yaml", "monitoring.yaml", "statemachines", "functions", "layers"} & set(listed.stdout.split())
     archive = subprocess.run([*git, "archive", revision, *sorted(wanted)], check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:

@@ -96,6 +96,6 @@ def written(value: Any) -> Any:
         if function == "Fn::Sub":
             text, own = (argument, {}) if isinstance(argument, str) else argument
             for name, inner in own.items():
-                text = text.replace(f"${{{name}}}", written(inner))
+                text = text.replace(f"${{{name}}}", str(written(inner)))
             return re.sub(r"arn:\$\{AWS::Partition\}:s3:::\$\{(\w+Bucket)\}", r"${\1.Arn}", text)
     return value

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.aws.template import evaluate, load
-from tests.template.compare import CASES, RENAMES, Difference, described, differences, reason, renamed
+from tests.template import compare
+from tests.template.compare import CASES, RENAMES, Difference, described, differences, main, reason, renamed
 from tests.template.reading import MONITORING, REGION, ROOT, TEMPLATE, unresolved
 
 WORKFLOW = "statemachines/enhance.asl.yaml"
@@ -24,8 +25,8 @@ CHANGES = [
     ),
     (
         "template.yaml",
-        "    Value: !Ref BackfillWorkflow\n",
-        "    Value: !Ref Workflow\n",
+        "Value: !Ref BackfillWorkflow }\n",
+        "Value: !Ref Workflow }\n",
         "BackfillWorkflowArn.Value.Ref",
     ),
     ("template.yaml", "BackfillLogs", "BackfillLogGroup", "Resources.BackfillLogGroup.Type"),
@@ -102,3 +103,13 @@ def test_a_name_is_renamed_as_a_whole_word() -> None:
 def test_only_wording_is_explained(path: str, explained: bool) -> None:
     assert reason(Difference(path, "before", None)) is None
     assert (reason(Difference(path, "before", "after")) is not None) is explained
+
+
+@pytest.mark.parametrize("folder", ["a shallow clone", "an archive", "no git"])
+def test_a_revision_that_is_not_here_is_reported(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "ROOT", ROOT if folder == "a shallow clone" else tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    if folder == "no git":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"no revision 0000000 here.*git fetch --unshallow"):
+        main("0000000")

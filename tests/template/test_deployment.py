@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tests.template.reading import (
 PREFIXES = {name: name.removesuffix("Function") for name in FUNCTIONS}
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-version.html
 LONGEST_DESCRIPTION = 256
+SHORTENED = {name: at for at, name in re.findall(r"!Select \[0, !Split \[(\S+), !Ref (\w+)\]\]", TEXT)}
 LONGEST_BUCKET_NAME = 63
 LONGEST_LEDGER_PART = 16
 # Those of AWS's managed policies that concern the function, AWSCodeDeployRoleForLambda and …Limited.
@@ -140,7 +142,9 @@ def _longest(name: str) -> int:
         assert parameter["AllowedPattern"].endswith(f"-LedgerTable-[A-Z0-9]{{1,{LONGEST_LEDGER_PART}}})$")
         return LONGEST_LEDGER_PART
     values = parameter.get("AllowedValues") or [parameter["MaxValue"]] if "MaxLength" not in parameter else []
-    return int(parameter["MaxLength"]) if not values else max(len(str(value)) for value in values)
+    shown = [str(value).split(SHORTENED[name])[0] if name in SHORTENED else str(value) for value in values]
+    assert len(set(shown)) == len(values)
+    return int(parameter["MaxLength"]) if not values else max(map(len, shown))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -80,6 +80,17 @@ def _wait_for(port: int) -> None:
     raise AssertionError("the server does not start")
 
 
+def test_the_docs_have_the_limits_that_the_build_checks() -> None:
+    source = (ROOT / "tests/package.py").read_text(encoding="utf-8")
+    names = ("MOST_LAYER_BYTES", "MOST_UNPACKED_LAYER_BYTES", "CODE_STORAGE_BYTES")
+    most, unpacked, storage = (int(re.findall(rf"^{name} = ([\d_]+)", source, re.M)[0]) for name in names)
+    limits, contributing = ((ROOT / name).read_text(encoding="utf-8") for name in ("docs/limits.md", "CONTRIBUTING.md"))
+    kept = f"keeps less than {most // 10**6} MB permanently, so {storage // most:,} fit into {storage // 10**9} GB"
+    assert kept in limits
+    sizes = f"stays below {most // 10**6} MB zipped and {unpacked // 10**6} MB unpacked"
+    assert sizes in " ".join(contributing.split())
+
+
 @pytest.mark.enable_socket
 def test_every_client_works_with_nothing_but_the_layer(layer: Path, tmp_path: Path) -> None:
     with socket.socket() as free:

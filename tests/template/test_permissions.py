@@ -39,6 +39,8 @@ POLL_THE_QUEUE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttrib
 CALLS = {
     "s3:GetObject": {"get_object", "head_object"},
     "s3:GetObjectVersion": {"get_object", "head_object"},
+    "s3:GetObjectVersionTagging": {"get_object_tagging"},
+    "s3:PutObjectTagging": {"put_object", "copy_object"},
     "s3:ListBucket": {"get_object", "head_object"},
     "s3:ListBucketVersions": {"get_object", "head_object"},
     "s3:PutObject": {"put_object", "copy_object"},

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import io
+import os
 import re
+import shutil
 import subprocess
 import tokenize
 from collections import defaultdict
@@ -19,6 +21,7 @@ ENGINE = ("functions/", "layers/")
 CLI = ("cli/",)
 CHAOS = ("tests/chaos/",)
 SANDBOX = ("sandbox/",)
+TESTS = ("tests/", "benchmarks/")
 
 # Names that are common words, and so are wrong only in these places and only where they are defined.
 FUNCTIONS_AND_CLASSES = {
@@ -66,6 +69,12 @@ FUNCTIONS_AND_CLASSES = {
         "_halved": "_extend",
         "_lacking": "_provide",
     },
+    TESTS: {
+        "take": "handle_message",
+        "pay": "create_task",
+        "settle": "resolve_existing",
+        "bring": "process_upload",
+    },
 }
 EVERYTHING = {
     ENGINE: {
@@ -83,6 +92,11 @@ EVERYTHING = {
     CLI: {
         "told": "summary",
         "said": "message",
+    },
+    TESTS: {
+        "told": "notified",
+        "said": "text",
+        "STEPS": "TRANSITIONS",
     },
     CHAOS: {
         "weather": "fault_plan",
@@ -162,9 +176,27 @@ EXEMPT = {
 PROSE = {"COMMENT", "STRING", "FSTRING_MIDDLE"}
 
 
+# What Git ignores, for copies without Git; see .gitignore.
+IGNORED = re.compile(r"\.venv.*|\.aws-sam|\..*_cache|\.hypothesis|__pycache__|out|\.git")
+
+
 def _tracked() -> list[str]:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    return [path for path in listed.split("\0") if path and path not in EXEMPT and (ROOT / path).is_file()]
+    return [path for path in _files(ROOT) if path not in EXEMPT and (ROOT / path).is_file()]
+
+
+def _files(root: Path) -> list[str]:
+    """The files that Git tracks. Without Git, such as in an archive of a release, all files."""
+    if (root / ".git").exists() and shutil.which("git"):
+        command = ["git", "ls-files", "-z"]
+        listed = subprocess.run(command, cwd=root, check=False, capture_output=True, encoding="utf-8")
+        if listed.returncode == 0:
+            return [path for path in listed.stdout.split("\0") if path]
+    found: list[str] = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not IGNORED.fullmatch(name)]
+        paths = (Path(folder, name).relative_to(root) for name in names if name != ".git")
+        found += [path.as_posix() for path in paths if path.suffix != ".pyc"]
+    return sorted(found)
 
 
 def _texts() -> Iterator[tuple[str, str]]:
@@ -250,6 +282,16 @@ def test_no_text_has_an_old_name() -> None:
 
 def test_no_prose_has_an_old_phrase() -> None:
     assert [one for path, text in _texts() for one in old_phrases(path, text)] == []
+
+
+def test_the_files_are_the_same_without_git(tmp_path: Path) -> None:
+    for path in ("a/b.py", "out/c", "sandbox/__pycache__/d.pyc", ".venv/e", ".gitignore"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    assert _files(tmp_path) == [".gitignore", "a/b.py"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", os.devnull)
+        assert set(_files(ROOT)) >= {".gitignore", "template.yaml", "tests/template/test_words.py"}
 
 
 # Each check can fail.

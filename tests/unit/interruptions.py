@@ -8,7 +8,7 @@ from pathlib import Path
 PAGE = Path(__file__).resolve().parents[2] / "docs/reliability.md"
 BEGIN, END = "<!-- interruptions -->\n", "<!-- end of interruptions -->\n"
 
-STEPS = {
+MOMENTS = {
     "read the row": "GetItem object",
     "read the object": "GetObject",
     "read the checksum": "HeadObject",
@@ -34,13 +34,13 @@ DEEDS = {
 
 
 def pairs() -> list[tuple[str, str]]:
-    names = list(STEPS)
+    names = list(MOMENTS)
     return list(itertools.pairwise(names))
 
 
 def end(pair: tuple[str, str], deed: str) -> str:
     """The status of the upload after its message was delivered again."""
-    names = list(STEPS)
+    names = list(MOMENTS)
     if names.index(pair[1]) <= names.index("claim"):
         return DEEDS[deed]
     return "unknown" if names.index(pair[1]) <= names.index("record") else "submitted"

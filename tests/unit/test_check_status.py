@@ -285,9 +285,9 @@ def test_secrets_that_the_vendor_quotes_are_removed(
     world.enhancer.on_status.append(Answer(status, {"status": "failed", "error": error}))
     answer = check_status.handler(request(not_found=4), Context())
 
-    for said in (str(answer), logs.getvalue()):
-        assert KEY not in said
-        assert "=abc" not in said
+    for text in (str(answer), logs.getvalue()):
+        assert KEY not in text
+        assert "=abc" not in text
     assert logs.getvalue()
 
 
@@ -297,10 +297,10 @@ def test_secrets_in_an_undocumented_status_are_removed(
 ) -> None:
     poll = ask(world, check_status, task(f"see {quoted}"))
 
-    for said in (poll.remark, logs.getvalue()):
-        assert "last status was 'see " in said
-        assert KEY not in said
-        assert "=abc" not in said
+    for text in (poll.remark, logs.getvalue()):
+        assert "last status was 'see " in text
+        assert KEY not in text
+        assert "=abc" not in text
 
 
 def test_a_task_id_is_one_segment_of_the_path(world: World, check_status: ModuleType) -> None:

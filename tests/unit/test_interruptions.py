@@ -17,7 +17,7 @@ from moto.s3.models import s3_backends
 from lumendrop import upload_queue
 from tests.unit import interruptions
 from tests.unit.conftest import LoadFunction
-from tests.unit.interruptions import DEEDS, STEPS
+from tests.unit.interruptions import DEEDS, MOMENTS
 from tests.unit.test_submit import Clock, configured, earlier_claim, submit  # noqa: F401  # fixtures
 from tests.unit.world import INPUT, JPEG, Context, World, created, redelivered, refusal, unindexed
 
@@ -52,7 +52,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def interruption(world: World, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Interruption:
-    made = Interruption(STEPS[request.param])
+    made = Interruption(MOMENTS[request.param])
     send = world.enhancer.send
 
     def interrupted(*arguments: Any, **more: Any) -> Any:
@@ -451,19 +451,19 @@ def test_sqs_that_takes_a_message_and_never_answers_does_not_multiply_it(world: 
     world.enhancer.on_submit.extend([refusal(402, "insufficient_quota")] * 50)
     event, taken = world.upload(), list[Any]()
 
-    def take(request: Any, **_: object) -> None:
+    def lose_answer(request: Any, **_: object) -> None:
         taken.append(redelivered(json.loads(request.body)))
         taken[-1]["Records"][0]["messageId"] = f"copy-{len(taken)}"
         raise ReadTimeoutError(endpoint_url="https://sqs")
 
     events, call = submit.SQS.meta.events, "before-send.sqs.SendMessage"
-    events.register_first(call, take)
+    events.register_first(call, lose_answer)
     try:
         for _ in range(2):  # the original comes back, too
             with pytest.raises(ReadTimeoutError):
                 submit.handler(event, Context())
     finally:
-        events.unregister(call, take)
+        events.unregister(call, lose_answer)
     assert len(taken) == 4
     before = len(world.messages())
     for copy in [*taken, *taken]:

@@ -307,9 +307,12 @@ def test_a_body_that_is_not_a_task_is_unintelligible(body: Any) -> None:
 @given(text, text, st.sampled_from([" ", '"', "'", "<", ">", "\n", ""]))
 def test_the_query_of_a_url_is_removed_anywhere_in_a_text(before: str, after: str, end: str) -> None:
     url = "https://bucket.s3.amazonaws.com/a/photo.jpg?X-Amz-Credential=AKIA&X-Amz-Signature=0123456789abcdef"
-    said = enhancer.redact(before + url + end + after)
-    assert "0123456789abcdef" not in said.replace(before, "").replace(after, "") or "0123456789abcdef" in before + after
-    assert enhancer.redact(said) == said or "?" in before + after or "X-Amz" in before + after
+    redacted = enhancer.redact(before + url + end + after)
+    assert (
+        "0123456789abcdef" not in redacted.replace(before, "").replace(after, "")
+        or "0123456789abcdef" in before + after
+    )
+    assert enhancer.redact(redacted) == redacted or "?" in before + after or "X-Amz" in before + after
 
 
 # ---------------------------------------------------------------- polling

@@ -15,11 +15,28 @@ from lumendrop import same_photo, storage
 from lumendrop.uploads import Upload
 from sandbox.aws.moto_patches import s3 as s3_patches
 from sandbox.aws.moto_patches.patching import replacing
+from tests.metadata.files import exif_segment
+from tests.metadata.makers import block
 from tests.unit.conftest import LoadFunction
+from tests.unit.photos import frame, jpeg
 from tests.unit.test_submit import Clock, configured, sent_again  # noqa: F401  # fixtures
-from tests.unit.world import ACCOUNT, JPEG, OUTPUT, PNG, Answer, Context, World, completed, redelivered, refusal
+from tests.unit.world import (
+    ACCOUNT,
+    HEIC,
+    INPUT,
+    JPEG,
+    OUTPUT,
+    PNG,
+    Answer,
+    Context,
+    World,
+    completed,
+    redelivered,
+    refusal,
+)
 
 OTHER = JPEG + b"2"
+EXIF = jpeg(exif_segment(block()), frame(), data=b"\x12" * 500)
 S3_CALLS = {"GetObject", "HeadObject", "CopyObject", "ListObjectsV2"}
 
 
@@ -43,7 +60,7 @@ def submit(configured: LoadFunction, world: World) -> ModuleType:  # noqa: F811
 
 @pytest.fixture
 def deliver(function: LoadFunction) -> ModuleType:
-    return function("deliver")
+    return function("deliver", ENHANCEMENT_LABEL="omit")
 
 
 Event = Any
@@ -144,6 +161,48 @@ def test_another_key_gets_a_copy(world: World, submit: ModuleType, deliver: Modu
         "same-as": row["same_as"],
     }
     assert "photo reused" in logs.getvalue()
+
+
+def test_a_copy_has_the_properties_of_its_own_upload(world: World, submit: ModuleType, deliver: ModuleType) -> None:
+    first = drop(world, "a.jpg", EXIF, album="winter")
+    world.s3.put_object_tagging(
+        Bucket=INPUT, Key="a.jpg", VersionId=version(first), Tagging={"TagSet": [{"Key": "team", "Value": "one"}]}
+    )
+    submit.handler(first, Context())
+    finish(world, deliver, first)
+    second = drop(world, "b.jpg", EXIF, year="2024")
+    tags = [{"Key": "team", "Value": "two"}]
+    world.s3.put_object_tagging(Bucket=INPUT, Key="b.jpg", VersionId=version(second), Tagging={"TagSet": tags})
+    submit.handler(second, Context())
+
+    assert len(world.enhancer.submits) == 1
+    assert stored(world, "a.jpg.png")["Metadata"]["album"] == "winter"
+    copy = stored(world, "b.jpg.png")["Metadata"]
+    assert (copy["year"], copy.get("album"), copy["carried-over"]) == ("2024", None, "exif")
+    assert world.s3.get_object_tagging(Bucket=OUTPUT, Key="b.jpg.png")["TagSet"] == tags
+
+
+def test_a_copy_has_a_copy_of_the_sidecar(world: World, submit: ModuleType, deliver: ModuleType) -> None:
+    first = drop(world, "a.jpg", EXIF)
+    submit.handler(first, Context())
+    finish(world, deliver, first, result=HEIC)
+    for key in ("b.jpg", "a.jpg"):
+        event = drop(world, key, EXIF)
+        submit.handler(event, Context())
+        assert row_of(world, event)["output"]["sidecar"] == f"{key}.heic.xmp"
+        assert b"Canon EOS R5" in stored(world, f"{key}.heic.xmp")["Body"]
+
+    assert len(world.enhancer.submits) == 1
+    assert stored(world, "b.jpg.heic.xmp")["Metadata"]["source-key"] == "b.jpg"
+
+
+def test_another_choice_of_metadata_is_another_photo(world: World, submit: ModuleType, deliver: ModuleType) -> None:
+    paid(world, submit, deliver)
+    submit.handler(drop(world, "b.jpg", metadata="no-location"), Context())
+    submit.handler(drop(world, "c.jpg", metadata="keep"), Context())
+
+    assert len(world.enhancer.submits) == 2
+    assert all("metadata" not in one for one in world.enhancer.submits)
 
 
 def test_every_call_of_submit_names_the_expected_bucket_owner(
@@ -460,12 +519,12 @@ class Killed(BaseException):
     """Lambda ends the function."""
 
 
-STEPS = ["HeadObject", "CopyObject", "ListObjectsV2", "PutItem", "StartExecution"]
+CALLS = ["HeadObject", "CopyObject", "ListObjectsV2", "PutItem", "StartExecution"]
 
 
 @pytest.mark.parametrize("same_key", [True, False], ids=["same key", "another key"])
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", CALLS)
 def test_an_interrupted_reuse_is_completed(
     world: World,
     submit: ModuleType,
@@ -502,7 +561,7 @@ def test_an_interrupted_reuse_is_completed(
 # ---------------------------------------------------------------- the owner pays again
 
 
-def pay(event: Event, attempt: int) -> Event:
+def pay_again(event: Event, attempt: int) -> Event:
     """The message of `lumendrop retry --pay`."""
     again = sent_again(event, attempt)
     again["Records"][0]["messageAttributes"]["pay"] = {"stringValue": "1", "dataType": "Number"}
@@ -514,7 +573,7 @@ def test_an_enhanced_upload_is_paid_for_if_the_owner_wants_it(
 ) -> None:
     event = paid(world, submit, deliver)
     for _ in range(2):
-        submit.handler(pay(event, 1), Context())
+        submit.handler(pay_again(event, 1), Context())
     assert len(world.enhancer.submits) == 2
     finish(world, deliver, event, attempt=2, result=PNG + b"better")
 
@@ -532,7 +591,7 @@ def test_a_reused_upload_is_paid_for_if_the_owner_wants_it(
     paid(world, submit, deliver)
     second = drop(world, "b.jpg")
     submit.handler(second, Context())
-    submit.handler(pay(second, 1), Context())
+    submit.handler(pay_again(second, 1), Context())
 
     row = row_of(world, second)
     assert (row["status"], row["attempt"], row.get("earlier", [])) == ("submitted", 2, [])
@@ -558,7 +617,7 @@ def test_a_retry_without_pay_reuses(world: World, submit: ModuleType, deliver: M
 def test_a_retry_with_pay_keeps_that_when_it_waits(world: World, submit: ModuleType, deliver: ModuleType) -> None:
     event = paid(world, submit, deliver)
     world.enhancer.on_submit.append(refusal(402, "insufficient_quota"))
-    submit.handler(pay(event, 1), Context())
+    submit.handler(pay_again(event, 1), Context())
     assert row_of(world, event)["status"] == "enhanced"
     (message,) = world.messages()
     assert message["MessageAttributes"]["pay"]["StringValue"] == "1"
@@ -572,7 +631,7 @@ def test_a_retry_with_pay_keeps_that_when_it_waits(world: World, submit: ModuleT
 def test_pay_alone_does_not_pay(world: World, submit: ModuleType, deliver: ModuleType) -> None:
     """Only together with the attempt after which it is sent, so a redelivery does not pay again."""
     event = paid(world, submit, deliver)
-    submit.handler(pay(event, 0), Context())
+    submit.handler(pay_again(event, 0), Context())
     submit.handler(sent_again(event, 1), Context())
 
     assert len(world.enhancer.submits) == 1

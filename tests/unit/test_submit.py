@@ -23,6 +23,7 @@ from lumendrop.rate_limiter import DynamoDBRateStore, RateLimiter
 from lumendrop.throttle import Throttle
 from lumendrop.upload_queue import messages
 from lumendrop.uploads import NotAnUploadEvent, Upload, parse_event
+from tests.unit import photos
 from tests.unit.conftest import LoadFunction
 from tests.unit.test_inspect import REJECTED as RULED_OUT
 from tests.unit.world import (
@@ -333,6 +334,30 @@ def test_an_enhanced_photo_is_not_enhanced_again(
     (line,) = [line for line in logs.getvalue().splitlines() if "upload skipped" in line]
     assert json.loads(line)["reason"] == "enhanced photo"
     assert '"UploadsSkipped":[1.0]' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "resolution", "choice", "is_rejected"),
+    [
+        (4097, 2000, "4K", "reject", True),
+        (4096, 4096, "4K", "reject", False),
+        (1025, 10, "1K", "reject", True),
+        (4097, 2000, "4K", "enhance", False),
+    ],
+)
+def test_an_upload_that_is_larger_than_its_result_can_be_rejected(
+    width: int, height: int, resolution: str, choice: str, is_rejected: bool, world: World, configured: LoadFunction
+) -> None:
+    body = photos.jpeg(photos.frame(width=width, height=height), data=b"\x12" * 500)
+    configured(LARGER_THAN_RESULT=choice, RESOLUTION=resolution).handler(world.upload(body=body), Context())
+
+    assert len(world.enhancer.submits) == (not is_rejected)
+    if is_rejected:
+        outcome = world.row()["outcome"]
+        assert (outcome["code"], outcome["may_have_cost"]) == ("larger_than_result", False)
+        result = {"4K": "4096x2000", "1K": "1024x10"}[resolution]
+        assert f"{width}x{height}" in outcome["message"]
+        assert result in outcome["message"]
 
 
 def test_an_upload_that_is_too_big_is_rejected(world: World, configured: LoadFunction) -> None:

@@ -113,7 +113,8 @@ def _long_after_its_deadline(workflow: Workflow, clock: Clock) -> Row:
 
 def _reused(workflow: Workflow, clock: Clock) -> Row:
     """What submit writes after it copied the enhanced photo of another upload."""
-    output = delivered()["output"] | {"pixels": "4096x3072"}
+    seen = {"pixels": "4096x3072", "smaller": True, "warnings": ["aspect_ratio_changed"]}
+    output = delivered()["output"] | seen | {"carried_over": ["exif"], "left_out": [], "sidecar": None}
     return workflow.ledger(clock).record_reuse(workflow.upload("photo.jpg"), "{}", "0" * 32, "task-1", output)
 
 

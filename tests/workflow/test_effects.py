@@ -205,7 +205,8 @@ def test_report_without_a_task(ran: Ran) -> None:
 def test_row_of_an_enhanced_photo(ran: Ran) -> None:
     run = ran("enhanced after several polls")
     expected = {"bucket": "photos-out", "key": "photo.jpg", "version_id": "out-1", "bytes": 123456}
-    assert run.row["output"] == expected | {"pixels": None}
+    # The version before this one delivered it.
+    assert run.row["output"] == expected | {"pixels": None, "smaller": False, "warnings": []}
     assert run.row["finished_at"] == iso(run.ended_at)
     assert "outcome" not in run.row
     assert run.row["task_id"] == "task-unified-1"
@@ -273,6 +274,7 @@ def test_event_and_row_of_a_reused_photo(ran: Ran, name: str) -> None:
     assert (event["detail"]["task_id"], event["detail"]["same_as"]) == ("task-1", "0" * 32)
     assert event["detail"]["output"]["key"] == "photo.jpg"
     assert (run.row["status"], run.row["same_as"]) == ("enhanced", "0" * 32)
+    assert (run.row["output"]["smaller"], run.row["output"]["warnings"]) == (True, ["aspect_ratio_changed"])
     assert run.row["finished_at"]
     assert not {"CheckStatus", "Deliver", "WriteReport"} & set(run.states)
 

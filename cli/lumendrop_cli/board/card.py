@@ -67,7 +67,7 @@ def actions(row: Row) -> list[str]:
     """What the owner can do with an upload now. The commands check it again."""
     status, code = row["status"], (row.get("outcome") or {}).get("code")
     found = []
-    if status in statuses.RETRYABLE and code not in statuses.REJECTED_AGAIN:
+    if status in statuses.RESENDABLE and code not in statuses.REJECTED_AGAIN:
         found.append("retry")
     if status == "failed" and row.get("task_id"):
         found.append("fetch")

@@ -81,19 +81,25 @@ def _primary_dimensions(reader: Reader, meta: Box) -> tuple[int | None, int | No
         parts = {box.type: box for box in boxes(reader, meta.data_at + 4, meta.end)}
         if b"pitm" not in parts or b"iloc" not in parts:
             raise malformed("it has no primary image")
-        primary = _primary_item(reader, parts[b"pitm"])
+        primary = primary_item(reader, parts[b"pitm"])
         _check_extents(reader, parts[b"iloc"], primary)
         return _dimensions(reader, parts.get(b"iprp"), primary)
     except Unseen:
         return None
 
 
-class _Fields:
+class Fields:
     """Reads the numbers of a box one after the other. Raises Broken after the box's end, and Unseen."""
 
     def __init__(self, reader: Reader, box: Box) -> None:
+        self._start = box.data_at
         self._data = exactly(reader, box.data_at, box.end - box.data_at)
         self._at = 0
+
+    @property
+    def at(self) -> int:
+        """The offset of the next number in the file."""
+        return self._start + self._at
 
     def number(self, count: int) -> int:
         if self._at + count > len(self._data):
@@ -102,15 +108,16 @@ class _Fields:
         return int.from_bytes(self._data[self._at - count : self._at], "big")
 
 
-def _primary_item(reader: Reader, box: Box) -> int:
-    fields = _Fields(reader, box)
+def primary_item(reader: Reader, box: Box) -> int:
+    """The ID of the image that is shown."""
+    fields = Fields(reader, box)
     version = fields.number(4) >> 24
     return fields.number(4 if version else 2)
 
 
 def _check_extents(reader: Reader, box: Box, primary: int) -> None:
     """Raises Broken if the data of an item is not within the file, or the primary item has none."""
-    fields = _Fields(reader, box)
+    fields = Fields(reader, box)
     version = fields.number(4) >> 24
     sizes = fields.number(2)
     offset_size, length_size, base_size, index_size = (sizes >> shift & 0xF for shift in (12, 8, 4, 0))
@@ -139,22 +146,22 @@ def _dimensions(reader: Reader, box: Box | None, primary: int) -> tuple[int | No
         return None, None
     parts = list(boxes(reader, box.data_at, box.end))
     properties = [one for part in parts if part.type == b"ipco" for one in boxes(reader, part.data_at, part.end)]
-    indexes = [index for part in parts if part.type == b"ipma" for index in _associated(reader, part, primary)]
+    indexes = [index for part in parts if part.type == b"ipma" for index in associated(reader, part, primary)]
     found = {one.type: one for index in indexes for one in properties[index - 1 : index]}
     if b"clap" in found:  # the clean aperture: what remains once the encoder's padding is cut off
-        fields = _Fields(reader, found[b"clap"])
+        fields = Fields(reader, found[b"clap"])
         width, width_divisor, height, height_divisor = (fields.number(4) for _ in range(4))
         return width // (width_divisor or 1), height // (height_divisor or 1)
     if b"ispe" in found:
-        fields = _Fields(reader, found[b"ispe"])
+        fields = Fields(reader, found[b"ispe"])
         fields.number(4)
         return fields.number(4), fields.number(4)
     return None, None
 
 
-def _associated(reader: Reader, box: Box, primary: int) -> list[int]:
+def associated(reader: Reader, box: Box, primary: int) -> list[int]:
     """The indexes of the primary item's properties, from 1."""
-    fields = _Fields(reader, box)
+    fields = Fields(reader, box)
     version_and_flags = fields.number(4)
     wide = version_and_flags & 1
     for _ in range(fields.number(4)):

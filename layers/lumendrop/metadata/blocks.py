@@ -1,0 +1,43 @@
+"""The metadata of one image file, as blocks of bytes, and what could not be carried over."""
+
+from __future__ import annotations
+
+import msgspec
+
+MOST_BLOCK_BYTES = 4 << 20
+"""A larger block is left out. EXIF in a JPEG has at most 64 KiB; large XMP holds depth maps and copies of the image."""
+
+
+class BrokenBlock(Exception):
+    """A block can't be read; the text says why, for the owner of the photo."""
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """What was not carried over, such as `exif`, and why, in one sentence without a full stop."""
+
+    what: str
+    why: str
+
+
+class Blocks(msgspec.Struct):
+    """The metadata of a file.
+
+    `exif` is a TIFF structure, `xmp` a packet, `extended_xmp` the rest of a packet that exceeded one JPEG segment,
+    `iptc` the datasets of IPTC-IIM. `texts` are by keyword, those of PNG and of Photoshop. `quarter_turns` is the
+    rotation that a HEIF file states, anticlockwise. `is_signed` means Content Credentials (C2PA).
+    """
+
+    exif: bytes = b""
+    xmp: bytes = b""
+    extended_xmp: bytes = b""
+    iptc: bytes = b""
+    texts: dict[str, str] = {}
+    quarter_turns: int = 0
+    has_icc: bool = False
+    is_signed: bool = False
+    left_out: list[LeftOut] = []
+
+
+def strip_exif_header(data: bytes) -> bytes:
+    """The TIFF structure of an EXIF block, which JPEG, and some writers of other formats, put a header before."""
+    return data[6:] if data[:5] == b"Exif\0" else data

@@ -1,0 +1,136 @@
+"""Combines the metadata of an upload and of its result: what describes the photo comes from the upload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Literal, TypeVar
+
+import msgspec
+
+from lumendrop.containers import Image
+from lumendrop.images import HEIC, JPEG
+from lumendrop.metadata import exif, iptc, jpeg, label, mapping, xmp
+from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, BrokenBlock, LeftOut
+
+Choice = Literal["keep", "no-location", "none"]
+T = TypeVar("T")
+_SWAPS_SIDES = (5, 6, 7, 8)
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What the owner wants: the metadata to carry over, and the model that the label names, None for no label."""
+
+    metadata: Choice
+    model: str | None
+    now: datetime
+
+
+class Combined(msgspec.Struct):
+    """The blocks to deliver. `carried` names those that come from the upload, at least in part.
+
+    `swaps_sides` is whether the upload is shown with its width and height exchanged, None if that is unknown.
+    """
+
+    exif: bytes
+    packet: xmp.Packet
+    iptc: bytes
+    carried: list[str] = []
+    left_out: list[LeftOut] = []
+    swaps_sides: bool | None = None
+
+
+def combine(upload: Blocks, result: Blocks, image: Image, wanted: Wanted, *, is_modified: bool) -> Combined:
+    """Blocks of the upload that can't be read are left out. For a file that is not modified, all of it is in XMP."""
+    found = Combined(result.exif, _read(xmp.Packet(), xmp.parse, result.xmp, result.extended_xmp), result.iptc)
+    if wanted.metadata != "none":
+        found.left_out += upload.left_out
+        _Combiner(found, upload, result, image, location=wanted.metadata == "keep").run(is_modified=is_modified)
+    if wanted.model:
+        label.apply(found.packet, wanted.model, wanted.now)
+    return found
+
+
+class _Combiner:
+    def __init__(self, found: Combined, upload: Blocks, result: Blocks, image: Image, *, location: bool) -> None:
+        self._found = found
+        self._upload = upload
+        self._result = result
+        self._image = image
+        self._location = location
+        self._old = self._attempt("exif", None, exif.parse, upload.exif)
+
+    def run(self, *, is_modified: bool) -> None:
+        orientation = (self._old.number("image", exif.ORIENTATION) if self._old else None) or 1
+        rotated = bool(self._upload.quarter_turns) or orientation != 1
+        self._found.swaps_sides = self._upload.quarter_turns % 2 == 1 or orientation in _SWAPS_SIDES
+        self._combine_exif()
+        self._combine_xmp(rotated=rotated)
+        self._combine_iptc(is_jpeg=is_modified and self._image.format is JPEG)
+        if self._upload.texts:
+            self._found.carried.append("texts")
+            mapping.add_texts(self._found.packet, self._upload.texts)
+        if not is_modified and self._found.exif:
+            mapping.add_exif(self._found.packet, exif.parse(self._found.exif))
+
+    def _attempt(self, what: str, default: T, read: Callable[..., T], *blocks: bytes) -> T:
+        """Reads the upload's blocks, if it has any."""
+        if not any(blocks):
+            return default
+        try:
+            found = read(*blocks)
+        except BrokenBlock as error:
+            self._found.left_out.append(LeftOut(what, str(error)))
+            return default
+        self._found.carried.append(what)
+        return found
+
+    def _combine_exif(self) -> None:
+        own = _read(None, exif.parse, self._result.exif)
+        if not self._old and (self._location or not own):
+            return
+        changes = exif.Changes(
+            self._image.width,
+            self._image.height,
+            self._result.has_icc,
+            jpeg.MOST_EXIF_BYTES if self._image.format is JPEG else MOST_BLOCK_BYTES,
+            self._location,
+        )
+        self._found.exif, left_out = exif.combine(self._old, own, changes)
+        self._found.left_out += left_out
+
+    def _combine_xmp(self, *, rotated: bool) -> None:
+        old = self._attempt("xmp", xmp.Packet(), xmp.parse, self._upload.xmp, self._upload.extended_xmp)
+        self._found.packet = xmp.combine(old, self._found.packet, rotated=rotated, location=self._location)
+
+    def _combine_iptc(self, *, is_jpeg: bool) -> None:
+        """Only JPEG has a place for IPTC-IIM."""
+
+        def read(data: bytes) -> bytes:
+            return iptc.combine(data, b"", location=self._location)
+
+        own = _read(b"", read, self._result.iptc)
+        self._found.iptc = self._attempt("iptc", b"", read, self._upload.iptc) or own
+        if not is_jpeg and self._found.iptc:
+            mapping.add_iptc(self._found.packet, self._found.iptc)
+
+
+def _read(default: T, read: Callable[..., T], *blocks: bytes) -> T:
+    """Reads the result's blocks. What can't be read is replaced."""
+    try:
+        return read(*blocks) if any(blocks) else default
+    except BrokenBlock:
+        return default
+
+
+def unmodifiable(image: Image, result: Blocks) -> str | None:
+    """None if metadata can be written into the result, otherwise why not."""
+    if result.is_signed:
+        return "the result has Content Credentials (C2PA), so it is not modified and has a sidecar"
+    if image.format is HEIC:
+        return "the result is HEIC, which is not modified and has a sidecar"
+    return (
+        "the result holds several pictures, so it is not modified and has a sidecar"
+        if image.pictures == "several"
+        else None
+    )

@@ -1,0 +1,103 @@
+"""Metadata items of HEIC and HEIF. Sources: ISO/IEC 14496-12 (boxes), ISO/IEC 23008-12 annex A (EXIF, XMP)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lumendrop.containers.heif import Box, Fields, associated, boxes, primary_item
+from lumendrop.containers.readers import Reader, exactly
+from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, LeftOut, strip_exif_header
+
+_XMP_TYPE = b"application/rdf+xml"
+_MOST_EXTENTS = 1000
+_IN_FILE, _IN_ITEM_DATA = 0, 1
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """Where the data of an item is: spans of the file, or of the item data box."""
+
+    method: int
+    spans: tuple[tuple[int, int], ...]
+
+
+def read(reader: Reader) -> Blocks:
+    """Raises Broken."""
+    found = Blocks()
+    meta = next((box for box in boxes(reader, 0, reader.size) if box.type == b"meta"), None)
+    if meta is None:
+        return found
+    parts = {box.type: box for box in boxes(reader, meta.data_at + 4, meta.end)}
+    if b"iinf" in parts and b"iloc" in parts:
+        places = _places(reader, parts[b"iloc"])
+        for item, kind in _items(reader, parts[b"iinf"]).items():
+            if item in places:
+                _add(found, reader, kind, places[item], parts.get(b"idat"))
+    if b"pitm" in parts and b"iprp" in parts:
+        found.quarter_turns = _quarter_turns(reader, parts[b"iprp"], primary_item(reader, parts[b"pitm"]))
+    return found
+
+
+def _items(reader: Reader, box: Box) -> dict[int, str]:
+    """The items with EXIF or XMP."""
+    version = exactly(reader, box.data_at, 1)[0]
+    found = {}
+    for entry in boxes(reader, box.data_at + (8 if version else 6), box.end):
+        fields = Fields(reader, entry)
+        version = fields.number(4) >> 24
+        if entry.type != b"infe" or version < 2:
+            continue
+        item = fields.number(4 if version > 2 else 2)
+        fields.number(2)  # protection
+        kind = fields.number(4).to_bytes(4, "big")
+        rest = exactly(reader, fields.at, entry.end - fields.at) if entry.end > fields.at else b""
+        if kind == b"Exif":
+            found[item] = "exif"
+        elif kind == b"mime" and rest.split(b"\0")[1:2] == [_XMP_TYPE]:
+            found[item] = "xmp"
+    return found
+
+
+def _places(reader: Reader, box: Box) -> dict[int, _Place]:
+    fields = Fields(reader, box)
+    version = fields.number(4) >> 24
+    sizes = fields.number(2)
+    offset_size, length_size, base_size, index_size = (sizes >> shift & 0xF for shift in (12, 8, 4, 0))
+    wide = 4 if version == 2 else 2
+    found = {}
+    for _ in range(fields.number(wide)):
+        item = fields.number(wide)
+        method = fields.number(2) & 0xF if version else _IN_FILE
+        is_external = fields.number(2) != 0
+        base = fields.number(base_size)
+        spans = []
+        for _ in range(min(fields.number(2), _MOST_EXTENTS) if offset_size + length_size else 0):
+            fields.number(index_size if version else 0)
+            start = base + fields.number(offset_size)
+            spans.append((start, start + fields.number(length_size)))
+        if not is_external:
+            found[item] = _Place(method, tuple(spans))
+    return found
+
+
+def _add(found: Blocks, reader: Reader, kind: str, place: _Place, item_data: Box | None) -> None:
+    start = item_data.data_at if place.method == _IN_ITEM_DATA and item_data else 0
+    size = sum(end - at for at, end in place.spans)
+    if place.method not in (_IN_FILE, _IN_ITEM_DATA) or size > MOST_BLOCK_BYTES:
+        found.left_out = [*found.left_out, LeftOut(kind, f"it has {size} bytes or is stored in an unusual way")]
+        return
+    data = b"".join(exactly(reader, start + at, end - at) for at, end in place.spans if end > at)
+    if kind == "xmp":
+        found.xmp = found.xmp or data
+    elif len(data) > 4:  # the offset of the TIFF header comes first
+        found.exif = found.exif or strip_exif_header(data[4 + int.from_bytes(data[:4], "big") :])
+
+
+def _quarter_turns(reader: Reader, box: Box, primary: int) -> int:
+    """The rotation of the primary item, anticlockwise."""
+    parts = list(boxes(reader, box.data_at, box.end))
+    properties = [one for part in parts if part.type == b"ipco" for one in boxes(reader, part.data_at, part.end)]
+    for index in (index for part in parts if part.type == b"ipma" for index in associated(reader, part, primary)):
+        for one in properties[index - 1 : index] if index else []:
+            if one.type == b"irot":
+                return exactly(reader, one.data_at, 1)[0] & 3
+    return 0

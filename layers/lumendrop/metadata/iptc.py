@@ -1,0 +1,110 @@
+"""IPTC-IIM: datasets in a Photoshop resource. Sources: IPTC-NAA IIM 4.2, Adobe Photoshop File Formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from lumendrop.metadata.blocks import Blocks, BrokenBlock
+
+PHOTOSHOP = b"Photoshop 3.0\0"
+_IPTC_RESOURCE, _COPYRIGHT_FLAG, _COPYRIGHT_URL = 0x0404, 0x040A, 0x040B
+_UTF8 = b"\x1b%G"
+_RECORDS = frozenset([*range(1, 10), 240])
+_CHARACTER_SET = (1, 90)
+# City, sublocation, state, country code and name, code and name of the content's location.
+_LOCATION = frozenset([(2, number) for number in (26, 27, 90, 92, 95, 100, 101)])
+_OBJECT_PREVIEW = frozenset([(2, 200), (2, 201), (2, 202)])
+
+
+class Dataset(msgspec.Struct, frozen=True):
+    """`name` is the record and the number in it; `raw` is the dataset with its header."""
+
+    name: tuple[int, int]
+    data: bytes
+    raw: bytes
+
+
+def resources(data: bytes) -> dict[int, bytes]:
+    """The resources of a Photoshop block by number. Raises BrokenBlock."""
+    found: dict[int, bytes] = {}
+    at = 0
+    while at + 12 <= len(data):
+        if data[at : at + 4] not in (b"8BIM", b"PHUT", b"DCSR", b"AgHg", b"MeSa"):
+            raise BrokenBlock("a Photoshop resource is damaged")
+        number = int.from_bytes(data[at + 4 : at + 6], "big")
+        name_bytes = data[at + 6] + 1
+        size_at = at + 6 + name_bytes + name_bytes % 2
+        size = int.from_bytes(data[size_at : size_at + 4], "big")
+        at = size_at + 4 + size
+        if at > len(data):
+            raise BrokenBlock("a Photoshop resource is cut short")
+        found.setdefault(number, data[size_at + 4 : at])
+        at += size % 2
+    return found
+
+
+def read(blocks: Blocks, data: bytes) -> None:
+    """Adds the datasets, and what Photoshop states about the copyright, to a file's blocks. Raises BrokenBlock."""
+    found = resources(data)
+    blocks.iptc = blocks.iptc or found.get(_IPTC_RESOURCE, b"")
+    if any(found.get(_COPYRIGHT_FLAG, b"")):
+        blocks.texts |= {"Copyrighted": "True"}
+    if url := found.get(_COPYRIGHT_URL, b""):
+        blocks.texts |= {"Copyright URL": url.decode("latin-1")}
+
+
+def as_resource(datasets: bytes) -> bytes:
+    """The Photoshop resource with these datasets."""
+    size = len(datasets).to_bytes(4, "big")
+    return b"8BIM" + _IPTC_RESOURCE.to_bytes(2, "big") + b"\0\0" + size + datasets + b"\0" * (len(datasets) % 2)
+
+
+def datasets(data: bytes) -> Iterator[Dataset]:
+    """Raises BrokenBlock."""
+    at = 0
+    while at < len(data) and data[at] == 0x1C:
+        if at + 5 > len(data):
+            raise BrokenBlock("a dataset is cut short")
+        size, data_at = int.from_bytes(data[at + 3 : at + 5], "big"), at + 5
+        if size & 0x8000:  # the number of bytes that state the size
+            wide = size & 0x7FFF
+            if not 1 <= wide <= 4:
+                raise BrokenBlock("a dataset states no valid size")
+            size, data_at = int.from_bytes(data[data_at : data_at + wide], "big"), data_at + wide
+        end = data_at + size
+        if end > len(data):
+            raise BrokenBlock("a dataset is cut short")
+        yield Dataset((data[at + 1], data[at + 2]), data[data_at:end], data[at:end])
+        at = end
+    if data[at:].strip(b"\0"):
+        raise BrokenBlock("it has something else between datasets")
+
+
+def combine(upload: bytes, result: bytes, *, location: bool) -> bytes:
+    """The upload's datasets, or else the result's, without previews, and without locations unless they are wanted."""
+    dropped = _OBJECT_PREVIEW if location else _OBJECT_PREVIEW | _LOCATION
+    found = (one for one in datasets(upload or result) if one.name[0] in _RECORDS)
+    return b"".join(one.raw for one in found if one.name not in dropped)
+
+
+def texts(data: bytes) -> dict[int, list[str]]:
+    """The texts of record 2 by number."""
+    found: dict[int, list[str]] = {}
+    is_utf8 = False
+    for one in datasets(data):
+        if one.name == _CHARACTER_SET:
+            is_utf8 = one.data == _UTF8
+        if one.name[0] == 2:
+            found.setdefault(one.name[1], []).append(_text(one.data, is_utf8))
+    return found
+
+
+def _text(data: bytes, is_utf8: bool) -> str:
+    """Without a statement, UTF-8 is likely if the bytes allow it; otherwise Latin 1, as most writers assume."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = data.decode(errors="replace") if is_utf8 else data.decode("latin-1")
+    return text.strip("\0 ")

@@ -1,0 +1,118 @@
+"""Metadata segments of JPEG: APP1 (EXIF, XMP), APP13 (IPTC). Sources: CIPA DC-008, XMP Specification part 3."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from lumendrop.containers.jpeg import SOS, Segment, segments
+from lumendrop.containers.readers import Reader, exactly
+from lumendrop.metadata import iptc, xmp
+from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, BrokenBlock, LeftOut, strip_exif_header
+from lumendrop.metadata.spliced import Piece, without
+
+APP0, APP1, APP2, APP11, APP13 = 0xE0, 0xE1, 0xE2, 0xEB, 0xED
+EXIF_HEADER = b"Exif\0\0"
+XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
+EXTENSION_HEADER = b"http://ns.adobe.com/xmp/extension/\0"
+_MOST_SEGMENT_BYTES = 65_533
+MOST_EXIF_BYTES = _MOST_SEGMENT_BYTES - len(EXIF_HEADER)
+_MOST_XMP_BYTES = _MOST_SEGMENT_BYTES - len(XMP_HEADER)
+_MOST_EXTENSION_BYTES = _MOST_SEGMENT_BYTES - len(EXTENSION_HEADER) - 40
+_HEADER_BYTES = 40
+_METADATA = (EXIF_HEADER[:5], XMP_HEADER, EXTENSION_HEADER)
+
+
+def read(reader: Reader) -> Blocks:
+    """The metadata before the first scan. Raises Broken."""
+    found = Blocks()
+    extension: dict[int, bytes] = {}
+    photoshop, extension_bytes = b"", 0
+    for segment, head in _headers(reader):
+        if segment.marker == APP1 and head.startswith(b"Exif\0") and not found.exif:
+            found.exif = strip_exif_header(_data(reader, segment))
+        elif segment.marker == APP1 and head.startswith(XMP_HEADER) and not found.xmp:
+            found.xmp = _data(reader, segment)[len(XMP_HEADER) :]
+        elif segment.marker == APP1 and head.startswith(EXTENSION_HEADER):
+            extension_bytes += segment.length
+            if extension_bytes <= MOST_BLOCK_BYTES:
+                data = _data(reader, segment)[len(EXTENSION_HEADER) :]
+                extension.setdefault(int.from_bytes(data[36:40], "big"), data)
+        elif segment.marker == APP13 and head.startswith(iptc.PHOTOSHOP) and len(photoshop) < MOST_BLOCK_BYTES:
+            photoshop += _data(reader, segment)[len(iptc.PHOTOSHOP) :]
+        found.has_icc |= segment.marker == APP2 and head.startswith(b"ICC_PROFILE\0")
+        found.is_signed |= segment.marker == APP11 and b"c2pa" in _data(reader, segment)[:64]
+    try:
+        iptc.read(found, photoshop)
+    except BrokenBlock as error:
+        found.left_out = [LeftOut("iptc", str(error))]
+    found.extended_xmp = _extension(found.xmp, extension)
+    return found
+
+
+def _headers(reader: Reader) -> Iterator[tuple[Segment, bytes]]:
+    """The segments before the first scan, and the first bytes of each."""
+    for segment in segments(reader):
+        if segment.marker == SOS:
+            return
+        yield segment, exactly(reader, segment.data_at, min(segment.length, _HEADER_BYTES)) if segment.length else b""
+
+
+def _data(reader: Reader, segment: Segment) -> bytes:
+    return exactly(reader, segment.data_at, segment.length) if segment.length else b""
+
+
+def _extension(packet: bytes, parts: dict[int, bytes]) -> bytes:
+    """The extension that the packet names, if all of it is here, otherwise b"". Each part has a header of 40 bytes."""
+    data = b"".join(part[40:] for at, part in sorted(parts.items()) if part[:32] in packet)
+    totals = {int.from_bytes(part[32:36], "big") for part in parts.values() if part[:32] in packet}
+    return data if totals == {len(data)} else b""
+
+
+def write(reader: Reader, exif: bytes, packet: xmp.Packet, datasets: bytes) -> list[Piece]:
+    """The file with these blocks instead of its own. They follow SOI and JFIF, which readers expect to be first."""
+    drop, insert_at = [], 2
+    for segment, head in _headers(reader):
+        if segment.marker == APP0 and segment.at == insert_at and head.startswith((b"JFIF\0", b"JFXX\0")):
+            insert_at = segment.end
+        elif (segment.marker == APP1 and head.startswith(_METADATA)) or (
+            segment.marker == APP13 and head.startswith(iptc.PHOTOSHOP)
+        ):
+            drop.append((segment.at, segment.end))
+    inserted = b"".join(_segments(exif, packet, datasets))
+    return [*without([], 0, insert_at), inserted, *without(drop, insert_at, reader.size)]
+
+
+def _segments(exif: bytes, packet: xmp.Packet, datasets: bytes) -> Iterator[bytes]:
+    if exif:
+        yield _segment(APP1, EXIF_HEADER + exif)
+    if packet.properties:
+        yield from _xmp_segments(packet)
+    if datasets:
+        resource = iptc.as_resource(datasets)
+        for at in range(0, len(resource), _MOST_SEGMENT_BYTES - len(iptc.PHOTOSHOP)):
+            yield _segment(APP13, iptc.PHOTOSHOP + resource[at : at + _MOST_SEGMENT_BYTES - len(iptc.PHOTOSHOP)])
+
+
+def _xmp_segments(packet: xmp.Packet) -> Iterator[bytes]:
+    """One segment, or, if the packet is too large for it, its largest properties in an extension."""
+    small, large = dict(packet.properties), {}
+    main = xmp.serialize(packet)
+    while len(main) > _MOST_XMP_BYTES:
+        largest = max(small, key=lambda name: len(xmp.serialize(packet, {name: packet.properties[name]})))
+        large[largest] = small.pop(largest)
+        extension = xmp.serialize(packet, large)
+        guid = hashlib.md5(extension, usedforsecurity=False).hexdigest().upper()
+        named = xmp.Packet(dict(small), packet.prefixes)
+        xmp.set_text(named, xmp.XMP_NOTE, "HasExtendedXMP", guid)
+        main = xmp.serialize(named)
+    yield _segment(APP1, XMP_HEADER + main)
+    if large:
+        total = len(extension).to_bytes(4, "big")
+        for at in range(0, len(extension), _MOST_EXTENSION_BYTES):
+            header = EXTENSION_HEADER + guid.encode() + total + at.to_bytes(4, "big")
+            yield _segment(APP1, header + extension[at : at + _MOST_EXTENSION_BYTES])
+
+
+def _segment(marker: int, data: bytes) -> bytes:
+    return bytes([0xFF, marker]) + (len(data) + 2).to_bytes(2, "big") + data

@@ -1,0 +1,243 @@
+"""EXIF, IPTC-IIM, and PNG's texts as XMP, for files that have no place for them.
+
+Sources: IPTC Photo Metadata Standard 2025.1 (IIM and XMP), CIPA DC-010 (EXIF in XMP), XMP Specification part 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+from lumendrop.metadata import iptc
+from lumendrop.metadata.exif import Exif, Field, Name
+from lumendrop.metadata.xmp import (
+    AUX,
+    DC,
+    EXIF,
+    EXIF_EX,
+    IPTC_CORE,
+    PHOTOSHOP,
+    TIFF,
+    XMP,
+    XMP_RIGHTS,
+    Packet,
+    cleaned,
+    set_list,
+    set_text,
+)
+
+Kind = Literal["text", "Seq", "Bag", "Alt"]
+
+_IIM: dict[int, tuple[str, str, Kind]] = {
+    5: (DC, "title", "Alt"),
+    10: (PHOTOSHOP, "Urgency", "text"),
+    15: (PHOTOSHOP, "Category", "text"),
+    20: (PHOTOSHOP, "SupplementalCategories", "Bag"),
+    25: (DC, "subject", "Bag"),
+    40: (PHOTOSHOP, "Instructions", "text"),
+    80: (DC, "creator", "Seq"),
+    85: (PHOTOSHOP, "AuthorsPosition", "text"),
+    90: (PHOTOSHOP, "City", "text"),
+    92: (IPTC_CORE, "Location", "text"),
+    95: (PHOTOSHOP, "State", "text"),
+    100: (IPTC_CORE, "CountryCode", "text"),
+    101: (PHOTOSHOP, "Country", "text"),
+    103: (PHOTOSHOP, "TransmissionReference", "text"),
+    105: (PHOTOSHOP, "Headline", "text"),
+    110: (PHOTOSHOP, "Credit", "text"),
+    115: (PHOTOSHOP, "Source", "text"),
+    116: (DC, "rights", "Alt"),
+    120: (DC, "description", "Alt"),
+    122: (PHOTOSHOP, "CaptionWriter", "text"),
+}
+_DATE_CREATED, _TIME_CREATED = 55, 60
+_KEYWORDS: dict[str, tuple[str, str, Kind]] = {
+    "Title": (DC, "title", "Alt"),
+    "Author": (DC, "creator", "Seq"),
+    "Description": (DC, "description", "Alt"),
+    "Copyright": (DC, "rights", "Alt"),
+    "Comment": (EXIF, "UserComment", "Alt"),
+    "Software": (XMP, "CreatorTool", "text"),
+    "Copyrighted": (XMP_RIGHTS, "Marked", "text"),
+    "Copyright URL": (XMP_RIGHTS, "WebStatement", "text"),
+}
+_TEXTS: tuple[tuple[Name, int, tuple[str, str, Kind]], ...] = (
+    # XMP can have another description, author, and copyright; those of EXIF have properties of their own, too.
+    ("image", 0x010E, (DC, "description", "Alt")),
+    ("image", 0x010E, (TIFF, "ImageDescription", "Alt")),
+    ("image", 0x013B, (DC, "creator", "Seq")),
+    ("image", 0x013B, (TIFF, "Artist", "text")),
+    ("image", 0x8298, (DC, "rights", "Alt")),
+    ("image", 0x8298, (TIFF, "Copyright", "Alt")),
+    ("image", 0x010F, (TIFF, "Make", "text")),
+    ("image", 0x0110, (TIFF, "Model", "text")),
+    ("image", 0x0131, (XMP, "CreatorTool", "text")),
+    ("exif", 0xA430, (AUX, "OwnerName", "text")),
+    ("exif", 0xA431, (EXIF_EX, "BodySerialNumber", "text")),
+    ("exif", 0xA433, (EXIF_EX, "LensMake", "text")),
+    ("exif", 0xA434, (EXIF_EX, "LensModel", "text")),
+    ("exif", 0xA435, (EXIF_EX, "LensSerialNumber", "text")),
+)
+_USER_COMMENT = 0x9286
+_COMMENT_ENCODINGS = {b"ASCII\0\0\0": "utf-8", b"UNICODE\0": "utf-16", b"\0" * 8: "utf-8"}
+_NUMBERS: dict[tuple[Name, int], tuple[str, str, Kind]] = {
+    ("image", 0x4746): (XMP, "Rating", "text"),
+    ("exif", 0x829A): (EXIF, "ExposureTime", "text"),
+    ("exif", 0x829D): (EXIF, "FNumber", "text"),
+    ("exif", 0x8822): (EXIF, "ExposureProgram", "text"),
+    ("exif", 0x8827): (EXIF, "ISOSpeedRatings", "Seq"),
+    ("exif", 0x9201): (EXIF, "ShutterSpeedValue", "text"),
+    ("exif", 0x9202): (EXIF, "ApertureValue", "text"),
+    ("exif", 0x9204): (EXIF, "ExposureBiasValue", "text"),
+    ("exif", 0x9205): (EXIF, "MaxApertureValue", "text"),
+    ("exif", 0x9207): (EXIF, "MeteringMode", "text"),
+    ("exif", 0x9208): (EXIF, "LightSource", "text"),
+    ("exif", 0x920A): (EXIF, "FocalLength", "text"),
+    ("exif", 0xA402): (EXIF, "ExposureMode", "text"),
+    ("exif", 0xA403): (EXIF, "WhiteBalance", "text"),
+    ("exif", 0xA405): (EXIF, "FocalLengthIn35mmFilm", "text"),
+    ("exif", 0xA406): (EXIF, "SceneCaptureType", "text"),
+    ("exif", 0xA432): (EXIF_EX, "LensSpecification", "Seq"),
+    ("gps", 0x0005): (EXIF, "GPSAltitudeRef", "text"),
+    ("gps", 0x0006): (EXIF, "GPSAltitude", "text"),
+    ("gps", 0x0011): (EXIF, "GPSImgDirection", "text"),
+}
+_DATES: dict[tuple[Name, int], tuple[str, str, int, int]] = {  # with the tags of fractions and time zone
+    ("image", 0x0132): (XMP, "ModifyDate", 0x9290, 0x9010),
+    ("exif", 0x9003): (EXIF, "DateTimeOriginal", 0x9291, 0x9011),
+    ("exif", 0x9004): (XMP, "CreateDate", 0x9292, 0x9012),
+}
+_WINDOWS: dict[int, tuple[str, str, Kind]] = {
+    0x9C9B: (DC, "title", "Alt"),
+    0x9C9D: (DC, "creator", "Seq"),
+    0x9C9E: (DC, "subject", "Bag"),
+}
+
+
+def _add(packet: Packet, target: tuple[str, str, Kind], texts: Iterable[str]) -> None:
+    """Adds a property, unless the packet has it already."""
+    namespace, name, kind = target
+    found = [text for text in map(cleaned, texts) if text]
+    if not found or f"{{{namespace}}}{name}" in packet.properties:
+        return
+    if kind == "text":
+        set_text(packet, namespace, name, found[0])
+    else:
+        set_list(packet, namespace, name, kind, found[:1] if kind == "Alt" else found)
+
+
+def add_iptc(packet: Packet, data: bytes) -> None:
+    """Raises BrokenBlock."""
+    texts = iptc.texts(data)
+    for number, target in _IIM.items():
+        _add(packet, target, texts.get(number, []))
+    date, time = (texts.get(number, [""])[0] for number in (_DATE_CREATED, _TIME_CREATED))
+    if date.isdecimal() and len(date) == 8:
+        clock = f"T{time[:2]}:{time[2:4]}:{time[4:6]}" if time[:6].isdecimal() and len(time) >= 6 else ""
+        zone = f"{time[6:9]}:{time[9:11]}" if clock and len(time) == 11 else ""
+        _add(packet, (PHOTOSHOP, "DateCreated", "text"), [f"{date[:4]}-{date[4:6]}-{date[6:]}{clock}{zone}"])
+
+
+def add_texts(packet: Packet, texts: dict[str, str]) -> None:
+    """Adds the texts that PNG defines keywords for, and those of Photoshop."""
+    for keyword, target in _KEYWORDS.items():
+        _add(packet, target, [texts.get(keyword, "")])
+    _add(packet, (XMP, "CreateDate", "text"), [_iso(texts.get("Creation Time", ""))])
+
+
+def _iso(text: str) -> str:
+    """A time in ISO 8601, "" if it is in neither that nor the format of e-mails, which PNG recommends."""
+    for read in (datetime.fromisoformat, parsedate_to_datetime, _exif_time):
+        try:
+            return read(text.strip("\0 ")).isoformat()
+        except (ValueError, TypeError, IndexError):
+            continue
+    return ""
+
+
+def _exif_time(text: str) -> datetime:
+    return datetime.strptime(text, "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007  # EXIF states a local time
+
+
+def add_exif(packet: Packet, exif: Exif) -> None:
+    """Adds what people and libraries use: dates, camera, lens, exposure, location, author, copyright, and texts."""
+    for name, tag, target in _TEXTS:
+        _add_field(packet, exif, name, tag, target, _texts)
+    _add_field(packet, exif, "exif", _USER_COMMENT, (EXIF, "UserComment", "Alt"), _comment)
+    for (name, tag), target in _NUMBERS.items():
+        _add_field(packet, exif, name, tag, target, _numbers)
+    for (name, tag), (namespace, local, fraction, zone) in _DATES.items():
+        moment = _iso(_first(exif, name, tag))
+        digits, offset = _first(exif, "exif", fraction), _first(exif, "exif", zone)
+        fractions = f".{digits}" if digits.isdecimal() else ""
+        if moment:
+            _add(packet, (namespace, local, "text"), [moment + fractions + (offset if ":" in offset else "")])
+    for tag, target in _WINDOWS.items():
+        field = exif.directories["image"].entries.get(tag)
+        if field:
+            text = field.data.decode("utf-16-le", errors="replace").strip("\0 ")
+            _add(packet, target, [text] if target[2] == "Alt" else text.split(";"))
+    for tag, local in ((0x0002, "GPSLatitude"), (0x0004, "GPSLongitude")):
+        _add(packet, (EXIF, local, "text"), [_coordinate(exif, tag)])
+
+
+def _add_field(
+    packet: Packet,
+    exif: Exif,
+    name: Name,
+    tag: int,
+    target: tuple[str, str, Kind],
+    read: Callable[[Exif, Field], list[str]],
+) -> None:
+    field = exif.directories[name].entries.get(tag)
+    if field:
+        _add(packet, target, read(exif, field))
+
+
+def _texts(_: Exif, field: Field) -> list[str]:
+    return [field.data.decode(errors="replace").partition("\0")[0]]
+
+
+def _comment(exif: Exif, field: Field) -> list[str]:
+    """A comment starts with the name of its encoding. In UTF-16, the byte order is the block's unless it is stated."""
+    encoding = _COMMENT_ENCODINGS.get(field.data[:8])
+    if encoding is None:
+        return []
+    data = field.data[8:]
+    if encoding == "utf-16" and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        encoding = "utf-16-le" if exif.order == "little" else "utf-16-be"
+    return [data.decode(encoding, errors="replace").strip("\0 ")]
+
+
+def _first(exif: Exif, name: Name, tag: int) -> str:
+    field = exif.directories[name].entries.get(tag)
+    return _texts(exif, field)[0].strip() if field else ""
+
+
+def _numbers(exif: Exif, field: Field) -> list[str]:
+    """Numbers as text, fractions as in `1/250`."""
+    size = {1: 1, 3: 2, 4: 4, 9: 4, 5: 4, 10: 4}.get(field.type)
+    if size is None:
+        return []
+    signed = field.type in (9, 10)
+    data = field.data
+    found = [str(int.from_bytes(data[at : at + size], exif.order, signed=signed)) for at in range(0, len(data), size)]
+    if field.type in (5, 10):
+        return [f"{one}/{other}" for one, other in zip(found[::2], found[1::2], strict=False)]
+    return found
+
+
+def _coordinate(exif: Exif, tag: int) -> str:
+    """Degrees and minutes, as in `52,31.25N`, "" if they are not stated."""
+    field, reference = exif.directories["gps"].entries.get(tag), _first(exif, "gps", tag - 1)
+    values = _numbers(exif, field) if field and field.type == 5 else []
+    if len(values) != 3 or reference not in ("N", "S", "E", "W"):
+        return ""
+    try:
+        degrees, minutes, seconds = (int(one) / int(other) for one, other in (value.split("/") for value in values))
+    except ZeroDivisionError:
+        return ""
+    total = degrees * 60 + minutes + seconds / 60
+    return f"{int(total // 60)},{total % 60:.8f}{reference}"

@@ -1,0 +1,44 @@
+"""What an S3 object has besides its bytes, and passes on to its enhanced photo: user metadata, headers, and tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from lumendrop.uploads import Upload
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_HEADERS = ("CacheControl", "ContentDisposition", "ContentLanguage")
+_ASCII = re.compile(r"[\x20-\x7e]*")
+_RESERVED_TAGS = "aws:"  # AWS's own tags can't be set
+
+
+class ObjectProperties(msgspec.Struct, frozen=True):
+    """The properties of an upload. `headers` are arguments of PutObject, `tags` is a query string."""
+
+    metadata: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    tags: str = ""
+    tag_count: int = 0
+
+
+def from_response(found: Any) -> ObjectProperties:
+    """The properties that GetObject returns, which are all but the tags. Only ASCII can be written again."""
+    metadata = {name: value for name, value in found["Metadata"].items() if _ASCII.fullmatch(name + value)}
+    headers = {name: found[name] for name in _HEADERS if _ASCII.fullmatch(found.get(name, "\n"))}
+    return ObjectProperties(metadata, headers, tag_count=found.get("TagCount", 0))
+
+
+def with_tags(client: S3Client, upload: Upload, found: ObjectProperties) -> ObjectProperties:
+    """The same with the tags. Raises ClientError."""
+    if not found.tag_count:
+        return found
+    answer = client.get_object_tagging(Bucket=upload.bucket, Key=upload.key, VersionId=upload.version_id)
+    tags = {one["Key"]: one["Value"] for one in answer["TagSet"] if not one["Key"].startswith(_RESERVED_TAGS)}
+    return msgspec.structs.replace(found, tags=urlencode(tags))

@@ -1,0 +1,231 @@
+"""What the delivered photo has of its upload's metadata, for each of the files, and that its image stays the same."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+import pyvips
+
+from lumendrop.containers import FileReader, jpeg, png, webp
+from lumendrop.containers.jpeg import SOS
+from tests.metadata import delivering, judges, table
+from tests.metadata.conftest import Delivered
+from tests.metadata.delivering import MODEL, deliver, result
+from tests.metadata.files import FILES, block, chunk, exif_segment, heic, packet, segment, upload, xmp_segment
+from tests.metadata.judges import Tags
+
+judged = pytest.mark.skipif(bool(judges.MISSING), reason=judges.REASON)
+EXTENSIONS = list(delivering.RESULTS)
+LOCATION = re.compile(r"GPS|City|Location|State$|Country|Sub-location")
+
+
+@judged
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_is_lost_that_was_not_dropped_on_purpose(
+    name: str, folder: Path, tags: dict[Path, Tags], delivered: Delivered
+) -> None:
+    found = {extension: judges.compare(tags[folder / name], tags[path]) for extension, path in delivered[name].items()}
+    assert {extension: one["lost"] for extension, one in found.items()} == {one: [] for one in EXTENSIONS}
+
+
+@judged
+def test_exiftool_finds_nothing_wrong(tags: dict[Path, Tags], delivered: Delivered) -> None:
+    paths = [path for ways in delivered.values() for path in ways.values()]
+    assert {path.name: judges.problems(tags[path]) for path in paths if judges.problems(tags[path])} == {}
+
+
+@judged
+def test_exiv2_reads_everything(delivered: Delivered) -> None:
+    assert judges.exiv2_problems(path for ways in delivered.values() for path in ways.values()) == ""
+
+
+@judged
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_the_old_pixels_are_not_described(extension: str, tags: dict[Path, Tags], delivered: Delivered) -> None:
+    for name, ways in delivered.items():
+        found = tags[ways[extension]]
+        assert found.get("IFD0:Orientation", 1) == 1, name
+        assert found.get("XMP-tiff:Orientation", 1) == 1, name
+        assert (found.get("ExifIFD:ExifImageWidth", 96), found.get("ExifIFD:ExifImageHeight", 72)) == (96, 72), name
+        assert not [one for one in found if re.search(r"^IFD1|hdrgm|GContainer|MotionPhoto|MicroVideo", one)], name
+
+
+@judged
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_no_location_leaves_out_coordinates_and_places(extension: str, tmp_path: Path) -> None:
+    names = [
+        "exif-xmp-iptc.jpg",
+        "xmp-attributes.jpg",
+        "agency.jpg",
+        "profile-iptc.png",
+        "exif.heic",
+        "xmp.webp",
+        "all.png",
+    ]
+    paths = []
+    for name in names:
+        paths.append(tmp_path / f"{name}.{extension}")
+        _, content = deliver(upload(name), result(extension), tmp_path, "no-location")
+        paths[-1].write_bytes(content)
+        assert b"54,19" not in content
+    found = judges.read(paths)
+    assert [tag for path in paths for tag in found[path] if LOCATION.search(tag)] == []
+    assert all(
+        judges.problems(found[path]) == [] and any(judges.ROLE_OF.get(tag.rpartition(":")[2]) for tag in found[path])
+        for path in paths
+    )
+
+
+def test_no_location_leaves_no_bytes_of_the_location_behind(tmp_path: Path) -> None:
+    seconds = (1234).to_bytes(4, "little") + (100).to_bytes(4, "little")
+    assert seconds in upload("canon-little.jpg")
+    for choice, is_there in (("keep", True), ("no-location", False)):
+        _, content = deliver(upload("canon-little.jpg"), result("jpg"), tmp_path, choice)  # type: ignore[arg-type]
+        assert (seconds in content) is is_there
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_none_without_a_label_delivers_the_result_as_it_is(extension: str, tmp_path: Path) -> None:
+    found, content = deliver(upload("exif-xmp-iptc.jpg"), result(extension), tmp_path, "none", label=False)
+    assert content == result(extension)
+    assert found.carried == ()
+
+
+@judged
+def test_the_label_names_the_source_type_the_model_and_the_software(
+    tags: dict[Path, Tags], delivered: Delivered
+) -> None:
+    for ways in delivered.values():
+        for path in ways.values():
+            found = tags[path]
+            assert found["XMP-iptcExt:DigitalSourceType"].endswith("/digitalsourcetype/algorithmicallyEnhanced")
+            event = found["XMP-xmpMM:History"][-1]
+            assert (event["SoftwareAgent"], event["Parameters"]) == ("Lumendrop", f"enhanced by {MODEL}")
+
+
+# ---------------------------------------------------------------- the image
+
+
+def image_data(extension: str, content: bytes) -> bytes:
+    """The compressed image with the tables that it needs: everything but metadata and headers of containers."""
+    reader = FileReader(io.BytesIO(content), len(content))
+    if extension == "jpg":
+        kept = [one for one in jpeg.segments(reader) if not 0xE1 <= one.marker <= 0xEF]
+        start = next(one.at for one in kept if one.marker == SOS)
+        return b"".join(content[one.at : one.end] for one in kept if one.at < start) + content[start:]
+    if extension == "png":
+        return b"".join(content[one.at : one.end] for one in png.chunks(reader) if one.type not in (b"eXIf", b"iTXt"))
+    kinds = (b"VP8 ", b"VP8L", b"ALPH", b"ICCP")
+    return b"".join(content[one.at : one.end] for one in webp.chunks(reader) if one.type in kinds)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_compressed_image_is_identical_and_decodes_to_the_same_pixels(name: str, delivered: Delivered) -> None:
+    for extension, path in delivered[name].items():
+        content = path.read_bytes()
+        assert image_data(extension, content) == image_data(extension, result(extension))
+        before, after = (
+            pyvips.Image.new_from_buffer(one, "", fail_on="warning") for one in (result(extension), content)
+        )
+        assert after.write_to_memory() == before.write_to_memory()
+
+
+# ---------------------------------------------------------------- results with metadata of their own
+
+
+@judged
+def test_technical_tags_of_the_result_stay_and_descriptive_ones_are_the_uploads(tmp_path: Path) -> None:
+    own = block("sony", "big", orientation=1).replace(b"A harbour at dusk", b"enhancer's words!")
+    _, content = deliver(
+        upload("canon-little.jpg"), _with_exif(own.replace(b"\0\0\1\x2c\0\0\0\1", b"\0\0\0\x48\0\0\0\1")), tmp_path
+    )
+    path = tmp_path / "delivered.jpg"
+    path.write_bytes(content)
+    found = judges.read([path])[path]
+    assert (found["IFD0:XResolution"], found["IFD0:Make"]) == (72, "Canon")
+    assert found["IFD0:ImageDescription"] == "A harbour at dusk"
+    assert content.count(b"Exif\0\0") == 1
+    assert judges.problems(found) == []
+
+
+def _with_exif(data: bytes) -> bytes:
+    return result("jpg")[:20] + exif_segment(data) + result("jpg")[20:]
+
+
+@pytest.mark.parametrize("choice", ["keep", "none"])
+def test_the_results_own_orientation_stays(choice: str, tmp_path: Path) -> None:
+    _, content = deliver(upload("orientation-6.jpg"), _with_exif(block("sony", orientation=3)), tmp_path, choice)  # type: ignore[arg-type]
+    assert pyvips.Image.new_from_buffer(content, "").get("orientation") == 3
+
+
+SIGNED = {
+    "jpg": result("jpg")[:2]
+    + segment(0xEB, b"JP\0\1\0\0\0\1\0\0\0\x40jumb\0\0\0\x26jumdc2pa\0\x11\0\x10")
+    + result("jpg")[2:],
+    "png": result("png")[:33] + chunk(b"caBX", b"\0\0\0\x40jumb") + result("png")[33:],
+    "webp": result("webp")[:4]
+    + (len(result("webp")) + 8).to_bytes(4, "little")
+    + result("webp")[8:]
+    + b"C2PA\x08\0\0\0\0\0\0\x40jumb",
+    "heic": heic(),
+}
+
+
+@judged
+@pytest.mark.parametrize("kind", SIGNED)
+def test_a_signed_or_heic_result_is_not_modified_and_gets_a_sidecar(kind: str, tmp_path: Path) -> None:
+    found, content = deliver(upload("exif-xmp-iptc.jpg"), SIGNED[kind], tmp_path)
+    assert content == SIGNED[kind]
+    assert any("not modified" in one.why for one in found.left_out)
+    sidecar, source = tmp_path / "photo.xmp", tmp_path / "upload.jpg"
+    sidecar.write_bytes(found.sidecar or b"")
+    source.write_bytes(upload("exif-xmp-iptc.jpg"))
+    tags = judges.read([sidecar, source])
+    lost = judges.compare(tags[source], tags[sidecar])["lost"]
+    roles = {
+        "date",
+        "GPS",
+        "camera",
+        "lens",
+        "exposure",
+        "author",
+        "copyright",
+        "title",
+        "caption",
+        "keywords",
+        "rating",
+    }
+    assert [name for name in lost if judges.ROLE_OF.get(name.rpartition(":")[2]) in roles] == []
+    assert judges.exiv2_problems([sidecar]) == ""
+
+
+def test_what_is_damaged_is_left_out_with_a_reason(tmp_path: Path) -> None:
+    found, _ = deliver(upload("damaged-header.jpg"), result("jpg"), tmp_path)
+    assert [(one.what, one.why) for one in found.left_out] == [("exif", "its header is damaged")]
+    assert found.carried == ("xmp",)
+
+
+def test_a_packet_that_declares_entities_is_left_out(tmp_path: Path) -> None:
+    bomb = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]>' + packet().replace(b"Harbour", b"&b;")
+    base = upload("nothing.jpg")
+    found, _ = deliver(base[:2] + xmp_segment(bomb) + base[2:], result("jpg"), tmp_path)
+    assert [(one.what, one.why) for one in found.left_out] == [("xmp", "it declares entities")]
+
+
+def test_maker_notes_are_left_out_where_they_would_not_stay_valid(tmp_path: Path) -> None:
+    """A PNG has room for more EXIF than a JPEG."""
+    large = block("canon", padding=70_000)
+    base = result("png")
+    found, content = deliver(base[:33] + chunk(b"eXIf", large) + base[33:], result("jpg"), tmp_path)
+    assert {one.what for one in found.left_out} == {"maker notes", "exif tag 0x9286"}
+    assert b"Canon EOS R5" in content
+    assert b"Firmware Version 1.8.1" not in content
+
+
+def test_the_page_has_a_row_for_each_file() -> None:
+    rows = re.findall(r"^\| `(.+?)` \| .*\| (\d+) / (\d+) / (\d+) \|$", table.PAGE.read_text(), re.MULTILINE)
+    assert [name for name, *_ in rows] == list(FILES)
+    assert {count for _, *lost in rows for count in lost} == {"0"}
