@@ -32,7 +32,7 @@ def take(page: Page) -> list[Path]:
     for name in FIRST:
         page.locator(".card[data-stage=enhanced]", has_text=name).wait_for(timeout=WAIT_MS)
     drop(page, SECOND)
-    page.locator(".card[data-stage=enhancing], .card[data-stage=waiting]").nth(1).wait_for(timeout=WAIT_MS)
+    page.locator(".card[data-stage=enhancing]").first.wait_for(timeout=WAIT_MS)
     page.screenshot(path=live, type="jpeg", quality=82)
     page.locator(".card[data-stage=enhanced]", has_text="cat.png").locator(".thumbnail").click()
     page.locator("photo-compare[data-ready]").wait_for(timeout=WAIT_MS)
