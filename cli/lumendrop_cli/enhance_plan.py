@@ -132,17 +132,16 @@ def decide(stack: Stack, photos: Sequence[Photo], folder: ResultFolder, progress
     _find_own_uploads(stack, undecided)
     fetched = [photo for photo in photos if photo.state == "fetch"]
     progress(f"Comparing {len(fetched):,} results with the files of earlier runs …")
-    for photo, done in zip(fetched, parallel(lambda photo: _is_done(photo, folder), fetched), strict=True):
+    for photo, done in zip(fetched, parallel(lambda photo: _is_done(stack, photo, folder), fetched), strict=True):
         photo.state = "done" if done else "fetch"
 
 
-def _is_done(photo: Photo, folder: ResultFolder) -> bool:
-    result = photo.result
-    if result is None or result.sidecar:
+def _is_done(stack: Stack, photo: Photo, folder: ResultFolder) -> bool:
+    if photo.result is None:
         return False
-    path = folder.root / folder.reserve(transfers.result_name(photo.source.file, result))
+    path = folder.root / folder.reserve(transfers.result_name(photo.source.file, photo.result))
     photo.path = path
-    return transfers.is_downloaded(path, result)
+    return transfers.is_downloaded(stack, path, photo.result)
 
 
 def _find_same_photos(stack: Stack, photos: Sequence[Photo]) -> None:
@@ -155,21 +154,37 @@ def _find_same_photos(stack: Stack, photos: Sequence[Photo]) -> None:
     rows: dict[tuple[str, str], Row] = {}
     for found in parallel(lambda batch: ledger.rows_at(stack, batch), _batches(sorted(set(holders.values())))):
         rows |= found
-    held = [photo for photo in photos if keys[id(photo)] in holders]
-    list(parallel(lambda photo: _take_row(stack, photo, rows.get(holders[keys[id(photo)]])), held))
+    held = [(photo, rows.get(holders[keys[id(photo)]])) for photo in photos if keys[id(photo)] in holders]
+    existing = _existing_results(stack, [row for _, row in held if row and row["status"] == statuses.ENHANCED])
+    for photo, row in held:
+        _take_row(photo, row, existing)
 
 
-def _take_row(stack: Stack, photo: Photo, row: Row | None) -> None:
+def _take_row(photo: Photo, row: Row | None, existing: set[Result]) -> None:
     """Decides from the row of an upload of the same photo. Leaves the photo as it is if that helps nothing."""
     if row is None:
         return
     if row["status"] == statuses.ENHANCED:
-        result = transfers.find_result(stack, row)
-        if result is not None:
+        result = transfers.result_of(row)
+        if result in existing:
             photo.row, photo.result, photo.state = row, result, "fetch"
             photo.upload = (row["key"], row["version_id"])
     elif not ledger.is_finished(row) and row["status"] in statuses.IN_PROGRESS:
         photo.row, photo.state, photo.upload = row, "wait", (row["key"], row["version_id"])
+
+
+def _existing_results(stack: Stack, rows: Sequence[Row]) -> set[Result]:
+    """The results that still exist. One list of a folder's keys finds most of them."""
+    results = [result for result in map(transfers.result_of, rows) if result]
+    found: set[Result] = set()
+    for bucket in {result.bucket for result in results}:
+        own = [result for result in results if result.bucket == bucket]
+        listed = _list_keys(stack, bucket, [result.key for result in own])
+        same = [result for result in own if listed.get(result.key, (0, ""))[0] == result.size]
+        others = [result for result in own if result not in set(same)]
+        there = parallel(lambda result: transfers.exists(stack, result), others)
+        found |= {*same, *(result for result, exists in zip(others, there, strict=True) if exists)}
+    return found
 
 
 def _photo_key(stack: Stack, source: Source) -> str:
@@ -184,7 +199,7 @@ def photo_key(stack: Stack, size: int, sha256: str, options: str) -> str:
 
 def _find_own_uploads(stack: Stack, photos: Sequence[Photo]) -> None:
     """Finds photos that their key already has. The others are uploaded."""
-    listed = _list_keys(stack, photos)
+    listed = _list_keys(stack, stack.output("InputBucketName"), [photo.source.key for photo in photos])
     for photo in photos:
         photo.state = "upload"
     known = [photo for photo in photos if photo.source.key in listed]
@@ -201,47 +216,41 @@ def _find_own_uploads(stack: Stack, photos: Sequence[Photo]) -> None:
     rows: dict[tuple[str, str], Row] = {}
     for answer in parallel(lambda batch: ledger.batch_get(stack, batch, whole=True), _batches(uploads)):
         rows |= answer
-    list(parallel(lambda photo: take_own_row(stack, photo, rows.get(photo.upload or ("", ""))), waiting))
+    for photo in waiting:
+        take_own_row(photo, rows.get(photo.upload or ("", "")))
 
 
-def take_own_row(stack: Stack, photo: Photo, row: Row | None) -> None:
+def take_own_row(photo: Photo, row: Row | None) -> None:
     """Decides from the row of the photo's upload: wait, fetch the result, or report why there is none."""
     photo.row = row
     if row is None:
         return
     if row["status"] == statuses.ENHANCED and row.get("output"):
-        photo.result = transfers.find_result(stack, row)
-        photo.state = "fetch" if photo.result else "failed"
-        photo.error = "" if photo.result else _RESULT_GONE
+        photo.result, photo.state = transfers.result_of(row), "fetch"
     elif ledger.is_finished(row):
         photo.state = "failed"
         photo.error = ledger.reason(row) or f"The upload is {row['status']}."
 
 
-_RESULT_GONE = (
-    "It was enhanced, but the result was deleted or replaced. To pay for another one: `lumendrop retry KEY --pay`."
-)
-
-
-def _list_keys(stack: Stack, photos: Sequence[Photo]) -> dict[str, tuple[int | None, str | None]]:
-    """The size and the ETag of each photo's key that the input bucket has. None for both if the key was not listed."""
+def _list_keys(stack: Stack, bucket: str, keys: Sequence[str]) -> dict[str, tuple[int | None, str | None]]:
+    """The size and the ETag of each key that a bucket has. None for both if the key was not listed."""
     folders: dict[str, list[str]] = defaultdict(list)
-    for photo in photos:
-        folders[photo.source.key.rpartition("/")[0]].append(photo.source.key)
+    for key in keys:
+        folders[key.rpartition("/")[0]].append(key)
     found: dict[str, tuple[int | None, str | None]] = {}
-    for one in parallel(lambda keys: _list_folder(stack, keys), folders.values()):
+    for one in parallel(lambda one: _list_folder(stack, bucket, one), folders.values()):
         found |= one
     return found
 
 
-def _list_folder(stack: Stack, keys: list[str]) -> dict[str, tuple[int | None, str | None]]:
+def _list_folder(stack: Stack, bucket: str, keys: list[str]) -> dict[str, tuple[int | None, str | None]]:
     wanted, last = set(keys), max(keys)
     folder = last.rpartition("/")[0]
     pages = (
         stack.client("s3")
         .get_paginator("list_objects_v2")
         .paginate(
-            Bucket=stack.output("InputBucketName"),
+            Bucket=bucket,
             Prefix=f"{folder}/" if folder else "",
             Delimiter="/",
             PaginationConfig={"MaxItems": _MOST_LISTED},

@@ -17,7 +17,7 @@ from lumendrop_cli.errors import CliError
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.result_folder import ResultFolder
 from lumendrop_cli.stack import Stack
-from lumendrop_cli.transfers import Stopped
+from lumendrop_cli.transfers import ResultGone, Stopped
 
 # The states of a photo that has ended. `uploaded` is that of a photo that the command does not wait for.
 ENDED = frozenset({"enhanced", "done", "failed", "uploaded"})
@@ -140,6 +140,8 @@ class Run:
             if error.errno == errno.ENOSPC:
                 raise CliError(f"The disk of {self._folder.root} is full. {AGAIN}") from None
             self._fail(photo, f"{error.strerror or error}")
+        except ResultGone as error:
+            self._fail(photo, f"{error} To pay for another one: `lumendrop retry KEY --pay`.")
         except CliError as error:
             self._fail(photo, str(error))
         else:
@@ -166,7 +168,7 @@ class Run:
         self._find_reason()
 
     def _take(self, photo: Photo, row: Row | None) -> None:
-        take_own_row(self._stack, photo, row)
+        take_own_row(photo, row)
         if photo.state == "wait":
             return
         del self._waiting[id(photo)]

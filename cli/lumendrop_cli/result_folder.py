@@ -91,8 +91,6 @@ def atomic_file(path: Path, mtime_ns: int) -> Iterator[BinaryIO]:
     try:
         with temporary.open("xb") as opened:
             yield opened
-            opened.flush()
-            os.fsync(opened.fileno())
         os.utime(temporary, ns=(mtime_ns, mtime_ns))
         temporary.replace(path)
     except BaseException:

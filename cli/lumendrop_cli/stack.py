@@ -144,7 +144,11 @@ def load_stack(context: typer.Context, *, may_be_incomplete: bool = False) -> St
     options: Options = context.obj
     if options.loaded is not None:
         return options.loaded
-    session = _session(options)
+    return open_stack(options, _session(options), may_be_incomplete=may_be_incomplete)
+
+
+def open_stack(options: Options, session: boto3.Session, *, may_be_incomplete: bool = False) -> Stack:
+    """The same, with the credentials and the region of a session."""
     cloudformation = _create_client(session, "cloudformation", options.endpoint_url)
     try:
         described = cloudformation.describe_stacks(StackName=options.stack)["Stacks"][0]

@@ -6,13 +6,14 @@ import base64
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any, BinaryIO
 
 import typer
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ClientError, FlexibleChecksumError, HTTPClientError, IncompleteReadError
 
 from lumendrop_cli import photo_files, photo_options
 from lumendrop_cli.errors import CliError, error_code
@@ -58,16 +59,27 @@ class Source:
 
 @dataclass(frozen=True)
 class Result:
-    """An enhanced photo in the output bucket."""
+    """An enhanced photo in the output bucket. `payer` is the ID of the upload whose task enhanced it.
+
+    `checksum` compares it with a file: its SHA-256 or its MD5, if either is known.
+    """
 
     bucket: str
     key: str
     version_id: str | None
     size: int
-    etag: str
-    sha256: str | None
     content_type: str
-    sidecar: str | None
+    payer: str
+
+    @property
+    def place(self) -> dict[str, str]:
+        """The arguments of a read."""
+        version = {"VersionId": self.version_id} if self.version_id else {}
+        return {"Bucket": self.bucket, "Key": self.key, **version}
+
+
+class ResultGone(CliError):
+    """A result was deleted, or replaced by that of another photo."""
 
 
 def upload(stack: Stack, source: Source, etag: str | None, sent: Sent, stop: Event) -> tuple[str, bool]:
@@ -182,34 +194,44 @@ def _whole_sha256(head: Mapping[str, Any]) -> str | None:
     return None if checksum and "-" in checksum else checksum
 
 
-def find_result(stack: Stack, row: Row) -> Result | None:
-    """The enhanced photo of a row, if it still exists and was not replaced by another one."""
+def result_of(row: Row) -> Result | None:
+    """The enhanced photo of a row. Reads nothing; `download` checks that it still exists."""
     output = row.get("output")
     if not output:
         return None
-    place = {"Bucket": output["bucket"], "Key": output["key"]}
-    version_id = output.get("version_id")
-    if version_id and version_id != "null":
-        place["VersionId"] = version_id
-    try:
-        head = stack.client("s3").head_object(**place, ChecksumMode="ENABLED")
-    except ClientError as error:
-        if error_code(error) in _MISSING:
-            return None
-        raise
-    metadata = head["Metadata"]
-    if (row.get("same_as") or correlation_id(row)) not in map(metadata.get, ("correlation-id", "same-as")):
-        return None
+    key, version_id = str(output["key"]), output.get("version_id")
     return Result(
         output["bucket"],
-        output["key"],
-        place.get("VersionId"),
-        head["ContentLength"],
-        head["ETag"].strip('"'),
-        _whole_sha256(head),
-        head["ContentType"],
-        f"{output['key']}.xmp" if "sidecar" in metadata else None,
+        key,
+        version_id if version_id and version_id != "null" else None,
+        int(output["bytes"]),
+        _content_type(key),
+        row.get("same_as") or correlation_id(row),
     )
+
+
+def exists(stack: Stack, result: Result) -> bool:
+    """Whether a result is still there."""
+    try:
+        _check_payer(result, stack.client("s3").head_object(**result.place))
+    except ClientError as error:
+        if error_code(error) not in _MISSING:
+            raise
+        return False
+    except ResultGone:
+        return False
+    return True
+
+
+def _content_type(key: str) -> str:
+    """By the extension. The stack gives each result one that fits its format."""
+    found = (name for name, extensions in _EXTENSIONS.items() if key.lower().endswith(extensions))
+    return next(found, "")
+
+
+def _check_payer(result: Result, found: Mapping[str, Any]) -> None:
+    if result.payer not in map(found["Metadata"].get, ("correlation-id", "same-as")):
+        raise ResultGone(f"The result s3://{result.bucket}/{result.key} was replaced by that of another photo.")
 
 
 def result_name(source: LocalFile, result: Result) -> str:
@@ -220,54 +242,64 @@ def result_name(source: LocalFile, result: Result) -> str:
     return source.name + extensions[0]
 
 
-def is_downloaded(path: Path, result: Result) -> bool:
-    """Whether a file has a result's bytes."""
+def is_downloaded(stack: Stack, path: Path, result: Result) -> bool:
+    """Whether a file has a result's bytes. Only a file of the same size is read."""
     try:
         if not path.is_file() or path.stat().st_size != result.size:
             return False
-        if result.sha256:
-            return photo_files.sha256(path) == result.sha256
-        return "-" not in result.etag and photo_files.md5(path) == result.etag
+        head = stack.client("s3").head_object(**result.place, ChecksumMode="ENABLED")
+        if _whole_sha256(head):
+            return bool(photo_files.sha256(path) == head["ChecksumSHA256"])
+        etag = head["ETag"].strip('"')
+        return "-" not in etag and photo_files.md5(path) == etag
     except OSError:
+        return False
+    except ClientError as error:
+        if error_code(error) not in _MISSING:
+            raise
         return False
 
 
 def download(stack: Stack, source: LocalFile, result: Result, folder: ResultFolder, stop: Event) -> tuple[Path, bool]:
-    """Downloads a result, with the modification time of the photo. Returns its path, and whether that is new."""
+    """Downloads a result, with the modification time of the photo. Returns its path, and whether that is new.
+
+    Raises ResultGone, OSError.
+    """
     path = folder.place(result_name(source, result))
-    new = not is_downloaded(path, result)
-    if new:
-        _get(stack, result, result.key, path, source.mtime_ns, stop)
-    if result.sidecar:
-        _get(stack, result, result.sidecar, path.with_name(f"{path.name}.xmp"), source.mtime_ns, stop)
-    return path, new
+    if is_downloaded(stack, path, result):
+        return path, False
+    try:
+        metadata = _get(stack, result.place, result, path, source.mtime_ns, stop)
+    except ClientError as error:
+        if error_code(error) not in _MISSING:
+            raise
+        raise ResultGone(f"The result s3://{result.bucket}/{result.key} was deleted.") from None
+    if "sidecar" in metadata:
+        place = {"Bucket": result.bucket, "Key": f"{result.key}.xmp"}
+        with suppress(stack.client("s3").exceptions.NoSuchKey):  # somebody deleted it
+            _get(stack, place, None, path.with_name(f"{path.name}.xmp"), source.mtime_ns, stop)
+    return path, True
 
 
-def _get(stack: Stack, result: Result, key: str, path: Path, mtime_ns: int, stop: Event) -> None:
-    version = {"VersionId": result.version_id} if result.version_id and key == result.key else {}
+def _get(
+    stack: Stack, place: Mapping[str, str], result: Result | None, path: Path, mtime_ns: int, stop: Event
+) -> Mapping[str, str]:
+    """Downloads an object, and returns its metadata. The SDK compares the bytes with S3's checksum."""
     for remaining in reversed(range(_TRIES)):
         try:
+            answer = stack.client("s3").get_object(**place)
+            if result:
+                _check_payer(result, answer)
             with atomic_file(path, mtime_ns) as opened:
-                answer = stack.client("s3").get_object(Bucket=result.bucket, Key=key, **version)
-                digest, size = hashlib.sha256(), 0
                 for chunk in answer["Body"].iter_chunks(_CHUNK):
                     if stop.is_set():
                         raise Stopped
                     opened.write(chunk)
-                    digest.update(chunk)
-                    size += len(chunk)
-                if key == result.key:
-                    _check(result, size, base64.b64encode(digest.digest()).decode())
-            return
-        except (HTTPClientError, _Incomplete):
+                if opened.tell() != answer["ContentLength"]:
+                    raise IncompleteReadError(actual_bytes=opened.tell(), expected_bytes=answer["ContentLength"])
+            metadata: Mapping[str, str] = answer["Metadata"]
+            return metadata
+        except (HTTPClientError, IncompleteReadError, FlexibleChecksumError):
             if not remaining:
                 raise
-
-
-class _Incomplete(CliError):
-    """A download has other bytes than the object."""
-
-
-def _check(result: Result, size: int, sha256: str) -> None:
-    if size != result.size or (result.sha256 and sha256 != result.sha256):
-        raise _Incomplete(f"The download of s3://{result.bucket}/{result.key} was not complete. Run the command again.")
+    raise AssertionError("unreachable")

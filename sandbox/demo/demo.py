@@ -6,45 +6,35 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
-from boto3.exceptions import Boto3Error
-from botocore.exceptions import BotoCoreError, ClientError
+import boto3
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, track
-from rich.table import Column, Table
+from rich.progress import track
+from rich.table import Table
 from rich.text import Text
 
+from lumendrop_cli import photo_options
+from lumendrop_cli.enhance_plan import Photo, Request, make_plan
+from lumendrop_cli.enhance_run import Run
+from lumendrop_cli.photo_files import LocalFile
+from lumendrop_cli.printer import Printer
+from lumendrop_cli.result_folder import ResultFolder
+from lumendrop_cli.stack import Options, open_stack
 from lumendrop_cli.statuses import COLORS
 from lumendrop_cli.text import clean
-from sandbox.demo.images import Photo, PhotosError, UnreadableError, compare, discover, kept_metadata, load, samples
+from sandbox.demo.images import PhotosError, UnreadableError, compare, discover, kept_metadata, load, samples
 from sandbox.demo.page import PAGE, Outcome, Writer, size_text
-from sandbox.demo.start import Sandbox, sandbox
-from sandbox.demo.status import StatusReader, UploadStatus
+from sandbox.demo.start import STACK, Sandbox, sandbox
+from sandbox.demo.status import StatusReader
 
-POLL_SECONDS = 0.25
+STEP_SECONDS = 0.2
 BASE_TIMEOUT_SECONDS, TIMEOUT_SECONDS_PER_PHOTO = 180, 60
-OTHER_ROWS = 4  # rows of the terminal that the progress bars leave free
-
-# The progress of each state in percent. `enhancing` adds its share of the task's progress.
-PROGRESS = {
-    "waiting": 0,
-    "dropped": 2,
-    "claimed": 5,
-    "retrying": 5,
-    "enhancing": 15,
-    "reporting": 90,
-}
-ENHANCING_SHARE = 0.75
-ENDED = 100
-TIMED_OUT = "timed out"
-ENDINGS = {**COLORS, TIMED_OUT: "red"}
+TIMED_OUT, SKIPPED = "timed out", "skipped"
+ENDINGS = {**COLORS, TIMED_OUT: "red", SKIPPED: "yellow"}
 
 # A file in the folder for results: what the last run wrote, one name in JSON per line.
 RECORD = ".demo-files"
 ANOTHER = "Choose another folder: OUT=DIR with make, otherwise --out DIR."
-
-TRANSFER_ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
 
 
 def run(folder: Path | None, out: Path, resolution: str | None, console: Console) -> int:
@@ -60,8 +50,7 @@ def run(folder: Path | None, out: Path, resolution: str | None, console: Console
     with sandbox({"Resolution": resolution or ("4K" if folder else "1K")}) as running:
         running.cloud.warm()
         console.print(f"Dropping {_count(photos)} into s3://{running.cloud.outputs['InputBucketName']}")
-        with Board(console, [photo.key for photo in photos]) as board:
-            outcomes = Run(running, out, board).process(photos)
+        outcomes = Process(running, out).run(photos)
     compared = track(outcomes, "Comparing before and after ...", console=console, disable=not console.is_terminal)
     outcomes, page = present(compared, out, expected=len(outcomes))
     _print_results(outcomes, page, console)
@@ -69,7 +58,7 @@ def run(folder: Path | None, out: Path, resolution: str | None, console: Console
 
 
 def _has_result(outcome: Outcome) -> bool:
-    return bool(outcome.result or outcome.report) or outcome.state == "superseded"
+    return bool(outcome.result or outcome.report) or outcome.state in ("superseded", SKIPPED)
 
 
 def _prepare_out(out: Path, folder: Path | None) -> None:
@@ -98,131 +87,72 @@ def _count(photos: Sequence[object]) -> str:
     return f"{len(photos)} file{'' if len(photos) == 1 else 's'}"
 
 
-class Board:
-    """Shows a progress bar for each photo on a terminal, otherwise a line for each change of state."""
+class Process:
+    """Sends files through a running sandbox as `lumendrop enhance` does, and writes results and reports to `out`."""
 
-    def __init__(self, console: Console, keys: Sequence[str]) -> None:
-        self._console = console
-        self._width = max(len(key) for key in keys)
-        # With more photos than rows, only photos in progress have a bar, and one bar counts all of them.
-        self._compact = len(keys) > console.height - OTHER_ROWS
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False, table_column=Column(ratio=2, no_wrap=True)),
-            BarColumn(bar_width=None, table_column=Column(ratio=2)),
-            TextColumn("{task.fields[label]}", table_column=Column(min_width=16)),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._all = self._progress.add_task("all", total=len(keys), label=f"0 of {len(keys)}", visible=self._compact)
-        self._bars = {key: self._add(key) for key in keys}
-        self._states = dict.fromkeys(keys, "waiting")
-
-    def _add(self, key: str) -> TaskID:
-        label = _coloured("waiting")
-        return self._progress.add_task(clean(key), total=ENDED, label=label, visible=not self._compact)
-
-    def __enter__(self) -> "Board":
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def show(self, key: str, state: str, percent: int = 0) -> None:
-        """Show the state of a photo; `percent` is the progress of its task, 0 unless `enhancing`."""
-        done = ENDED if state in ENDINGS else PROGRESS.get(state, 0) + ENHANCING_SHARE * percent
-        label = _coloured(state, f"{percent} %" if state == "enhancing" else "")
-        visible = not self._compact or PROGRESS["dropped"] < done < ENDED
-        self._progress.update(self._bars[key], completed=done, label=label, visible=visible)
-        if self._states[key] != state and not self._console.is_terminal:
-            _print(self._console, f"{key:<{self._width}}  {state}")
-        self._states[key] = state
-        ended = sum(1 for state in self._states.values() if state in ENDINGS)
-        self._progress.update(self._all, completed=ended, label=f"{ended} of {len(self._states)}")
-
-
-def _coloured(state: str, suffix: str = "") -> str:
-    colour = ENDINGS.get(state, "dim" if state == "waiting" else "cyan")
-    return f"[{colour}]{state} {suffix}[/]"
-
-
-class Run:
-    """Processes photos in a running sandbox; saves results and reports to `out` as they arrive."""
-
-    def __init__(self, running: Sandbox, out: Path, board: Board) -> None:
-        self._running = running
-        self._reader = StatusReader(running)
-        self._out = out
-        self._board = board
-        self._dropped_at: dict[str, float] = {}
+    def __init__(self, running: Sandbox, out: Path) -> None:
+        self._running, self._out = running, out
+        self._uploaded: dict[str, float] = {}
+        self._outcomes: dict[str, Outcome] = {}
         self._version_ids: dict[str, str] = {}
 
-    def process(self, photos: Sequence[Photo]) -> list[Outcome]:
-        """Upload all photos, wait until each has a final status or the time-out, and return the outcomes in order."""
-        deadline = time.monotonic() + BASE_TIMEOUT_SECONDS + TIMEOUT_SECONDS_PER_PHOTO * len(photos)
-        outcomes = {photo.key: ended for photo in photos if (ended := self._drop(photo))}
-        pending = {photo.key: photo for photo in photos if photo.key not in outcomes}
-        while pending and time.monotonic() < deadline:
-            started = time.monotonic()
-            outcomes |= self._poll_once(pending)
-            # A poll takes CPU time from the simulated AWS, more with a longer ledger. This limits it to a third.
-            time.sleep(max(POLL_SECONDS, 2 * (time.monotonic() - started)))
-        for photo in pending.values():
+    def run(self, files: Sequence[LocalFile]) -> list[Outcome]:
+        """The outcomes, in the order of the files."""
+        deadline = time.monotonic() + BASE_TIMEOUT_SECONDS + TIMEOUT_SECONDS_PER_PHOTO * len(files)
+        cloud = self._running.cloud
+        session = boto3.Session("test", "test", region_name=cloud.region)  # the sandbox accepts any credentials
+        stack = open_stack(Options(STACK, cloud.endpoint, None, None, as_json=False), session)
+        folder, request = ResultFolder(self._out), Request("", {}, photo_options.as_text(stack, {}))
+        plan = make_plan(stack, files, request, folder, lambda _: None)
+        paths = {file.name: file.path for file in files}
+        for one in plan.skipped:
+            self._outcomes[one.name] = Outcome(
+                one.name, SKIPPED, paths[one.name], reason=f"Not uploaded: {one.reason}."
+            )
+        run = Run(stack, folder, self._changed)
+        run.start(plan.photos)
+        with Printer(as_json=False).progress_bars() as show:
+            while run.is_active and time.monotonic() < deadline:
+                run.step(STEP_SECONDS)
+                show(run.bars(), len(run.ended), len(plan.photos), run.label())
+        for photo in run.stop():
             reason = "It did not finish in time. Try fewer photos."
-            outcomes[photo.key] = self._without_result(photo, TIMED_OUT, reason)
-        return self._with_polls([outcomes[photo.key] for photo in photos])
+            self._outcomes[photo.name] = Outcome(photo.name, TIMED_OUT, paths[photo.name], reason=reason)
+        return self._with_polls([self._outcomes[file.name] for file in files])
 
-    def _drop(self, photo: Photo) -> Outcome | None:
-        """Upload a photo. Returns an outcome if the upload fails."""
-        self._dropped_at[photo.key] = time.monotonic()
-        bucket = self._running.cloud.outputs["InputBucketName"]
-        try:
-            self._running.cloud.client("s3").upload_file(str(photo.path), bucket, photo.key)
-        except TRANSFER_ERRORS as error:
-            return self._without_result(photo, "failed", f"The upload failed: {error}")
-        self._board.show(photo.key, "dropped")
-        return None
-
-    def _poll_once(self, pending: dict[str, Photo]) -> dict[str, Outcome]:
-        """Show the state of the pending photos. Moves photos with a final status from `pending` to the result."""
-        finished = {}
-        for status in self._reader.read():
-            if status.key not in pending:
-                continue
-            self._version_ids[status.key] = status.version_id
-            self._board.show(status.key, status.state, status.percent)
-            if status.is_final:
-                finished[status.key] = self._finish(pending.pop(status.key), status)
-        return finished
-
-    def _finish(self, photo: Photo, status: UploadStatus) -> Outcome:
-        seconds = time.monotonic() - self._dropped_at[photo.key]
-        outcome = Outcome(photo.key, status.state, photo.path, seconds, reason=status.reason, options=status.options)
-        try:
-            if status.state == "enhanced":
-                return replace(outcome, result=self._fetch(status.row["output"]["key"]))
-            report = status.row.get("report_key")  # there is none next to a newer photo
-            return replace(outcome, report=self._fetch(report)) if report else outcome
-        except TRANSFER_ERRORS as error:
-            return replace(outcome, reason=f"{outcome.reason} The download failed: {error}".strip())
-
-    def _without_result(self, photo: Photo, state: str, reason: str) -> Outcome:
-        self._board.show(photo.key, state)
-        return Outcome(photo.key, state, photo.path, time.monotonic() - self._dropped_at[photo.key], reason=reason)
+    def _changed(self, photo: Photo) -> None:
+        """Called for each photo that was uploaded, and for each that has ended."""
+        now = time.monotonic()
+        if photo.state == "wait":
+            self._uploaded[photo.name] = now
+            return
+        row = photo.row or {}
+        state = "enhanced" if photo.path else str(row.get("status", "failed"))
+        seconds, options = now - self._uploaded.get(photo.name, now), json.loads(row.get("options") or "{}")
+        outcome = Outcome(photo.name, state, photo.source.file.path, seconds, reason=photo.error, options=options)
+        if photo.path:
+            outcome = replace(outcome, result=self._recorded(photo.path))
+        elif key := row.get("report_key"):  # there is none next to a newer photo
+            outcome = replace(outcome, report=self._fetch(key))
+        self._version_ids[photo.name] = str(row.get("version_id", ""))
+        self._outcomes[photo.name] = outcome
 
     def _fetch(self, key: str) -> Path:
-        path = self._out / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with (self._out / RECORD).open("a", encoding="utf-8") as record:
-            print(json.dumps(key), file=record)
+        """Downloads a report."""
+        path = self._recorded(ResultFolder(self._out).place(key))
         bucket = self._running.cloud.outputs["OutputBucketName"]
         self._running.cloud.client("s3").download_file(bucket, key, str(path))
         return path
 
+    def _recorded(self, path: Path) -> Path:
+        """The path below `out`, which the next run removes."""
+        name = path.relative_to(self._out.resolve())
+        with (self._out / RECORD).open("a", encoding="utf-8") as record:
+            print(json.dumps(name.as_posix()), file=record)
+        return self._out / name
+
     def _with_polls(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        polls = self._reader.polls()
+        polls = StatusReader(self._running).polls()
         return [replace(one, polls=polls[self._version_ids.get(one.key, "")]) for one in outcomes]
 
 
@@ -268,6 +198,10 @@ def _print_results(outcomes: Sequence[Outcome], page: Path, console: Console) ->
             console, f"{len(outcomes) - len(others)} of {_count(outcomes)} enhanced. Each other has its reason above."
         )
     _print(console, f"Before and after: {page}")
+
+
+def _coloured(state: str) -> str:
+    return f"[{ENDINGS.get(state, 'dim')}]{state}[/]"
 
 
 def _figures(outcome: Outcome) -> tuple[str, str]:

@@ -1,12 +1,13 @@
 """Photos for the demo: which files to upload, and how a result compares with its original."""
 
-import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import pyvips
 
+from lumendrop_cli import photo_files
+from lumendrop_cli.photo_files import LocalFile
 from sandbox.enhancer.enhance import kind_of
 
 # Sources and licences are in the README there.
@@ -24,14 +25,6 @@ class UnreadableError(ValueError):
 
 
 @dataclass(frozen=True)
-class Photo:
-    """A file to upload, and its key in the input bucket."""
-
-    path: Path
-    key: str
-
-
-@dataclass(frozen=True)
 class Comparison:
     """Sizes in pixels (width, height), upright; `sharpness` as `sharpness_gain` computes it."""
 
@@ -40,38 +33,22 @@ class Comparison:
     sharpness: float
 
 
-def discover(folder: Path, leave_out: Path | None = None) -> list[Photo]:
-    """Every file below `folder`, sorted by key, except hidden ones and those below `leave_out`.
+def discover(folder: Path, leave_out: Path | None = None) -> list[LocalFile]:
+    """Every file that `lumendrop enhance` finds below `folder`, in the order of names.
 
-    The key is the path below `folder` with slashes. Files that aren't photos are included, because the demo also
-    shows reports. Raises `PhotosError` when there are no files.
+    Raises `PhotosError` when there are no files.
     """
     if not folder.is_dir():
         raise PhotosError(f"{folder} is not a folder. Choose a folder that has photos.")
-    excluded = leave_out.resolve() if leave_out else None
-    photos = []
-    for parent, folders, names in os.walk(folder):
-        here = Path(parent)
-        folders[:] = [name for name in folders if not _hidden(name) and (here / name).resolve() != excluded]
-        files = (here / name for name in names if not _hidden(name))
-        photos += [Photo(path, _key(path, folder)) for path in files if path.is_file()]
-    if not photos:
+    found = [one for one in photo_files.discover([folder], leave_out or folder / "out") if isinstance(one, LocalFile)]
+    if not found:
         raise PhotosError(f"{folder} has no files. Hidden files are ignored. Add photos, or choose another folder.")
-    return sorted(photos, key=lambda photo: photo.key)
+    return sorted(found, key=lambda file: file.name)
 
 
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name in {"Thumbs.db", "desktop.ini"}
-
-
-def _key(path: Path, folder: Path) -> str:
-    # On Linux a file name can be any bytes; an S3 key must be UTF-8.
-    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "replace")
-
-
-def samples() -> list[Photo]:
-    """The photos that come with the repository, sorted by key."""
-    return [photo for photo in discover(SAMPLES) if photo.path.suffix != ".md"]
+def samples() -> list[LocalFile]:
+    """The photos that come with the repository, in the order of names."""
+    return [file for file in discover(SAMPLES) if file.path.suffix != ".md"]
 
 
 def load(path: Path) -> pyvips.Image:

@@ -223,11 +223,11 @@ def test_a_full_disk_ends_the_run_and_leaves_no_half_file(
     folder, out = tmp_path / "photos", tmp_path / "out"
     _photo(folder / "a.jpg")
 
-    def full(_: int) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("lumendrop_cli.result_folder.os.fsync", full)
+        patch.setattr("lumendrop_cli.result_folder.os.utime", full)
         *_, error = _enhance(lumendrop, folder, out, code=1)
     assert "is full. To continue, run the same command again" in error["error"]
     assert not _tree(out)

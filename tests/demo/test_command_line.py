@@ -1,6 +1,5 @@
 """The command line: its arguments, its errors, and its output while it processes photos."""
 
-import io
 import signal
 import subprocess
 import sys
@@ -19,10 +18,11 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from lumendrop import ledger
+from lumendrop_cli.photo_files import LocalFile
 from sandbox.__main__ import main
 from sandbox.demo import demo, up
-from sandbox.demo.demo import Board, Run, present
-from sandbox.demo.images import Photo, load
+from sandbox.demo.demo import Process, present
+from sandbox.demo.images import load
 from sandbox.demo.page import Outcome, size_text
 from sandbox.demo.start import Sandbox
 from sandbox.demo.status import StatusReader, UploadStatus
@@ -99,10 +99,10 @@ def test_the_demo_succeeds_if_every_file_has_a_result(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def process(run: Run, photos: list[Photo]) -> list[Outcome]:
-        *most, last = [Outcome(photo.key, "enhanced", photo.path, result=tmp_path / photo.key) for photo in photos]
+    def process(_: Process, photos: list[LocalFile]) -> list[Outcome]:
+        *most, last = [Outcome(photo.name, "enhanced", photo.path, result=tmp_path / photo.name) for photo in photos]
         for photo in photos:
-            load(photo.path).resize(2).write_to_file(str(tmp_path / photo.key))
+            load(photo.path).resize(2).write_to_file(str(tmp_path / photo.name))
         report = tmp_path / "errors/last.json" if has_report else None
         return [
             *most,
@@ -117,7 +117,7 @@ def test_the_demo_succeeds_if_every_file_has_a_result(
         requested.append(parameters)
         yield Sandbox(cloud, "http://127.0.0.1:1", tmp_path)
 
-    monkeypatch.setattr(Run, "process", process)
+    monkeypatch.setattr(Process, "run", process)
     monkeypatch.setattr(demo, "sandbox", sandbox)
     assert main(["demo", "--out", str(tmp_path)]) == code
     assert requested == [{"Resolution": "1K"}]
@@ -135,52 +135,17 @@ def test_only_the_files_of_an_earlier_run_are_removed(tmp_path: Path) -> None:
     for mine in ("mine.jpg", "b/mine.jpg", "../mine.jpg"):
         (out / mine).touch()
     demo._remove_earlier(out)
-    run = Run(Sandbox(cloud, "http://127.0.0.1:1", tmp_path), out, Board(Console(file=io.StringIO()), ["a.jpg"]))
-    for key in ("a.jpg", "b/ü \n.jpg", "c/d/e.jpg", "errors/f.json", "../mine.jpg"):
-        run._fetch(key)
+    process = Process(Sandbox(cloud, "http://127.0.0.1:1", tmp_path), out)
+    for key in ("a.jpg", "b/ü \n.jpg", "c/d/e.jpg", "errors/f.json", "../elsewhere.jpg"):
+        process._fetch(key)
+    with (out / demo.RECORD).open("a") as record:
+        record.write('"../mine.jpg"\n')
     (out / "index.html").touch()
     demo._remove_earlier(out)
     left = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert left == {"mine.jpg", "b/mine.jpg", demo.RECORD}
     assert not (out / "c").exists()
     assert (tmp_path / "mine.jpg").exists()
-
-
-def test_without_a_terminal_each_change_of_state_is_a_line() -> None:
-    output = io.StringIO()
-    with Board(Console(file=output, width=40), ["a [red].jpg", "b.jpg"]) as board:
-        for key, state, percent in [
-            ("a [red].jpg", "dropped", 0),
-            ("a [red].jpg", "enhancing", 10),
-            ("a [red].jpg", "enhancing", 60),
-            ("b.jpg", "rejected", 0),
-        ]:
-            board.show(key, state, percent)
-    assert output.getvalue().splitlines() == [
-        "a [red].jpg  dropped", "a [red].jpg  enhancing", "b.jpg        rejected",
-    ]  # fmt: skip
-
-
-def test_on_a_terminal_each_photo_has_a_bar() -> None:
-    output = io.StringIO()
-    with Board(Console(file=output, force_terminal=True, width=100, height=30), ["a [red].jpg", "b.jpg"]) as board:
-        board.show("a [red].jpg", "enhancing", 42)
-        board.show("b.jpg", "enhanced")
-    shown = output.getvalue()
-    for expected in ("a [red].jpg", "enhancing 42 %", "b.jpg", "enhanced"):
-        assert expected in shown
-
-
-def test_with_more_photos_than_rows_only_photos_in_progress_have_a_bar() -> None:
-    output = io.StringIO()
-    keys = [f"{number}.jpg" for number in range(100)]
-    with Board(Console(file=output, force_terminal=True, width=100, height=30), keys) as board:
-        board.show("7.jpg", "enhanced")
-        board.show("8.jpg", "enhancing")
-    assert "8.jpg" in output.getvalue()
-    assert "1 of 100" in output.getvalue()
-    assert "7.jpg" not in output.getvalue()
-    assert "9.jpg" not in output.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -206,9 +171,7 @@ def test_the_state_comes_from_the_ledger(
     assert status.percent == (95 if state == "enhancing" else 0)
 
 
-def test_every_state_has_a_place_in_the_progress() -> None:
-    shown = {"enhancing" if status == "submitted" else status for status in ledger.IN_PROGRESS} | {"reporting"}
-    assert shown <= set(demo.PROGRESS)
+def test_every_ending_has_a_color() -> None:
     assert set(demo.ENDINGS) >= ledger.FINAL
 
 
@@ -262,8 +225,6 @@ HOSTILE = "a\x1b]0;owned\x07\x9b31m\u202e\u2066\u200b\r\n[bold]:smile:.jpg"
 def test_hostile_names_are_printed_literally(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     console = Console(highlight=False, width=200)
     outcome = Outcome(HOSTILE, "failed", tmp_path / HOSTILE, 1.0, reason=HOSTILE)
-    with Board(console, [HOSTILE]) as board:
-        board.show(HOSTILE, "dropped")
     demo._print_results([outcome], tmp_path / HOSTILE, console)
     assert main(["demo", "--photos", str(tmp_path / HOSTILE)]) == 2
     shown = capsys.readouterr()

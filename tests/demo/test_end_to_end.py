@@ -39,6 +39,7 @@ def test_the_demo_enhances_photos_and_reports_other_files(tmp_path: Path, locked
     (folder / "süd").mkdir(parents=True)
     shutil.copy(SAMPLES / "cat.png", folder / "süd/cat +1%.png")
     shutil.copy(SAMPLES / "rocket.jpg", folder / "IMG_1 [1].jpg")
+    (folder / "cut.jpg").write_bytes((SAMPLES / "rocket.jpg").read_bytes()[:-800])
     (folder / "notes.txt").write_text("buy milk")
     (folder / "empty.jpg").touch()
     (folder / ".DS_Store").write_text("x")
@@ -52,12 +53,13 @@ def test_the_demo_enhances_photos_and_reports_other_files(tmp_path: Path, locked
         "IMG_1 [1].jpg": (683, 1024),
         "süd/cat +1%.png.jpg": (1024, 680),
     }
-    assert json.loads((out / "errors/notes.txt.json").read_text())["code"] == "not_an_image"
+    assert json.loads((out / "errors/cut.jpg.json").read_text())["code"] == "truncated"
     assert ".DS_Store" not in run.stdout
-    assert f"Report: {out}/errors/notes.txt.json" in run.stdout
-    assert "empty.jpg: The upload is empty (0 bytes)." in run.stdout
+    assert f"Report: {out}/errors/cut.jpg.json" in run.stdout
+    assert "empty.jpg: Not uploaded: empty." in run.stdout
+    assert "notes.txt: Not uploaded: no photo (JPEG, PNG, WebP, HEIC)." in run.stdout
     page = (out / "index.html").read_text()
-    assert "4 uploads: 2 enhanced, 2 rejected." in " ".join(page.split())
+    assert "5 uploads: 2 enhanced, 1 rejected, 2 skipped." in " ".join(page.split())
     gains = [float(gain) for gain in re.findall(r"([\d.]+) . bicubic", page)]
     assert len(gains) == 2
     assert min(gains) > 1.2

@@ -30,23 +30,23 @@ def test_finds_files_at_any_depth_under_their_paths(tmp_path: Path) -> None:
     for name in ("b.jpg", "Ä ö/mit Leerzeichen & ß.png", "a/b/c/d.webp", "notes.txt"):
         touch(tmp_path / name)
     photos = discover(tmp_path)
-    assert [photo.key for photo in photos] == [
+    assert [photo.name for photo in photos] == [
         "a/b/c/d.webp", "b.jpg", "notes.txt", "Ä ö/mit Leerzeichen & ß.png",
     ]  # fmt: skip
-    assert all(photo.path == tmp_path / photo.key for photo in photos)
+    assert all(photo.path == tmp_path / photo.name for photo in photos)
 
 
 def test_ignores_system_files(tmp_path: Path) -> None:
     for name in (".DS_Store", "Thumbs.db", "desktop.ini", ".cache/photo.jpg", "sub/._photo.jpg", "photo.jpg"):
         touch(tmp_path / name)
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
-    assert [photo.key for photo in discover(tmp_path)] == ["photo.jpg"]
+    assert [photo.name for photo in discover(tmp_path)] == ["photo.jpg"]
 
 
 def test_ignores_the_results_of_an_earlier_run(tmp_path: Path) -> None:
     touch(tmp_path / "photo.jpg")
     touch(tmp_path / "out/photo.jpg")
-    assert [photo.key for photo in discover(tmp_path, leave_out=tmp_path / "out")] == ["photo.jpg"]
+    assert [photo.name for photo in discover(tmp_path, leave_out=tmp_path / "out")] == ["photo.jpg"]
 
 
 def test_an_unusable_folder_is_an_error(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_an_unusable_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_samples_are_small_photos_in_three_formats_and_one_is_rotated_by_exif() -> None:
-    images = {photo.key: load(photo.path) for photo in samples()}
+    images = {photo.name: load(photo.path) for photo in samples()}
     assert len(images) == 6
     assert {Path(key).suffix for key in images} == {".jpg", ".png", ".webp"}
     assert all(max(image.width, image.height) == 384 for image in images.values())
@@ -78,7 +78,7 @@ def test_each_sample_has_a_source_and_a_licence() -> None:
         line.split("|")[1:-1] for line in (SAMPLES / "README.md").read_text().splitlines() if line.startswith("| `")
     ]
     licences = {name.strip(" `"): licence.strip() for name, _, _, licence in rows}
-    assert set(licences) == {photo.key for photo in samples()}
+    assert set(licences) == {photo.name for photo in samples()}
     assert set(licences.values()) == {"public domain", "CC0 1.0"}
 
 

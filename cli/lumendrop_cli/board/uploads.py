@@ -149,7 +149,8 @@ def _held(stack: Stack, keys: list[str]) -> set[str]:
 
 def _is_held(stack: Stack, row: Row) -> bool:
     if row["status"] == statuses.ENHANCED:
-        return transfers.find_result(stack, row) is not None
+        result = transfers.result_of(row)
+        return result is not None and transfers.exists(stack, result)
     return row["status"] in statuses.IN_PROGRESS
 
 
