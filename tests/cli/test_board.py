@@ -224,7 +224,9 @@ def test_search_by_key_status_folder_and_day(board: Client, pipeline: Pipeline) 
     pipeline.wait([upload, other])
 
     def found(**query: str) -> list[str]:
-        return [one["key"] for one in json.loads(get(board, "/api/search", **query).text)["cards"]]
+        lines = [json.loads(line) for line in get(board, "/api/search", **query).text.splitlines()]
+        assert "more" in lines[-1]
+        return [one["key"] for line in lines[:-1] for one in line["cards"]]
 
     assert found(folder="in/search/") == [other.key, upload.key] or found(folder="in/search/") == [
         upload.key,

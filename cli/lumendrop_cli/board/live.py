@@ -133,6 +133,11 @@ class Reader:
         """Everything, for a page that has just connected."""
         return {"figures": self.figures, "cards": list(self.cards.values())}
 
+    def row(self, key: str, version: str) -> Row | None:
+        """The row of a card, as it was last read."""
+        wanted = {"bucket": self.stack.output("InputBucketName"), "key": key, "version_id": version}
+        return self._rows.get(correlation_id(wanted))
+
     def _changes(self, before: dict[str, Any]) -> dict[str, Any]:
         shown = self._shown()
         changed = [one for name, one in shown.items() if self.cards.get(name) != one]
@@ -258,6 +263,10 @@ class Feed:
     def expire(self, *names: str) -> None:
         """See `Reader.expire`."""
         self._reader.expire(*names)
+
+    def row(self, key: str, version: str) -> Row | None:
+        """See `Reader.row`."""
+        return self._reader.row(key, version)
 
     async def _run(self) -> None:
         while self._pages:

@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -97,6 +96,7 @@ def create_app(
 ) -> Gate:
     """The board as an ASGI application."""
     restrict(stack, read_only=read_only)
+    stack.physical_ids()  # lists the nested stack once, before a page is open
     pace = IN_SANDBOX if stack.is_sandbox else ON_AWS
     budget = Budget(pace.gap)
     board = Board(stack, options, Feed(Reader(stack, pace), budget, is_stopping), budget, read_only)
@@ -172,7 +172,10 @@ async def _events(board: Board, _: Request) -> Response:
 
 
 async def _search(board: Board, request: Request) -> Response:
-    """Uploads that match, the last change first: of one day, of the last `days`, or all."""
+    """Uploads that match, the last change first: of one day, of the last `days`, or all.
+
+    The answer is lines of JSON: pages of cards as they are read, then whether there are more, or an error.
+    """
     query = request.query_params
     wanted = tuple(one for one in query.getlist("status") if one in statuses.DESCRIPTIONS)
     day = _day(query.get("day", ""))
@@ -181,9 +184,27 @@ async def _search(board: Board, request: Request) -> Response:
     since = max(earliest, await run_in_threadpool(lambda: board.earliest))
     last_day = day.date() if day else None
     selected = Filter(wanted, since, query.get("folder", ""), query.get("contains", ""), last_day)
-    limit = _number(query.get("limit"), _SEARCH_PAGE, _MAX_FOUND)
-    rows = await run_in_threadpool(lambda: list(islice(ledger_index.rows(board.stack, selected), limit)))
-    return JSONResponse({"cards": [card(row) for row in rows], "more": len(rows) == limit})
+    found = _found(board.stack, selected, _number(query.get("limit"), _SEARCH_PAGE, _MAX_FOUND))
+    return StreamingResponse(found, media_type="application/x-ndjson")
+
+
+def _found(stack: Stack, selected: Filter, limit: int) -> Iterator[str]:
+    left = limit
+    try:
+        for page in ledger_index.pages(stack, selected, _SEARCH_PAGE):
+            if cards := [card(row) for row in page[:left]]:
+                yield json_line({"cards": cards})
+            left -= len(page)
+            if left <= 0:
+                break
+        yield json_line({"more": left <= 0})
+    except Exception as error:  # noqa: BLE001  # a page gets no traceback
+        yield json_line({"error": clean(str(describe(error)))})
+
+
+def json_line(data: dict[str, Any]) -> str:
+    """One of several documents of an answer."""
+    return f"{json.dumps(data, separators=(',', ':'), default=str)}\n"
 
 
 def _day(text: str) -> datetime | None:
@@ -213,9 +234,9 @@ async def _execution(board: Board, request: Request) -> Response:
 
 async def _media(board: Board, request: Request) -> Response:
     """The bytes of an upload's photo or of its result, as an image of a known format or as a download."""
-    row = await _row(board, request)
     side, is_download = request.query_params.get("side", ""), "download" in request.query_params
     is_thumbnail = "thumbnail" in request.query_params
+    row = await _row(board, request, is_background=is_thumbnail)
     if is_thumbnail:
         await board.budget.turn()
     place = _place(board, row, side)
@@ -248,12 +269,19 @@ def _bytes(head: bytes, body: Any) -> Iterator[bytes]:
         yield from body.iter_chunks(_CHUNK_BYTES)
 
 
-async def _row(board: Board, request: Request) -> Row:
-    """The ledger's row that the query names. A request can only name uploads, never a bucket."""
+async def _row(board: Board, request: Request, *, is_background: bool = False) -> Row:
+    """The ledger's row that the query names. A request can only name uploads, never a bucket.
+
+    In the background, the row of a card that is shown needs no read.
+    """
     key, version = (request.query_params.get(name, "") for name in ("key", "version"))
     if not 0 < len(key.encode("utf-8", "replace")) <= 1024 or not 0 < len(version) <= 1024:
         raise CliError("The request names no upload.")
-    row = await run_in_threadpool(ledger.row_of, board.stack, key, version)
+    row = board.feed.row(key, version) if is_background else None
+    if row is None:
+        if is_background:
+            await board.budget.turn()
+        row = await run_in_threadpool(ledger.row_of, board.stack, key, version)
     if row is None:
         raise CliError("The ledger has no such upload.")
     return row

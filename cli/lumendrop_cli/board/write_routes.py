@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack
-from typing import IO, Any
+from typing import IO
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from lumendrop_cli.board import actions, uploads
-from lumendrop_cli.board.server import Board, read_json
+from lumendrop_cli.board.server import Board, json_line, read_json
 from lumendrop_cli.errors import describe
 from lumendrop_cli.text import clean
 
@@ -37,16 +36,12 @@ async def _store(board: Board, wanted: uploads.Photo, file: IO[bytes], sha256: s
         body = uploads.Body(file)
         stored = asyncio.create_task(run_in_threadpool(uploads.store, board.stack, wanted, body, sha256))
         while not (await asyncio.wait({stored}, timeout=_PROGRESS_SECONDS))[0]:
-            yield _line({"sent": body.sent})
+            yield json_line({"sent": body.sent})
         try:
-            yield _line(stored.result())
+            yield json_line(stored.result())
         except Exception as error:  # noqa: BLE001  # a page gets no traceback
-            yield _line({"error": clean(str(describe(error)))})
+            yield json_line({"error": clean(str(describe(error)))})
     board.feed.expire("changes", "queue")
-
-
-def _line(data: dict[str, Any]) -> str:
-    return f"{json.dumps(data)}\n"
 
 
 async def _plan(board: Board, request: Request) -> Response:

@@ -1,6 +1,6 @@
 // Uploads without an enhanced photo, by code, with what to do.
 
-import { $, bdi, call, clock, h, number } from "./dom.js";
+import { $, bdi, clock, h, number, search } from "./dom.js";
 import { onChange, state } from "./feed.js";
 import { tone, word } from "./stages.js";
 import { actionButtons, retryAllButton } from "./actions.js";
@@ -34,8 +34,7 @@ onChange(({ cards }) => {
 async function load() {
   const query = STATUSES.map(status => `status=${status}`).join("&");
   try {
-    const found = await call(`/api/search?${query}&days=${DAYS}&limit=${MOST}`);
-    render(found);
+    render(await search(`${query}&days=${DAYS}&limit=${MOST}`));
   } catch (error) {
     $("failures").replaceChildren(h("p", { class: "message" }, error.message));
   }
