@@ -154,9 +154,10 @@ bench-pages: $(VENV)/.benchmarks ## Fill README, docs/benchmarks.md, and docs/li
 	@PYTHONPATH=layers $(BIN)/python -m benchmarks.pages
 
 .PHONY: pictures
-pictures: $(VENV)/.sandbox $(PICTURES)/.ready ## Take the README's pictures from a run of the demo; needs Chromium on the path.
+pictures: $(VENV)/.browser $(PICTURES)/.ready ## Take the README's pictures from a run of the demo; needs Chromium on the path.
 	@$(BIN)/python -m sandbox demo --out out
 	@$(PICTURES)/bin/python docs/pictures.py out/index.html
+	@CHROMIUM="$(CHROMIUM)" PYTHONPATH=. $(BIN)/python docs/board_pictures.py
 
 .PHONY: check
 check: $(VENV)/.tests $(CHECKOV)/.ready ## Lint, types, template checks.

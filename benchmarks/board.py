@@ -27,6 +27,7 @@ from sandbox.demo.start import Sandbox, sandbox
 from tests.board.fakes import TOKEN, running_board
 
 PAINTS, CHANGES, CARDS, ROWS, READ_SECONDS = 7, 30, 200, 10_000, 30
+WAIT_SECONDS = 120
 BATCH = 25  # the most that DynamoDB accepts in one BatchWriteItem
 STAGES = ("claimed", "submitted", "enhanced")
 # Collects what takes the main thread longer than 50 ms, from the start of each page.
@@ -108,6 +109,16 @@ def opened(browser: Browser, address: str) -> Page:
     return page
 
 
+def wait_for(page: Page, expression: str) -> Any:
+    """The value of an expression once it is true. The page's policy forbids the browser to do this by itself."""
+    end = time.monotonic() + WAIT_SECONDS
+    while not (value := page.evaluate(expression)):
+        if time.monotonic() > end:
+            raise SystemExit(f"{expression} is not true after {WAIT_SECONDS} seconds.")
+        page.wait_for_timeout(20)
+    return value
+
+
 def first_paint(browser: Browser, address: str) -> list[float]:
     """Milliseconds from the start of the navigation to the first text."""
     found = []
@@ -116,8 +127,7 @@ def first_paint(browser: Browser, address: str) -> list[float]:
         page.goto(address.partition("?")[0])
         page.wait_for_selector(".tile .value")
         paint = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
-        page.wait_for_function(paint)
-        found.append(page.evaluate(paint))
+        found.append(wait_for(page, paint))
         page.close()
     return found
 
@@ -156,11 +166,14 @@ def ten_thousand(page: Page, ledger: Ledger) -> dict[str, Any]:
         ledger.write(range(1000 + start, 2000 + start), "enhanced")
     began = time.time()
     page.get_by_role("link", name="Search").click()
-    page.wait_for_function("document.querySelector('[role=grid]')?.getAttribute('aria-rowcount') >= 10000")
+    wait_for(page, "document.querySelector('.row') !== null")
+    first = time.time() - began
+    wait_for(page, f"document.querySelector('[role=grid]')?.getAttribute('aria-rowcount') >= {ROWS}")
     found = time.time() - began
     page.evaluate("longTasks.length = 0")
     frames = page.evaluate(SCROLL)
     return {
+        "seconds_to_first_row": first,
         "seconds_to_rows": found,
         "frame_ms": results.spread(frames),
         "longest_frame_ms": max(frames),
@@ -222,7 +235,8 @@ def _print(figures: dict[str, Any]) -> None:
         "state visible after (ms, at most 1,000)": f"{figures['state_delay_ms']['median']:.0f}, "
         f"longest {figures['longest_state_delay_ms']:.0f}",
         "tasks over 50 ms with 200 live cards": f"{len(tasks)}, longest {max(tasks, default=0):.0f} ms",
-        "10,000 rows: seconds until they are there": f"{rows['seconds_to_rows']:.1f}",
+        "10,000 rows: seconds until the first, and the last": f"{rows['seconds_to_first_row']:.1f}, "
+        f"{rows['seconds_to_rows']:.1f}",
         "10,000 rows: frame while scrolling (ms)": f"{rows['frame_ms']['median']:.1f}, "
         f"longest {rows['longest_frame_ms']:.0f}",
         "10,000 rows: JavaScript heap (MB), rows as elements": f"{rows['heap_megabytes']:.0f}, {rows['elements']}",

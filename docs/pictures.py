@@ -30,14 +30,13 @@ SIDE_BY_SIDE = """
 
 
 def take(page: Page) -> list[Path]:
-    """Saves the top of the page, and the detail of one photo before and after."""
-    demo, before_after = FOLDER / "demo.jpg", FOLDER / "before-after.jpg"
-    page.screenshot(path=demo, type="jpeg", quality=80)
+    """Saves the detail of one photo before and after."""
+    before_after = FOLDER / "before-after.jpg"
     figure = page.locator("figure", has=page.get_by_role("heading", name=PHOTO, exact=True))
     pictures = figure.locator("[data-view=detail] img").all()
     page.set_content(SIDE_BY_SIDE % tuple(picture.get_attribute("src") for picture in pictures))
     page.locator("main").screenshot(path=before_after, type="jpeg", quality=85)
-    return [before_after, demo]
+    return [before_after]
 
 
 def main(index: Path) -> None:

@@ -42,7 +42,7 @@ def pages(stack: Stack, wanted: Filter, limit: int = _PAGE) -> Iterator[list[Row
 
     Reads one day after the other, so memory is constant. Raises CliError if the ledger has no index.
     """
-    earliest = wanted.since or _created(stack)
+    earliest = wanted.since or created(stack)
     day, first = (datetime.now(UTC) + _CLOCK_SKEW).date(), earliest.astimezone(UTC).date()
     day = min(day, wanted.last_day or day)
     while day >= first:
@@ -97,11 +97,11 @@ def _text(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _created(stack: Stack) -> datetime:
-    """No row is older than its table, unless the table was restored."""
+def created(stack: Stack) -> datetime:
+    """The earliest time of a row in the index: no row is older than its table, unless the table was restored."""
     table = stack.client("dynamodb").describe_table(TableName=stack.output("LedgerTableName"))["Table"]
-    created: datetime = table["CreationDateTime"]
-    return _FIRST_VERSION if "RestoreSummary" in table else created
+    found: datetime = table["CreationDateTime"]
+    return _FIRST_VERSION if "RestoreSummary" in table else found
 
 
 def _no_index(stack: Stack, error: ClientError) -> str:

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from lumendrop_cli.text import clean
+from sandbox.demo.board import board
 from sandbox.demo.start import Sandbox, sandbox
 from sandbox.demo.status import StatusReader, UploadStatus
 
@@ -30,15 +31,15 @@ def run(port: int, verbose: bool, console: Console) -> None:
     """
     console.print("Starting AWS and the enhancer on this machine ...")
     has_proxy = bool(getproxies())  # before the sandbox hides it
-    with sandbox({}, port) as running:
-        console.print(introduction(running, verbose, has_proxy), markup=False, soft_wrap=True)
+    with sandbox({}, port) as running, board(running.cloud.endpoint) as address:
+        console.print(introduction(running, verbose, address, has_proxy), markup=False, soft_wrap=True)
         running.cloud.warm()
         for line in changes(running):
             console.print(clean(line), markup=False, emoji=False, soft_wrap=True)
 
 
-def introduction(running: Sandbox, verbose: bool, has_proxy: bool = False) -> str:
-    """The endpoint, the logs, and commands to try; if `verbose`, also the enhancer and what the sandbox lacks.
+def introduction(running: Sandbox, verbose: bool, address: str | None, has_proxy: bool = False) -> str:
+    """The board's address, the logs, and commands to try; if `verbose`, also the enhancer and what is not simulated.
 
     With a proxy in the environment, the commands bypass it.
     """
@@ -47,6 +48,7 @@ def introduction(running: Sandbox, verbose: bool, has_proxy: bool = False) -> st
     details = [f"Enhancer       {running.enhancer}/docs", *(f"Not simulated  {item}" for item in cloud.skipped)]
     return "\n".join(
         [
+            f"Open the board: {address}" if address else "The board did not start: run `lumendrop board`.",
             *(details if verbose else []),
             f"Logs are in {running.logs}. In another terminal:",
             f"  export AWS_ENDPOINT_URL={cloud.endpoint} {CREDENTIALS}{DIRECT if has_proxy else ''}",

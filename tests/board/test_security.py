@@ -218,6 +218,7 @@ def test_the_printed_address_opens_the_page_and_sets_a_strict_cookie(board: Clie
     cookie = answer.headers["set-cookie"]
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
     assert TOKEN not in cookie
+    assert board.send("GET", "/favicon.ico", [("Cookie", board.cookie())]).status == 200
     page = board.send("GET", "/", [("Cookie", board.cookie())])
     assert (page.status, "<title>Lumendrop</title>" in page.text) == (200, True)
 

@@ -33,7 +33,7 @@ class BoardPage:
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.errors.append(message.text)
+            self.errors.append(f"{message.text} {message.location.get('url')}")
 
     def open(self, token: str) -> None:
         """Opens the printed address."""

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -236,9 +236,10 @@ def test_hostile_names_are_printed_literally(capsys: pytest.CaptureFixture[str],
 def test_up_prints_hostile_keys_literally(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
     def sandbox(*_: object) -> Iterator[Any]:
-        yield SimpleNamespace(cloud=SimpleNamespace(warm=lambda: None))
+        yield SimpleNamespace(cloud=SimpleNamespace(warm=lambda: None, endpoint=""))
 
     monkeypatch.setattr(up, "sandbox", sandbox)
+    monkeypatch.setattr(up, "board", lambda _: nullcontext())
     monkeypatch.setattr(up, "introduction", lambda *_: "")
     monkeypatch.setattr(up, "changes", lambda _: iter([up._line(HOSTILE, "failed", HOSTILE)]))
     up.run(0, False, Console(highlight=False))

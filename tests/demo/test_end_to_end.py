@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,12 +109,17 @@ def shell(command: str, folder: Path) -> str:
     ).stdout
 
 
-def test_up_prints_commands_that_work_and_stops_on_sigterm(up: Up, tmp_path: Path, locked: dict[str, str]) -> None:
+def test_up_prints_commands_that_work_and_stops_on_sigterm(
+    up: Up, tmp_path: Path, locked: dict[str, str], socket_enabled: None
+) -> None:
     shutil.copy(SAMPLES / "astronaut.jpg", tmp_path / "photo.jpg")
     up.wait_for("Uploads:$")
     export, copy_in, status, copy_out = re.findall(r"^  (.*)$", up.printed(), re.MULTILINE)
-    assert len(up.printed().splitlines()) == 7
-    address = up.wait_for(r"http://127\.0\.0\.1:(\d+) ")
+    assert len(up.printed().splitlines()) == 8
+    board = up.wait_for(r"^Open the board: (http://127\.0\.0\.1:\d+/\?token=\S+)$").group(1)
+    with urllib.request.urlopen(board, timeout=SECONDS) as page:
+        assert "HttpOnly" in page.headers["Set-Cookie"]
+    address = up.wait_for(r"AWS_ENDPOINT_URL=http://127\.0\.0\.1:(\d+) ")
 
     taken = sandbox(locked, "up", "--port", address.group(1))
     assert taken.returncode == 2

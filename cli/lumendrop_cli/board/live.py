@@ -37,6 +37,7 @@ _PAGE = 200
 _CLAIM_SECONDS = 60
 _ERROR_SECONDS = 5.0
 _KEEP_ALIVE_SECONDS = 15
+_CHECK_SECONDS = 0.5
 _QUEUED_MESSAGES = 1000
 
 
@@ -131,6 +132,11 @@ class Reader:
     def snapshot(self) -> dict[str, Any]:
         """Everything, for a page that has just connected."""
         return {"figures": self.figures, "cards": list(self.cards.values())}
+
+    def row(self, key: str, version: str) -> Row | None:
+        """The row of a card, as it was last read."""
+        wanted = {"bucket": self.stack.output("InputBucketName"), "key": key, "version_id": version}
+        return self._rows.get(correlation_id(wanted))
 
     def _changes(self, before: dict[str, Any]) -> dict[str, Any]:
         shown = self._shown()
@@ -228,31 +234,39 @@ class Reader:
 class Feed:
     """Sends what the reader finds to every page that is connected, as server-sent events."""
 
-    def __init__(self, reader: Reader, budget: Budget) -> None:
+    def __init__(self, reader: Reader, budget: Budget, is_stopping: Callable[[], bool] = lambda: False) -> None:
         self._reader = reader
         self._budget = budget
+        self._is_stopping = is_stopping
         self._pages: set[asyncio.Queue[str]] = set()
         self._task: asyncio.Task[None] | None = None
 
     async def events(self) -> AsyncIterator[str]:
-        """The events of one page: everything once, then each change. Ends if the page is too slow."""
+        """The events of one page: everything once, then each change. Ends with the server, or if a page is too slow."""
         queue: asyncio.Queue[str] = asyncio.Queue(_QUEUED_MESSAGES)
         self._pages.add(queue)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
+        sent = time.monotonic()
         try:
             yield _event("snapshot", self._reader.snapshot())
-            while queue in self._pages:
-                try:
-                    yield await asyncio.wait_for(queue.get(), _KEEP_ALIVE_SECONDS)
-                except TimeoutError:
+            while queue in self._pages and not self._is_stopping():
+                with suppress(TimeoutError):
+                    yield await asyncio.wait_for(queue.get(), _CHECK_SECONDS)
+                    sent = time.monotonic()
+                if time.monotonic() - sent > _KEEP_ALIVE_SECONDS:
                     yield ": keep-alive\n\n"
+                    sent = time.monotonic()
         finally:
             self._pages.discard(queue)
 
     def expire(self, *names: str) -> None:
         """See `Reader.expire`."""
         self._reader.expire(*names)
+
+    def row(self, key: str, version: str) -> Row | None:
+        """See `Reader.row`."""
+        return self._reader.row(key, version)
 
     async def _run(self) -> None:
         while self._pages:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -35,6 +35,8 @@ from lumendrop_cli.text import clean
 STATIC = Path(__file__).parent / "static"
 
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+# Browsers ask for an icon of this name on their own.
+_NAMES = {"index.html": ("/",), "logo.svg": ("/logo.svg", "/favicon.ico")}
 _HEAD_BYTES = 16
 _CHUNK_BYTES = 262_144
 _SEARCH_PAGE, _MAX_FOUND = 500, 10_000
@@ -56,29 +58,48 @@ class Board:
     budget: Budget
     read_only: bool
 
+    @cached_property
+    def earliest(self) -> datetime:
+        """No row of the ledger is older: days before need no read."""
+        return ledger_index.created(self.stack)
+
 
 def create_server(stack: Stack, options: Options, port: int, token: str, *, read_only: bool) -> uvicorn.Server:
     """The server of a board, for a socket that listens on `port` of the loopback interface."""
+
+    def is_stopping() -> bool:
+        return server.should_exit
+
     config = uvicorn.Config(
-        create_app(stack, options, port, token, read_only=read_only),
+        create_app(stack, options, port, token, read_only=read_only, is_stopping=is_stopping),
         access_log=False,  # it would contain the token
-        log_level="error",
+        log_level="critical",
         lifespan="off",
         proxy_headers=False,
         server_header=False,
         ws="none",
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=2,
         h11_max_incomplete_event_size=65_536,
     )
-    return uvicorn.Server(config)
+    server = uvicorn.Server(config)
+    return server
 
 
-def create_app(stack: Stack, options: Options, port: int, token: str, *, read_only: bool) -> Gate:
+def create_app(
+    stack: Stack,
+    options: Options,
+    port: int,
+    token: str,
+    *,
+    read_only: bool,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> Gate:
     """The board as an ASGI application."""
     restrict(stack, read_only=read_only)
+    stack.physical_ids()  # lists the nested stack once, before a page is open
     pace = IN_SANDBOX if stack.is_sandbox else ON_AWS
     budget = Budget(pace.gap)
-    board = Board(stack, options, Feed(Reader(stack, pace), budget), budget, read_only)
+    board = Board(stack, options, Feed(Reader(stack, pace), budget, is_stopping), budget, read_only)
     routes = [*_static_routes(), *_routes(board, _READS, "GET")]
     if not read_only:
         from lumendrop_cli.board import write_routes  # a read-only board does not even load the code that writes
@@ -91,8 +112,9 @@ def _static_routes() -> Iterator[Route]:
     """The files of the page, read once: a request can't name any other file."""
     for path in sorted(STATIC.iterdir()):
         if path.suffix in _TYPES:
-            name = "/" if path.name == "index.html" else f"/{path.name}"
-            yield Route(name, _file(path.read_bytes(), _TYPES[path.suffix]), methods=["GET"])
+            send = _file(path.read_bytes(), _TYPES[path.suffix])
+            for name in _NAMES.get(path.name, (f"/{path.name}",)):
+                yield Route(name, send, methods=["GET"])
 
 
 def _file(body: bytes, kind: str) -> Handler:
@@ -150,17 +172,39 @@ async def _events(board: Board, _: Request) -> Response:
 
 
 async def _search(board: Board, request: Request) -> Response:
-    """Uploads that match, the last change first: of one day, of the last `days`, or all."""
+    """Uploads that match, the last change first: of one day, of the last `days`, or all.
+
+    The answer is lines of JSON: pages of cards as they are read, then whether there are more, or an error.
+    """
     query = request.query_params
     wanted = tuple(one for one in query.getlist("status") if one in statuses.DESCRIPTIONS)
     day = _day(query.get("day", ""))
-    days = _number(query.get("days"), 0, _MAX_DAYS)
-    since = day or (datetime.now(UTC) - timedelta(days=days) if days else None)
+    days = _number(query.get("days"), _MAX_DAYS, _MAX_DAYS)
+    earliest = day or datetime.now(UTC) - timedelta(days=days)
+    since = max(earliest, await run_in_threadpool(lambda: board.earliest))
     last_day = day.date() if day else None
     selected = Filter(wanted, since, query.get("folder", ""), query.get("contains", ""), last_day)
-    limit = _number(query.get("limit"), _SEARCH_PAGE, _MAX_FOUND)
-    rows = await run_in_threadpool(lambda: list(islice(ledger_index.rows(board.stack, selected), limit)))
-    return JSONResponse({"cards": [card(row) for row in rows], "more": len(rows) == limit})
+    found = _found(board.stack, selected, _number(query.get("limit"), _SEARCH_PAGE, _MAX_FOUND))
+    return StreamingResponse(found, media_type="application/x-ndjson")
+
+
+def _found(stack: Stack, selected: Filter, limit: int) -> Iterator[str]:
+    left = limit
+    try:
+        for page in ledger_index.pages(stack, selected, _SEARCH_PAGE):
+            if cards := [card(row) for row in page[:left]]:
+                yield json_line({"cards": cards})
+            left -= len(page)
+            if left <= 0:
+                break
+        yield json_line({"more": left <= 0})
+    except Exception as error:  # noqa: BLE001  # a page gets no traceback
+        yield json_line({"error": clean(str(describe(error)))})
+
+
+def json_line(data: dict[str, Any]) -> str:
+    """One of several documents of an answer."""
+    return f"{json.dumps(data, separators=(',', ':'), default=str)}\n"
 
 
 def _day(text: str) -> datetime | None:
@@ -190,18 +234,19 @@ async def _execution(board: Board, request: Request) -> Response:
 
 async def _media(board: Board, request: Request) -> Response:
     """The bytes of an upload's photo or of its result, as an image of a known format or as a download."""
-    row = await _row(board, request)
     side, is_download = request.query_params.get("side", ""), "download" in request.query_params
-    if "thumbnail" in request.query_params:
+    is_thumbnail = "thumbnail" in request.query_params
+    row = await _row(board, request, is_background=is_thumbnail)
+    if is_thumbnail:
         await board.budget.turn()
     place = _place(board, row, side)
     if place is None:
-        return problem("There is no such photo.", 404)
+        return _gone(is_thumbnail)
     try:
         found = await run_in_threadpool(lambda: board.stack.client("s3").get_object(**place))
     except ClientError as error:
         if error_code(error) in _GONE:
-            return problem("The photo was deleted.", 404)
+            return _gone(is_thumbnail)
         raise
     body = found["Body"]
     head = await run_in_threadpool(body.read, _HEAD_BYTES)
@@ -213,18 +258,30 @@ async def _media(board: Board, request: Request) -> Response:
     return StreamingResponse(_bytes(head, body), media_type=kind or "application/octet-stream", headers=headers)
 
 
+def _gone(is_thumbnail: bool) -> Response:
+    """A card without a photo is nothing unusual; a browser would log any other status as an error."""
+    return Response(status_code=204) if is_thumbnail else problem("There is no such photo, or it was deleted.", 404)
+
+
 def _bytes(head: bytes, body: Any) -> Iterator[bytes]:
     with closing(body):
         yield head
         yield from body.iter_chunks(_CHUNK_BYTES)
 
 
-async def _row(board: Board, request: Request) -> Row:
-    """The ledger's row that the query names. A request can only name uploads, never a bucket."""
+async def _row(board: Board, request: Request, *, is_background: bool = False) -> Row:
+    """The ledger's row that the query names. A request can only name uploads, never a bucket.
+
+    In the background, the row of a card that is shown needs no read.
+    """
     key, version = (request.query_params.get(name, "") for name in ("key", "version"))
     if not 0 < len(key.encode("utf-8", "replace")) <= 1024 or not 0 < len(version) <= 1024:
         raise CliError("The request names no upload.")
-    row = await run_in_threadpool(ledger.row_of, board.stack, key, version)
+    row = board.feed.row(key, version) if is_background else None
+    if row is None:
+        if is_background:
+            await board.budget.turn()
+        row = await run_in_threadpool(ledger.row_of, board.stack, key, version)
     if row is None:
         raise CliError("The ledger has no such upload.")
     return row

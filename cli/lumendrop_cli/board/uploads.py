@@ -81,7 +81,26 @@ def spool() -> IO[bytes]:
     return tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)
 
 
-def store(stack: Stack, wanted: Photo, file: IO[bytes], sha256: str) -> dict[str, Any]:
+class Body:
+    """A file that knows how much of it was read. The SDK reads it, and seeks if it has to send it again."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.sent = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self.sent = self._file.tell()
+        return data
+
+    def seek(self, *place: int) -> int:
+        return self._file.seek(*place)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def store(stack: Stack, wanted: Photo, file: Body, sha256: str) -> dict[str, Any]:
     """Puts the photo into the input bucket in one piece, so that S3 knows the checksum of all of its bytes."""
     extra = {"ContentType": kind} if (kind := _CONTENT_TYPES.get(wanted.key.rpartition(".")[2].lower())) else {}
     answer = stack.client("s3").put_object(

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import ExitStack
+from typing import IO
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from lumendrop_cli.board import actions, uploads
-from lumendrop_cli.board.server import Board, read_json
+from lumendrop_cli.board.server import Board, json_line, read_json
+from lumendrop_cli.errors import describe
+from lumendrop_cli.text import clean
 
+_PROGRESS_SECONDS = 0.2
 _FIGURES = ("queue", "event_source", "changes")
 
 
 async def _uploads(board: Board, request: Request) -> Response:
-    """Receives one photo and puts it into the input bucket."""
+    """Receives one photo and puts it into the input bucket. Answers with lines of JSON: the progress, then the end."""
     size = int(request.headers["content-length"])
     wanted = uploads.photo(board.stack, request.query_params, size)
-    with uploads.spool() as file:
+    with ExitStack() as closing:
+        file = closing.enter_context(uploads.spool())
         sha256 = await uploads.receive(request.stream(), size, file)
-        stored = await run_in_threadpool(uploads.store, board.stack, wanted, file, sha256)
+        closing.pop_all()  # from here on, the answer closes it
+    return StreamingResponse(_store(board, wanted, file, sha256), media_type="application/x-ndjson")
+
+
+async def _store(board: Board, wanted: uploads.Photo, file: IO[bytes], sha256: str) -> AsyncIterator[str]:
+    with file:
+        body = uploads.Body(file)
+        stored = asyncio.create_task(run_in_threadpool(uploads.store, board.stack, wanted, body, sha256))
+        while not (await asyncio.wait({stored}, timeout=_PROGRESS_SECONDS))[0]:
+            yield json_line({"sent": body.sent})
+        try:
+            yield json_line(stored.result())
+        except Exception as error:  # noqa: BLE001  # a page gets no traceback
+            yield json_line({"error": clean(str(describe(error)))})
     board.feed.expire("changes", "queue")
-    return JSONResponse(stored)
 
 
 async def _plan(board: Board, request: Request) -> Response:

@@ -9,6 +9,7 @@ import { actionButtons } from "./actions.js";
 
 const shown = new Map(); // parts of each card by ID
 const local = new Map(); // uploads from this page that the ledger doesn't have yet, by ID
+const order = []; // the same parts, as on the page
 let pending = new Set();
 let frame = 0;
 
@@ -37,16 +38,19 @@ function schedule() {
   frame ||= requestAnimationFrame(draw);
 }
 
-const BUDGET_MS = 12;
+const BUDGET_MS = 6;
+const CARDS_PER_FRAME = 8;
 
 function draw() {
   frame = 0;
   const started = performance.now();
   const ids = pending;
   pending = new Set();
+  let drawn = 0;
   for (const id of ids) {
-    if (performance.now() - started > BUDGET_MS) pending.add(id);
+    if (drawn >= CARDS_PER_FRAME || performance.now() - started > BUDGET_MS) pending.add(id);
     else drawOne(id);
+    drawn += 1;
   }
   if (pending.size) schedule();
   $("empty").hidden = !state.figures.complete || shown.size > 0;
@@ -56,8 +60,10 @@ function drawOne(id) {
   const card = local.get(id) ?? state.cards.get(id);
   const parts = shown.get(id);
   if (!card) {
-    parts?.box.remove();
+    if (!parts) return;
+    parts.box.remove();
     shown.delete(id);
+    order.splice(order.indexOf(parts), 1);
     forget(id);
     return;
   }
@@ -66,11 +72,13 @@ function drawOne(id) {
   refresh(made, card);
 }
 
+/** The newest comes first. */
 function insert(parts, card) {
   shown.set(card.id, parts);
-  const before = [...shown.values()].find(other => other !== parts && (other.born < parts.born));
-  if (before) $("cards").insertBefore(parts.box, before.box);
-  else $("cards").append(parts.box);
+  let next = order.findIndex(other => other.born < parts.born);
+  if (next < 0) next = order.length;
+  $("cards").insertBefore(parts.box, order[next]?.box ?? null);
+  order.splice(next, 0, parts);
   if (!card.local) show(parts.image, card);
 }
 
@@ -86,7 +94,7 @@ function build(card) {
   const status = h("span", { class: "status" });
   const note = h("p", { class: "note", hidden: true });
   const buttons = h("div", { class: "buttons", hidden: true });
-  const box = h("article", { class: "card", role: "listitem", "data-id": card.id }, opener, h("div", { class: "body" }, name, h("div", { class: "line" }, status, facts), steps, note, buttons));
+  const box = h("li", { class: "card", "data-id": card.id }, opener, h("div", { class: "body" }, name, h("div", { class: "line" }, status, facts), steps, note, buttons));
   const parts = { box, image, label, opener, status, facts, steps, note, buttons, card, born: born(card), stage: null };
   return parts;
 }

@@ -90,6 +90,36 @@ export async function call(path, options) {
   return body;
 }
 
+/** The uploads of a search: `onPage` gets all so far after each page. Resolves to them and whether there are more. */
+export async function search(query, onPage = () => {}) {
+  const answer = await fetch(`/api/search?${query}`);
+  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error ?? `The board's server answered ${answer.status}.`);
+  const cards = [];
+  let more = false;
+  for await (const line of lines(answer.body)) {
+    if (line.error) throw new Error(line.error);
+    more = line.more ?? more;
+    if (line.cards) {
+      for (const card of line.cards) cards.push(card);
+      onPage(cards);
+    }
+  }
+  return { cards, more };
+}
+
+async function* lines(stream) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    text += value;
+    const parts = text.split("\n");
+    text = parts.pop();
+    for (const part of parts) yield JSON.parse(part);
+  }
+}
+
 export const post = (path, body) => call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 /** The query that names an upload. */

@@ -27,7 +27,7 @@ export function build() {
   const folder = h("input", { type: "file", webkitdirectory: true, class: "visually-hidden", tabindex: "-1", "aria-label": "Folder", change: event => take([...event.target.files].map(file => ({ file, name: file.webkitRelativePath || file.name })), event.target) });
   const area = h("div", { class: "drop-area" }, h("span", { class: "drop-icon" }, icon("drop")),
     h("div", { class: "drop-text" }, h("p", { class: "drop-title" }, "Drop photos or folders"), h("p", { class: "hint" }, `JPEG, PNG, WebP, or HEIC, up to ${bytes(Number(parameters.MaxUploadBytes))} each`)),
-    h("div", { class: "buttons" }, h("button", { class: "button primary", type: "button", click: () => files.click() }, "Choose photos"), h("button", { class: "button", type: "button", click: () => folder.click() }, "Choose a folder"), files, folder));
+    h("div", { class: "buttons" }, h("button", { class: "button primary", type: "button", click: () => files.click() }, "Choose photos"), h("button", { class: "button", type: "button", click: () => folder.click() }, "Choose folder"), files, folder));
   const select = (label, values) => { const control = h("select", { change: plan }, values.map(([value, text]) => h("option", { value }, text))); return { control, label: h("label", { class: "field" }, h("span", {}, label), control) }; };
   const steps = [["", "default"], ...[0, 0.2, 0.4, 0.6, 0.8, 1].map(value => [String(value), String(value)])];
   const stackDefault = value => (value ? `default (${value})` : "default");
@@ -254,20 +254,23 @@ async function known({ key, version }) {
   while (!isKnown(key, version) && Date.now() < end) await new Promise(resolve => setTimeout(resolve, 200));
 }
 
-/** Sends a file with progress, which `fetch` can't report. */
+/** Sends a file. The server answers with lines: how much S3 has, and in the end the key and its version. */
 function put(path, file, onProgress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
+    const last = () => {
+      const lines = request.responseText.split("\n").filter(Boolean);
+      try { return JSON.parse(lines.at(-1)); } catch { return {}; }
+    };
     request.open("POST", path);
     request.setRequestHeader("Content-Type", "application/octet-stream");
-    request.upload.addEventListener("progress", event => onProgress((100 * event.loaded) / Math.max(1, event.total)));
+    request.addEventListener("progress", () => { if (last().sent) onProgress((100 * last().sent) / file.size); });
     request.addEventListener("load", () => {
-      let body = {};
-      try { body = JSON.parse(request.responseText); } catch { body = { error: request.responseText.trim() }; }
-      if (request.status === 200) resolve(body);
-      else reject(new Error(body.error || `The board's server answered ${request.status}.`));
+      const answer = last();
+      if (answer.version) resolve(answer);
+      else reject(new Error(answer.error || request.responseText.trim() || `The board's server answered ${request.status}.`));
     });
-    request.addEventListener("error", () => reject(new Error("The connection to the board's server was interrupted. Nothing was stored.")));
+    request.addEventListener("error", () => reject(new Error("The connection to the board's server was interrupted. Nothing was stored, or the photo appears here soon.")));
     request.send(file);
   });
 }

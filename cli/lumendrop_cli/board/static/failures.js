@@ -1,6 +1,6 @@
 // Uploads without an enhanced photo, by code, with what to do.
 
-import { $, bdi, call, clock, h, number } from "./dom.js";
+import { $, bdi, clock, h, number, search } from "./dom.js";
 import { onChange, state } from "./feed.js";
 import { tone, word } from "./stages.js";
 import { actionButtons, retryAllButton } from "./actions.js";
@@ -16,7 +16,9 @@ let isVisible = false;
 /** Shows or hides the view. */
 export function show(visible) {
   isVisible = visible;
-  if (visible) load();
+  if (!visible) return;
+  if (!$("failures").firstChild) $("failures").append(h("p", { class: "hint" }, "Reading the ledger …"));
+  load();
 }
 
 onChange(({ cards }) => {
@@ -32,8 +34,7 @@ onChange(({ cards }) => {
 async function load() {
   const query = STATUSES.map(status => `status=${status}`).join("&");
   try {
-    const found = await call(`/api/search?${query}&days=${DAYS}&limit=${MOST}`);
-    render(found);
+    render(await search(`${query}&days=${DAYS}&limit=${MOST}`));
   } catch (error) {
     $("failures").replaceChildren(h("p", { class: "message" }, error.message));
   }

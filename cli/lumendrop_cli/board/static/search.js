@@ -1,6 +1,6 @@
 // Search over the ledger's index. Only the visible rows exist as elements, so 10,000 scroll like ten.
 
-import { $, bdi, bytes, call, clock, h, number, pixels } from "./dom.js";
+import { $, bdi, bytes, clock, h, number, pixels, search as find } from "./dom.js";
 import { tone, word } from "./stages.js";
 import { open } from "./detail.js";
 
@@ -49,17 +49,23 @@ async function search() {
   for (const control of [contains, folder, status, day]) if (control.value) query.set(control.name, control.value);
   count.textContent = "Searching …";
   try {
-    const found = await call(`/api/search?${query}`);
-    if (mine !== request) return;
-    cards = found.cards;
-    count.textContent = cards.length ? `${number(cards.length)}${found.more ? " or more" : ""} uploads, the last change first` : "No upload matches.";
     list.scrollTop = 0;
-    list.setAttribute("aria-rowcount", cards.length);
-    built.spacer.style.setProperty("height", `${cards.length * ROW}px`);
-    draw();
+    const found = await find(query, page => mine === request && fill(page));
+    if (mine !== request) return;
+    fill(found.cards);
+    const noun = cards.length === 1 ? "upload" : "uploads";
+    count.textContent = cards.length ? `${number(cards.length)}${found.more ? " or more" : ""} ${noun}, the last change first` : "No upload matches.";
   } catch (error) {
     if (mine === request) count.textContent = error.message;
   }
+}
+
+function fill(found) {
+  cards = found;
+  built.count.textContent = `${number(cards.length)} found …`;
+  built.list.setAttribute("aria-rowcount", cards.length);
+  built.spacer.style.setProperty("height", `${cards.length * ROW}px`);
+  draw();
 }
 
 /** Reuses the elements of rows that have left the view. */
@@ -112,9 +118,12 @@ let selected = -1;
 function key(event) {
   const page = Math.max(1, Math.floor(built.list.clientHeight / ROW) - 1);
   const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -cards.length, End: cards.length };
-  if (event.key === "Enter" && cards[selected]) return open(cards[selected]);
-  if (!(event.key in moves) || !cards.length) return undefined;
-  event.preventDefault();
+  if (event.target !== built.list || !(event.key in moves || event.key === "Enter") || !cards.length) return;
+  event.preventDefault(); // also of Enter, which would press a button of the dialog
+  if (event.key === "Enter") {
+    if (cards[selected]) open(cards[selected]);
+    return;
+  }
   selected = Math.min(cards.length - 1, Math.max(0, selected + moves[event.key]));
   const top = selected * ROW;
   const { list } = built;
@@ -124,5 +133,4 @@ function key(event) {
   for (const row of rows) row.box.classList.toggle("selected", row.at === selected);
   const row = rows.find(one => one.at === selected);
   if (row) { row.box.id = "selected-row"; for (const other of rows) if (other !== row) other.box.removeAttribute("id"); list.setAttribute("aria-activedescendant", "selected-row"); }
-  return undefined;
 }
