@@ -273,7 +273,7 @@ def _deadlines(stack: Stack) -> Iterator[Finding]:
     rows = ledger.list_overdue(stack, int((datetime.now(UTC) - _GRACE).timestamp()))
     executions = execution_of_each(stack) if rows else {}
     idle = [row for row in rows if correlation_id(row) not in executions]
-    paid = [row["key"] for row in idle if row["status"] == statuses.SUBMITTED]
+    paid = [row["key"] for row in idle if row.get("task_id")]  # also if submit can't read the row
     claimed = [row["key"] for row in idle if row["status"] == statuses.CLAIMED]
     if paid:
         text = f"{len(paid):,} paid uploads are past their deadline, and no workflow runs for them: {_names(paid)}."

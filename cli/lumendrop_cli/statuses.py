@@ -68,4 +68,4 @@ REJECTED_AGAIN = frozenset(
 )
 TOO_BIG = "too_big"
 # Codes of rejections that another attempt may not repeat: the owner can restore it, allow access, or raise a limit.
-MAY_BE_ACCEPTED = frozenset({"access_denied", "archived", "unreadable", TOO_BIG})
+MAY_BE_ACCEPTED = frozenset({"access_denied", "archived", "larger_than_result", "unreadable", TOO_BIG})

@@ -147,15 +147,17 @@ def no_upload_is_paid_for_twice(run: Run, evidence: Evidence) -> Finding:
 def daily_counters_match(evidence: Evidence) -> Finding:
     """The ledger's daily counters include exactly the attempts that created a task or may have created one."""
     finding = Finding("6. the daily counters include every attempt that may have been charged")
-    charged = sum(
-        len(row.get("earlier", [])) + bool(row.get("task_id") or row.get("outcome", {}).get("may_have_cost"))
-        for row in evidence.rows.values()
-    )
+    charged = sum(len(row.get("earlier", [])) + _may_have_cost(row) for row in evidence.rows.values())
     counted = sum(evidence.days.values())
     if charged != counted:
         finding.broken.append(f"{charged} attempts may have been charged, {counted} are counted")
     finding.figures = {"attempts": Counter({"possibly charged": charged, "counted": counted})}
     return finding
+
+
+def _may_have_cost(row: Json) -> bool:
+    """Whether the last attempt created a task or may have. A reused photo has the task of another upload."""
+    return "same_as" not in row and bool(row.get("task_id") or row.get("outcome", {}).get("may_have_cost"))
 
 
 def _after_ambiguity(upload: Upload, evidence: Evidence, run: Run) -> tuple[list[str], int]:

@@ -203,7 +203,10 @@ def _rows(pipeline: Pipeline, *rows: dict[str, Any]) -> Iterator[None]:
 
 def test_paid_uploads_past_their_deadline_are_found_without_any_event(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     now = int(datetime.now(UTC).timestamp())
-    rows = [{"key": f"in/late/{number}.jpg", "status": "submitted", "deadline": now - 2000} for number in range(7)]
+    rows = [
+        {"key": f"in/late/{number}.jpg", "status": "submitted", "task_id": "t", "deadline": now - 2000}
+        for number in range(7)
+    ]
     in_time = {"key": "in/late/soon.jpg", "status": "submitted", "deadline": now - 60}
     dead = {"key": "in/late/claimed.jpg", "status": "claimed", "claim_expires": now - 2000}
     with _rows(pipeline, *rows, in_time, dead):
