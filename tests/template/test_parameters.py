@@ -197,3 +197,8 @@ def test_one_bucket_for_both_is_rejected() -> None:
     """Otherwise, every enhanced photo would be enhanced and paid for again, up to the daily limit."""
     with pytest.raises(TemplateError, match="must not be the same bucket"):
         load(TEMPLATE, {"ExistingInputBucket": "photos", "ExistingOutputBucket": "photos"}, REGION)
+
+
+def test_no_default_is_a_float_which_the_sam_cli_can_not_build() -> None:
+    """`sam build` 1.x ends with a traceback if an output has the name of such a parameter."""
+    assert [name for name, one in PARAMETERS.items() if isinstance(one.get("Default"), float)] == []
