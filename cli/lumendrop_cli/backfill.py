@@ -7,12 +7,12 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Annotated, Any
 
 import typer
 
 from lumendrop_cli import cost, event_source, ledger, photo_options, upload_queue
+from lumendrop_cli.batches import batches
 from lumendrop_cli.errors import FAILURE, CliError, on_interrupt
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.polling import poll_until
@@ -119,8 +119,7 @@ def _survey(stack: Stack, prefix: str, progress: Progress) -> Survey:
     """Lists versions rather than objects, because the ledger has one row per version."""
     survey = Survey(json.loads(photo_options.as_text(stack, {})))
     largest = int(stack.parameter("MaxUploadBytes"))
-    photos = _photos(stack, prefix)
-    while batch := list(islice(photos, ledger.BATCH_SIZE)):
+    for batch in batches(_photos(stack, prefix), ledger.BATCH_SIZE):
         uploads = [(photo["Key"], photo["VersionId"]) for photo in batch]
         rows = ledger.batch_get(stack, uploads)
         for photo, upload in zip(batch, uploads, strict=True):

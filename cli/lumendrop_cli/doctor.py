@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Any, Literal
 
 import typer
 from botocore.exceptions import ClientError
 
 from lumendrop_cli import enhancer, event_delivery, event_source, ledger, statuses, upload_queue
+from lumendrop_cli.batches import batches
 from lumendrop_cli.errors import FAILURE, CliError, from_aws_error, is_denied
 from lumendrop_cli.printer import Line, Progress, printer
 from lumendrop_cli.stack import Stack, load_stack
@@ -328,8 +328,8 @@ def _alarms(stack: Stack) -> Iterator[Finding]:
 
 
 def _describe_alarms(stack: Stack, names: list[str]) -> Iterator[dict[str, Any]]:
-    left, kinds = iter(names), ["MetricAlarm", "CompositeAlarm"]
-    while batch := list(islice(left, _ALARMS_PER_CALL)):
+    kinds = ["MetricAlarm", "CompositeAlarm"]
+    for batch in batches(names, _ALARMS_PER_CALL):
         found = stack.client("cloudwatch").describe_alarms(AlarmNames=batch, AlarmTypes=kinds)
         for kind in kinds:
             yield from found.get(f"{kind}s", [])

@@ -11,11 +11,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lumendrop_cli import ledger, photo_files, photo_options, statuses, transfers
+from lumendrop_cli.batches import batches
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.photo_files import LocalFile, Skipped
 from lumendrop_cli.printer import Progress
@@ -29,6 +30,8 @@ _MOST_LISTED = 20_000  # keys per folder of the bucket; behind them, each photo'
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_batches = partial(batches, size=ledger.BATCH_SIZE)
 
 
 @dataclass
@@ -267,12 +270,6 @@ def _list_folder(stack: Stack, bucket: str, keys: list[str]) -> dict[str, tuple[
         if is_complete:
             return found
     return found | {key: (None, None) for key in wanted if key > reached}
-
-
-def _batches(items: Sequence[T]) -> Iterator[list[T]]:
-    left = iter(items)
-    while batch := list(islice(left, ledger.BATCH_SIZE)):
-        yield batch
 
 
 def figures(plan: Plan, request: Request) -> dict[str, Any]:

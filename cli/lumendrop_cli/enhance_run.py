@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Event
 
 from lumendrop_cli import delays, ledger, polling, statuses, transfers
 from lumendrop_cli.bars import Bar
+from lumendrop_cli.batches import batches
 from lumendrop_cli.enhance_plan import THREADS, Photo, take_own_row
 from lumendrop_cli.errors import CliError
 from lumendrop_cli.ledger import Row
@@ -167,8 +167,7 @@ class Run:
 
     def _poll(self) -> None:
         waiting = [photo for photo in self._waiting.values() if photo.upload]
-        left = iter(waiting)
-        while batch := list(islice(left, ledger.BATCH_SIZE)):
+        for batch in batches(waiting, ledger.BATCH_SIZE):
             uploads = sorted({photo.upload for photo in batch if photo.upload})
             rows = ledger.batch_get(self._stack, uploads, whole=True)
             for photo in batch:

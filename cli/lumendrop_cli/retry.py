@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import compress, islice
+from itertools import compress
 from operator import not_
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ import typer
 from botocore.exceptions import ClientError
 
 from lumendrop_cli import cost, ledger, selection, statuses, upload_queue
+from lumendrop_cli.batches import batches
 from lumendrop_cli.errors import FAILURE, CliError, error_code, on_interrupt
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.printer import Progress, printer, some_of
@@ -205,7 +205,7 @@ def _send(stack: Stack, rows: list[Row], pay: bool, progress: Progress) -> None:
     status = f"Before you run the command again, check the attempt that `lumendrop status {rows[0]['key']}` shows."
     again = status if pay else "Run the command again: no attempt is paid for twice."
     with on_interrupt(f"Some of the {len(rows):,} uploads may be sent. {again}"):
-        for batch in _batches(rows):
+        for batch in batches(rows, _BATCH_SIZE):
             messages = [upload_queue.upload_message(row, send_again=True, pay=pay) for row in batch]
             entries = [{"Id": str(place), **message} for place, message in enumerate(messages)]
             failed = sqs.send_message_batch(QueueUrl=url, Entries=entries).get("Failed", [])
@@ -217,9 +217,3 @@ def _send(stack: Stack, rows: list[Row], pay: bool, progress: Progress) -> None:
                     data={"sent": sent},
                 )
             progress(f"{sent:,} of {len(rows):,} sent …")
-
-
-def _batches(rows: list[Row]) -> Iterator[list[Row]]:
-    left = iter(rows)
-    while batch := list(islice(left, _BATCH_SIZE)):
-        yield batch

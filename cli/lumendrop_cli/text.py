@@ -24,6 +24,11 @@ def clean(text: str) -> str:
     return "".join(_escape(one) if _is_unsafe(one) else one for one in text)
 
 
+def clean_value(value: Any) -> str | None:
+    """A value as clean text; None stays None."""
+    return None if value is None else clean(str(value))
+
+
 def to_json(data: Any, indent: int | None = 2) -> str:
     """JSON of ASCII characters only, none of which a terminal acts on. Programs read the exact values from it."""
     return json.dumps(data, indent=indent, ensure_ascii=True, default=str).replace("\x7f", "\\u007f")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import typer
 from botocore.exceptions import ClientError, FlexibleChecksumError, HTTPClientError, IncompleteReadError
@@ -111,7 +111,7 @@ def _put(stack: Stack, source: Source, etag: str | None, sent: Sent, stop: Event
         answer = stack.client("s3").put_object(
             Bucket=bucket,
             Key=source.key,
-            Body=_Body(opened, sent, stop),
+            Body=Body(opened, sent, stop),
             ContentType=source.content_type,
             Metadata=dict(source.metadata),
             ChecksumAlgorithm="SHA256",
@@ -132,10 +132,13 @@ def _signature(opened: BinaryIO) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-class _Body:
-    """A file that reports how much of it was read, and that ends when the command does."""
+class Body:
+    """A file that reports how much of it was read, and that ends when the command does.
 
-    def __init__(self, opened: BinaryIO, sent: Sent, stop: Event) -> None:
+    The SDK reads it, and seeks if it has to send it again.
+    """
+
+    def __init__(self, opened: IO[bytes], sent: Sent, stop: Event) -> None:
         self._opened, self._sent, self._stop = opened, sent, stop
 
     def read(self, size: int = -1) -> bytes:

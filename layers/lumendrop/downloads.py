@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import ipaddress
 import time
 from pathlib import Path
@@ -17,6 +15,7 @@ from requests_hardened.ip_filter import InvalidIPAddress
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from urllib3.exceptions import HTTPError
 
+from lumendrop import checksums
 from lumendrop.tls import VerifiedTLSAdapter
 
 _CONNECT_SECONDS = 5
@@ -47,7 +46,7 @@ class Download(msgspec.Struct, frozen=True):
     def sha256(self) -> str:
         """In base64, as in S3's checksums."""
         with self.path.open("rb") as file:
-            return base64.b64encode(hashlib.file_digest(file, "sha256").digest()).decode()
+            return checksums.sha256(file)
 
 
 class _Filtered(VerifiedTLSAdapter, IPFilterAdapter):  # type: ignore[misc]  # requests_hardened ships no types

@@ -20,6 +20,7 @@ import msgspec
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lumendrop.aws_errors import error_code
 from lumendrop.outcomes import Outcome
 from lumendrop.uploads import Upload
 
@@ -430,7 +431,7 @@ class Ledger:
                 },
             )
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            if error_code(error) != "ConditionalCheckFailedException":
                 raise
             return False
         return True

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lumendrop.aws_errors import GONE, error_code
 from lumendrop.metadata.blocks import LeftOut
 from lumendrop.uploads import Upload
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _HEADERS = ("CacheControl", "ContentDisposition", "ContentLanguage")
 _ASCII = re.compile(r"[\x20-\x7e]*")
-_GONE = ("404", "NoSuchKey", "NoSuchVersion")
 _RESERVED_TAGS = "aws:"  # AWS's own tags can't be set
 
 
@@ -57,5 +57,5 @@ def describe(error: BotoCoreError | ClientError) -> str:
     """Why an object could not be read."""
     if isinstance(error, BotoCoreError):
         return f"S3 did not answer ({type(error).__name__})"
-    code = error.response["Error"]["Code"]
-    return "the upload was deleted" if code in _GONE else f"S3 answered {code}"
+    code = error_code(error)
+    return "the upload was deleted" if code in GONE else f"S3 answered {code}"

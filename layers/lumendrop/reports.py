@@ -10,6 +10,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from lumendrop import storage
+from lumendrop.aws_errors import error_code
 from lumendrop.uploads import Upload
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _read(client: S3Client, bucket: str, key: str) -> _Existing | None:
     except ClientError as error:
         if storage.lost_race(error):
             return None
-        if error.response["Error"]["Code"] in _UNREADABLE:
+        if error_code(error) in _UNREADABLE:
             return _Existing(key, "", None)
         raise
     try:

@@ -13,6 +13,7 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lumendrop import containers, dimensions, images, object_properties
+from lumendrop.aws_errors import GONE, error_code
 from lumendrop.containers import EndsReader, Image
 from lumendrop.images import Format
 from lumendrop.metadata.blocks import LeftOut
@@ -45,13 +46,12 @@ _MOST_TEXT, _MOST_LEFT_OUT = 200, 600
 _SOURCE_NAMES = ("source-bucket", "source-key", "source-key-base64", "source-version-id", "sequencer")
 _ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 _WRITE_TRIES = 8
-_GONE = ("404", "NoSuchKey", "NoSuchVersion")
 _GET_DENIED = ("AccessDenied", "403")
 # HEAD has no body, so its error codes are statuses. Objects encrypted with a customer-provided key (SSE-C) cause 400.
 _HEAD_REFUSED = ("400", "403")
 # Of the errors of KMS, which S3 passes on: those that are over by themselves.
 _KMS_TEMPORARY = ("Throttling", "Timeout", "Internal", "Unavailable")
-_LOST_RACE = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", *_GONE)
+_LOST_RACE = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", *GONE)
 
 
 class OwnResult(Exception):
@@ -127,7 +127,7 @@ def resolve_version(client: S3Client, item: BackfillItem) -> Upload | None:
     try:
         found = _head(client, item.bucket, item.key)
     except ClientError as error:
-        if _code(error) not in _HEAD_REFUSED:
+        if error_code(error) not in _HEAD_REFUSED:
             raise
         return _listed_version(client, item)
     if found is None:
@@ -190,7 +190,7 @@ def _open(client: S3Client, upload: Upload) -> tuple[Upload, Any]:
         try:
             found = _get(client, msgspec.structs.replace(upload, key=key), f"bytes=0-{_HEAD_BYTES - 1}")
         except ClientError as error:
-            if _code(error) not in _GONE:
+            if error_code(error) not in GONE:
                 raise _refusal(error) from None
         else:
             return msgspec.structs.replace(upload, key=key, size=_total_bytes(found)), found
@@ -207,8 +207,8 @@ def _refusal(error: ClientError) -> Exception:
     Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html, and for SSE-C
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html
     """
-    code = _code(error)
-    if code in (*_GONE, "NoSuchBucket"):
+    code = error_code(error)
+    if code in (*GONE, "NoSuchBucket"):
         return Rejected("upload_gone")
     if code == "InvalidObjectState":
         return Rejected("archived")
@@ -221,10 +221,6 @@ def _refusal(error: ClientError) -> Exception:
     if code.startswith("KMS.") and not any(word in code for word in _KMS_TEMPORARY):
         return Rejected("unreadable", detail=f"Its KMS key can't be used ({code}).")
     return error
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response["Error"]["Code"])
 
 
 def _total_bytes(found: Any) -> int:
@@ -292,7 +288,7 @@ def identify(client: S3Client, upload: Upload) -> str | None:
             Bucket=upload.bucket, Key=upload.key, VersionId=upload.version_id, ChecksumMode="ENABLED"
         )
     except ClientError as error:
-        if _code(error) in _GONE:
+        if error_code(error) in GONE:
             return None
         raise
     etag = found["ETag"].strip('"')
@@ -307,7 +303,7 @@ def find_reusable(client: S3Client, output: Mapping[str, Any], correlation_id: s
     was the output bucket of this stack earlier.
     """
     bucket, key = output["bucket"], output["key"]
-    found = _head(client, bucket, key, (*_GONE, *_HEAD_REFUSED))
+    found = _head(client, bucket, key, (*GONE, *_HEAD_REFUSED))
     if found is None or found.get("StorageClass") in _ARCHIVED:
         return None
     format_ = next((one for one in images.FORMATS if one.content_type == found["ContentType"]), None)
@@ -462,7 +458,7 @@ def _write(
 
 def _drop_tags(carried: _Carried, error: ClientError) -> bool:
     """Whether another try without tags may succeed: tags that may not be written must not cost the photo."""
-    code = _code(error)
+    code = error_code(error)
     if code not in _TAGS_REFUSED or not carried.arguments.pop("Tagging", None):
         return False
     carried.left_out.append(_as_text(LeftOut("tags", f"S3 answered {code}")))
@@ -511,7 +507,7 @@ def _with_sidecar(
 
 def lost_race(error: ClientError) -> bool:
     """Whether the object was written or deleted since it was read."""
-    return _code(error) in _LOST_RACE
+    return error_code(error) in _LOST_RACE
 
 
 def _is_result_of(metadata: Mapping[str, str], upload: Upload) -> bool:
@@ -623,16 +619,16 @@ def _head_output(client: S3Client, bucket: str, key: str) -> Any:
     try:
         return _head(client, bucket, key)
     except ClientError as error:
-        if _code(error) == "400":
+        if error_code(error) == "400":
             return {"Metadata": {}}
         raise
 
 
-def _head(client: S3Client, bucket: str, key: str, gone: tuple[str, ...] = _GONE) -> Any:
+def _head(client: S3Client, bucket: str, key: str, gone: tuple[str, ...] = GONE) -> Any:
     try:
         return client.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        if _code(error) in gone:
+        if error_code(error) in gone:
             return None
         raise
 

@@ -7,7 +7,6 @@ import json
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
@@ -33,12 +32,6 @@ class UploadStatus:
     @property
     def is_final(self) -> bool:
         return self.state in FINAL
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options of the task; empty for an upload that was not submitted."""
-        options: dict[str, Any] = json.loads(self.row.get("options") or "{}")
-        return options
 
     @property
     def reason(self) -> str:

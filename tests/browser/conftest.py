@@ -15,7 +15,7 @@ from lumendrop_cli.stack import Options, load_stack  # noqa: E402  # after the r
 from sandbox.demo.start import sandbox  # noqa: E402  # after the registration
 from tests.board.fakes import TOKEN, Client, running_board  # noqa: E402  # after the registration
 from tests.browser.page import BoardPage  # noqa: E402  # after the registration
-from tests.cli.command import ENVIRONMENT  # noqa: E402  # after the registration
+from tests.cli.command import owner_options  # noqa: E402  # after the registration
 from tests.e2e.pipeline import Pipeline  # noqa: E402  # after the registration
 
 
@@ -44,10 +44,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory, _with_sockets: None) -> I
 
 @pytest.fixture(scope="session")
 def options(pipeline: Pipeline) -> Iterator[Options]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
-            patch.delenv(name, raising=False) if value is None else patch.setenv(name, value)
-        yield Options("lumendrop", pipeline.cloud.endpoint, None, None, False)
+    with owner_options(pipeline.cloud.endpoint) as given:
+        yield given
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,17 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from lumendrop_cli.errors import BUG
 from lumendrop_cli.main import app
+from lumendrop_cli.stack import Options
 
 ENVIRONMENT: dict[str, str | None] = {
     "AWS_ACCESS_KEY_ID": "owner",
@@ -24,6 +27,15 @@ ENVIRONMENT: dict[str, str | None] = {
     "COLUMNS": "200",
     "TERM": "dumb",
 }
+
+
+@contextmanager
+def owner_options(endpoint: str) -> Iterator[Options]:
+    """The options of a command with the owner's credentials, for code that is called without the command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.delenv(name, raising=False) if value is None else patch.setenv(name, value)
+        yield Options("lumendrop", endpoint, None, None, False)
 
 
 @dataclass(frozen=True)

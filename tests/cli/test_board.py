@@ -14,7 +14,7 @@ import pytest
 
 from lumendrop_cli.stack import Options, load_stack
 from tests.board.fakes import Answer, Client, running_board
-from tests.cli.command import ENVIRONMENT, Lumendrop
+from tests.cli.command import Lumendrop, owner_options
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline, Upload
 
@@ -25,10 +25,8 @@ FAILED_TASK = {"end": "failed", "code": "unknown_error", "seconds": 0}
 
 @pytest.fixture(scope="module")
 def options(pipeline: Pipeline) -> Iterator[Options]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
-            patch.delenv(name, raising=False) if value is None else patch.setenv(name, value)
-        yield Options("lumendrop", pipeline.cloud.endpoint, None, None, False)
+    with owner_options(pipeline.cloud.endpoint) as given:
+        yield given
 
 
 @pytest.fixture(scope="module")

@@ -222,6 +222,7 @@ def test_a_terminal_without_utf8_gets_escapes(pipeline: Pipeline, locale: dict[s
     assert _run(pipeline.cloud.endpoint, "--help", **locale).returncode == 0
 
 
+# Without this device, only a file system of its own could be full.
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_a_full_disk_is_reported(pipeline: Pipeline, options: tuple[str, ...]) -> None:

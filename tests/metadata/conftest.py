@@ -27,6 +27,6 @@ def delivered(folder: Path) -> Delivered:
 def tags(folder: Path, delivered: Delivered) -> dict[Path, Tags]:
     """What exiftool reads in all uploads and delivered photos."""
     if judges.MISSING:
-        pytest.skip(judges.REASON)
+        pytest.skip(judges.REASON)  # see judges.MISSING
     photos = [path for ways in delivered.values() for path in ways.values()]
     return judges.read([*(folder / name for name in delivered), *photos])

@@ -30,7 +30,7 @@ from tests.metadata.files import (
 )
 from tests.metadata.judges import Tags
 
-judged = pytest.mark.skipif(bool(judges.MISSING), reason=judges.REASON)
+judged = pytest.mark.skipif(bool(judges.MISSING), reason=judges.REASON)  # see judges.MISSING
 EXTENSIONS = list(delivering.RESULTS)
 LOCATION = re.compile(r"GPS|City|Location|State$|Country|Sub-location")
 

@@ -331,20 +331,25 @@ def test_the_second_of_two_waits_for_the_first(world: World, submit: ModuleType,
     assert len(world.enhancer.submits) == 1
 
 
-def test_two_that_look_at_the_same_moment_pay_once(
-    world: World, submit: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The other one claims the photo between the look-up and the claim."""
-    first, second = drop(world), drop(world, "b.jpg")
+def after_the_look_up(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], Any]) -> None:
+    """Something happens once, between the look-up of the same photo and the claim."""
     look = same_photo.with_twin
 
     def and_then(*arguments: Any) -> Any:
         found = look(*arguments)
         monkeypatch.setattr(same_photo, "with_twin", look)
-        submit.handler(second, Context())
+        happens()
         return found
 
     monkeypatch.setattr(same_photo, "with_twin", and_then)
+
+
+def test_two_that_look_at_the_same_moment_pay_once(
+    world: World, submit: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one claims the photo between the look-up and the claim."""
+    first, second = drop(world), drop(world, "b.jpg")
+    after_the_look_up(monkeypatch, lambda: submit.handler(second, Context()))
     submit.handler(first, Context())
 
     assert len(world.enhancer.submits) == world.tasks_today() == 1
@@ -361,15 +366,7 @@ def test_two_pay_once_if_one_claims_again(
     world.enhancer.on_submit.append(refusal(402, "insufficient_quota"))
     submit.handler(first, Context())
     clock.later += 900
-    look = same_photo.with_twin
-
-    def and_then(*arguments: Any) -> Any:
-        found = look(*arguments)
-        monkeypatch.setattr(same_photo, "with_twin", look)
-        submit.handler(first, Context())
-        return found
-
-    monkeypatch.setattr(same_photo, "with_twin", and_then)
+    after_the_look_up(monkeypatch, lambda: submit.handler(first, Context()))
     submit.handler(drop(world, "b.jpg"), Context())
 
     assert world.tasks_today() == 1

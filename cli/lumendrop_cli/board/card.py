@@ -8,7 +8,7 @@ from typing import Any
 from lumendrop_cli import statuses
 from lumendrop_cli.board.execution import Progress
 from lumendrop_cli.ledger import Row
-from lumendrop_cli.text import clean
+from lumendrop_cli.text import clean, clean_value
 from lumendrop_cli.workflow import correlation_id
 
 Card = dict[str, Any]
@@ -34,7 +34,7 @@ def card(row: Row, progress: Progress | None = None) -> Card:
         "pixels": row.get("pixels"),
         "attempt": row["attempt"],
         "options": _options(row),
-        "task": _text(row.get("task_id")),
+        "task": clean_value(row.get("task_id")),
         "credits": row.get("credits"),
         "submitted": row.get("submitted_at"),
         "deadline": row.get("deadline"),
@@ -42,11 +42,11 @@ def card(row: Row, progress: Progress | None = None) -> Card:
         "percent": progress.percent if progress else None,
         "polls": progress.polls if progress else None,
         "finished": row.get("finished_at"),
-        "code": _text(outcome.get("code")),
-        "message": _text(outcome.get("message")),
-        "advice": _text(outcome.get("advice")),
+        "code": clean_value(outcome.get("code")),
+        "message": clean_value(outcome.get("message")),
+        "advice": clean_value(outcome.get("advice")),
         "may_have_cost": outcome.get("may_have_cost"),
-        "report": _text(row.get("report_key")),
+        "report": clean_value(row.get("report_key")),
         "reused": bool(row.get("same_as")),
         "output": {"name": clean(photo["key"]), "bytes": photo.get("bytes"), "pixels": photo.get("pixels")}
         if photo.get("key")
@@ -82,7 +82,3 @@ def _options(row: Row) -> dict[str, Any]:
     except ValueError:
         return {}
     return {clean(str(name)): clean(str(value)) for name, value in options.items()} if isinstance(options, dict) else {}
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else clean(str(value))

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from lumendrop_cli.errors import error_code
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.stack import Stack
-from lumendrop_cli.text import clean
+from lumendrop_cli.text import clean, clean_value
 from lumendrop_cli.workflow import execution_arn
 
 _NEWEST_EVENTS = 40  # of one iteration of the workflow there are about ten
@@ -90,8 +90,8 @@ def path(stack: Stack, row: Row) -> dict[str, Any]:
         "status": described["status"],
         "started": _seconds(described["startDate"]),
         "ended": _seconds(described.get("stopDate")),
-        "error": _text(described.get("error")),
-        "cause": _text(described.get("cause")),
+        "error": clean_value(described.get("error")),
+        "cause": clean_value(described.get("cause")),
         "states": steps(event for page in pages for event in page["events"]),
         "console": None if stack.is_sandbox else _console(arn),
     }
@@ -142,7 +142,3 @@ def _console(arn: str) -> str:
 
 def _seconds(moment: datetime | None) -> float | None:
     return moment.timestamp() if moment else None
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else clean(str(value))

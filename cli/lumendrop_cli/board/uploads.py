@@ -8,10 +8,11 @@ import json
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from itertools import compress, islice
+from itertools import compress
 from typing import IO, Any
 
 from lumendrop_cli import ledger, photo_options, statuses, transfers
+from lumendrop_cli.batches import batches
 from lumendrop_cli.enhance_plan import parallel, photo_key
 from lumendrop_cli.errors import CliError
 from lumendrop_cli.ledger import Row
@@ -81,26 +82,7 @@ def spool() -> IO[bytes]:
     return tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)
 
 
-class Body:
-    """A file that knows how much of it was read. The SDK reads it, and seeks if it has to send it again."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.sent = 0
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self.sent = self._file.tell()
-        return data
-
-    def seek(self, *place: int) -> int:
-        return self._file.seek(*place)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-
-def store(stack: Stack, wanted: Photo, file: Body, sha256: str) -> dict[str, Any]:
+def store(stack: Stack, wanted: Photo, file: transfers.Body, sha256: str) -> dict[str, Any]:
     """Puts the photo into the input bucket in one piece, so that S3 knows the checksum of all of its bytes."""
     extra = {"ContentType": kind} if (kind := _CONTENT_TYPES.get(wanted.key.rpartition(".")[2].lower())) else {}
     answer = stack.client("s3").put_object(
@@ -138,8 +120,7 @@ def plan(stack: Stack, given: Mapping[str, str]) -> dict[str, Any]:
 def _held(stack: Stack, keys: list[str]) -> set[str]:
     """The photos whose result exists, or is on its way."""
     rows: dict[str, Row] = {}
-    left = iter(keys)
-    while batch := list(islice(left, ledger.BATCH_SIZE)):
+    for batch in batches(keys, ledger.BATCH_SIZE):
         holders = ledger.holders(stack, batch)
         found = ledger.rows_at(stack, sorted(set(holders.values())))
         rows |= {key: found[place] for key, place in holders.items() if place in found}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack
+from threading import Event
 from typing import IO
 
 from starlette.concurrency import run_in_threadpool
@@ -15,6 +16,7 @@ from lumendrop_cli.board import actions, uploads
 from lumendrop_cli.board.server import Board, json_line, read_json
 from lumendrop_cli.errors import describe
 from lumendrop_cli.text import clean
+from lumendrop_cli.transfers import Body
 
 _PROGRESS_SECONDS = 0.2
 _FIGURES = ("queue", "event_source", "changes")
@@ -33,10 +35,16 @@ async def _uploads(board: Board, request: Request) -> Response:
 
 async def _store(board: Board, wanted: uploads.Photo, file: IO[bytes], sha256: str) -> AsyncIterator[str]:
     with file:
-        body = uploads.Body(file)
+        sent = 0
+
+        def progress(size: int) -> None:
+            nonlocal sent
+            sent = size
+
+        body = Body(file, progress, Event())
         stored = asyncio.create_task(run_in_threadpool(uploads.store, board.stack, wanted, body, sha256))
         while not (await asyncio.wait({stored}, timeout=_PROGRESS_SECONDS))[0]:
-            yield json_line({"sent": body.sent})
+            yield json_line({"sent": sent})
         try:
             yield json_line(stored.result())
         except Exception as error:  # noqa: BLE001  # a page gets no traceback

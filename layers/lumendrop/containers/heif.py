@@ -115,28 +115,46 @@ def primary_item(reader: Reader, box: Box) -> int:
     return fields.number(4 if version else 2)
 
 
-def _check_extents(reader: Reader, box: Box, primary: int) -> None:
-    """Raises Broken if the data of an item is not within the file, or the primary item has none."""
+class Extent(msgspec.Struct, frozen=True):
+    """A part of an item's data, from `start` to `end`: of the file (`method` 0), or of the item data box (1)."""
+
+    item: int
+    method: int
+    is_external: bool
+    start: int
+    end: int
+
+
+def extents(reader: Reader, box: Box) -> Iterator[Extent]:
+    """Where the data of each item is, according to an `iloc` box. An item without extents has an empty one."""
     fields = Fields(reader, box)
     version = fields.number(4) >> 24
     sizes = fields.number(2)
     offset_size, length_size, base_size, index_size = (sizes >> shift & 0xF for shift in (12, 8, 4, 0))
     wide = 4 if version == 2 else 2
-    found = False
     for _ in range(fields.number(wide)):
         item = fields.number(wide)
         method = fields.number(2) & 0xF if version else 0
         is_external = fields.number(2) != 0
         base = fields.number(base_size)
-        extents = fields.number(2)
+        count = fields.number(2)
         if not offset_size + length_size:  # one extent, the whole file; a loop over them would read nothing
-            extents = 0
-        for _ in range(extents):
+            count = 0
+        for _ in range(count):
             fields.number(index_size if version else 0)
-            end = base + fields.number(offset_size) + fields.number(length_size)
-            if method == 0 and not is_external and end > reader.size:
-                raise truncated()
-        found |= item == primary
+            start = base + fields.number(offset_size)
+            yield Extent(item, method, is_external, start, start + fields.number(length_size))
+        if not count:
+            yield Extent(item, method, is_external, 0, 0)
+
+
+def _check_extents(reader: Reader, box: Box, primary: int) -> None:
+    """Raises Broken if the data of an item is not within the file, or the primary item has none."""
+    found = False
+    for one in extents(reader, box):
+        if one.method == 0 and not one.is_external and one.end > reader.size:
+            raise truncated()
+        found |= one.item == primary
     if not found:
         raise malformed("its primary image has no data")
 
@@ -144,10 +162,7 @@ def _check_extents(reader: Reader, box: Box, primary: int) -> None:
 def _dimensions(reader: Reader, box: Box | None, primary: int) -> tuple[int | None, int | None]:
     if box is None:
         return None, None
-    parts = list(boxes(reader, box.data_at, box.end))
-    properties = [one for part in parts if part.type == b"ipco" for one in boxes(reader, part.data_at, part.end)]
-    indexes = [index for part in parts if part.type == b"ipma" for index in associated(reader, part, primary)]
-    found = {one.type: one for index in indexes for one in properties[index - 1 : index]}
+    found = {one.type: one for one in properties(reader, box, primary)}
     if b"clap" in found:  # the clean aperture: what remains once the encoder's padding is cut off
         fields = Fields(reader, found[b"clap"])
         width, width_divisor, height, height_divisor = (fields.number(4) for _ in range(4))
@@ -159,7 +174,15 @@ def _dimensions(reader: Reader, box: Box | None, primary: int) -> tuple[int | No
     return None, None
 
 
-def associated(reader: Reader, box: Box, primary: int) -> list[int]:
+def properties(reader: Reader, box: Box, primary: int) -> Iterator[Box]:
+    """The primary item's properties, according to an `iprp` box."""
+    parts = list(boxes(reader, box.data_at, box.end))
+    every = [one for part in parts if part.type == b"ipco" for one in boxes(reader, part.data_at, part.end)]
+    for index in (index for part in parts if part.type == b"ipma" for index in _associated(reader, part, primary)):
+        yield from every[index - 1 : index]
+
+
+def _associated(reader: Reader, box: Box, primary: int) -> list[int]:
     """The indexes of the primary item's properties, from 1."""
     fields = Fields(reader, box)
     version_and_flags = fields.number(4)

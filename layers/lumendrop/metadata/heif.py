@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from lumendrop.containers.heif import Box, Fields, associated, boxes, primary_item
+from lumendrop.containers.heif import Box, Fields, boxes, extents, primary_item, properties
 from lumendrop.containers.readers import Reader, exactly
 from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, LeftOut, strip_exif_header
 
@@ -58,24 +58,11 @@ def _items(reader: Reader, box: Box) -> dict[int, str]:
 
 
 def _places(reader: Reader, box: Box) -> dict[int, _Place]:
-    fields = Fields(reader, box)
-    version = fields.number(4) >> 24
-    sizes = fields.number(2)
-    offset_size, length_size, base_size, index_size = (sizes >> shift & 0xF for shift in (12, 8, 4, 0))
-    wide = 4 if version == 2 else 2
-    found = {}
-    for _ in range(fields.number(wide)):
-        item = fields.number(wide)
-        method = fields.number(2) & 0xF if version else _IN_FILE
-        is_external = fields.number(2) != 0
-        base = fields.number(base_size)
-        spans = []
-        for _ in range(min(fields.number(2), _MOST_EXTENTS) if offset_size + length_size else 0):
-            fields.number(index_size if version else 0)
-            start = base + fields.number(offset_size)
-            spans.append((start, start + fields.number(length_size)))
-        if not is_external:
-            found[item] = _Place(method, tuple(spans))
+    found: dict[int, _Place] = {}
+    for one in extents(reader, box):
+        if not one.is_external:
+            spans = found[one.item].spans if one.item in found else ()
+            found[one.item] = _Place(one.method, (*spans, (one.start, one.end))[:_MOST_EXTENTS])
     return found
 
 
@@ -94,10 +81,7 @@ def _add(found: Blocks, reader: Reader, kind: str, place: _Place, item_data: Box
 
 def _quarter_turns(reader: Reader, box: Box, primary: int) -> int:
     """The rotation of the primary item, anticlockwise."""
-    parts = list(boxes(reader, box.data_at, box.end))
-    properties = [one for part in parts if part.type == b"ipco" for one in boxes(reader, part.data_at, part.end)]
-    for index in (index for part in parts if part.type == b"ipma" for index in associated(reader, part, primary)):
-        for one in properties[index - 1 : index] if index else []:
-            if one.type == b"irot":
-                return exactly(reader, one.data_at, 1)[0] & 3
+    for one in properties(reader, box, primary):
+        if one.type == b"irot":
+            return exactly(reader, one.data_at, 1)[0] & 3
     return 0

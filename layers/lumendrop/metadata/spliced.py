@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
+
+from lumendrop import checksums
 
 _CHUNK_BYTES = 1 << 18
 
@@ -34,17 +34,14 @@ class Spliced(msgspec.Struct, frozen=True):
     def size(self) -> int:
         return sum(map(_length, self.pieces))
 
-    def open(self) -> IO[bytes]:
+    def open(self) -> io.BufferedReader:
         """A reader of the content. The caller closes it."""
         return io.BufferedReader(_Reader(self.path.open("rb"), self.pieces), _CHUNK_BYTES)
 
     def sha256(self) -> str:
         """In base64, as in S3's checksums."""
-        digest = hashlib.sha256()
         with self.open() as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-        return base64.b64encode(digest.digest()).decode()
+            return checksums.sha256(file)
 
 
 def without(drop: Iterable[tuple[int, int]], start: int, end: int) -> Iterator[Range]:
