@@ -363,8 +363,8 @@ MUTATIONS = (
         "a truncated HEIC counts as whole",
         "one end each",
         "layers/lumendrop/containers/heif.py",
-        "            if method == 0 and not is_external and end > reader.size:\n",
-        "            if False:\n",
+        "        if one.method == 0 and not one.is_external and one.end > reader.size:\n",
+        "        if False:\n",
         tests=(
             "tests/unit/test_containers.py::test_a_cut_file_is_truncated_wherever_libvips_says_so",
             "tests/unit/test_containers.py::test_what_the_bytes_rule_out",
