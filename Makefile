@@ -19,6 +19,8 @@ CHECKOV := .venv-checkov
 PICTURES := .venv-pictures
 BIN := $(VENV)/bin
 export UV_PYTHON_DOWNLOADS := never
+# Without bytecode, each of the many processes that the tests start compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
 export SAM_CLI_TELEMETRY := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
