@@ -25,7 +25,7 @@ CONCURRENT_SUBMITS = 5
 SHORTEST_MINUTES, LONGEST_MINUTES = 5, 60
 # Of the pauses after ambiguous answers: docs/architecture.md.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2, 900
-AWS_MINUTES = 5
+SQS_MINUTES = 5  # five receives of a message that can't be deleted take half an hour
 # The part of an outage in which its uploads arrive.
 ARRIVAL = 0.8
 
@@ -54,14 +54,14 @@ def _in_network(name: str, kind: str) -> Outage:
     )
 
 
-def _at_aws(service: str) -> Outage:
+def _at_aws(service: str, minutes: int | None = None) -> Outage:
     def start(run: Run) -> None:
         run.faults.plan = replace(run.faults.plan, throttles={service: 1.0})
 
     def end(run: Run) -> None:
         run.faults.plan = replace(run.faults.plan, throttles={})
 
-    return Outage(f"{service} throttled", start, end, AWS_MINUTES)
+    return Outage(f"{service} throttled", start, end, minutes)
 
 
 def _update_stack(run: Run) -> None:
@@ -96,7 +96,8 @@ OTHERS = (
         lambda run: run.enhancer("account", {"key_valid": True}),
     ),
     Outage("stack updated", _update_stack, lambda _: None, SHORTEST_MINUTES),
-    *map(_at_aws, ("s3", "dynamodb", "sqs", "states", "secretsmanager")),
+    *map(_at_aws, ("s3", "dynamodb", "states", "secretsmanager")),
+    _at_aws("sqs", SQS_MINUTES),
 )
 
 
