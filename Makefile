@@ -104,6 +104,24 @@ else
 	@echo "Skipped: none of chromium, chromium-browser, and google-chrome is on the path. Install Chromium and run it again."
 endif
 
+JSONATA := .venv-jsonata
+NODE = $(and $(shell command -v node),$(shell command -v npm))
+
+$(JSONATA)/.ready: requirements/jsonata/package-lock.json
+	@echo "Installing the official JSONata engine (once) ..."
+	@rm -rf $(@D); mkdir $(@D); cp requirements/jsonata/*.json $(@D)
+	@cd $(@D) && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+.PHONY: check-asl
+check-asl: $(VENV)/.tests ## Evaluate the workflows' expressions with the official JSONata engine as well. Skips if Node is not installed.
+ifneq ($(NODE),)
+check-asl: $(JSONATA)/.ready
+	@PYTHONPATH=layers:cli $(BIN)/python -m tests.jsonata $(JSONATA)/node_modules
+else
+	@echo "Skipped: node and npm are not both on the path. Install Node.js and run it again."
+endif
+
 .PHONY: cli
 cli: $(VENV)/.sandbox ## Install `lumendrop`, the command that operates a stack, and print its path.
 	@echo "$(CURDIR)/$(BIN)/lumendrop"
