@@ -16,6 +16,7 @@ VERBOSE ?=
 VENV := .venv
 SAM := .venv-sam
 CHECKOV := .venv-checkov
+PARLIAMENT := .venv-parliament
 PICTURES := .venv-pictures
 BIN := $(VENV)/bin
 export UV_PYTHON_DOWNLOADS := never
@@ -178,13 +179,14 @@ pictures: $(VENV)/.browser $(PICTURES)/.ready ## Take the README's pictures from
 	@CHROMIUM="$(CHROMIUM)" PYTHONPATH=. $(BIN)/python docs/board_pictures.py
 
 .PHONY: check
-check: $(VENV)/.tests $(CHECKOV)/.ready ## Lint, types, template checks.
+check: $(VENV)/.tests $(CHECKOV)/.ready $(PARLIAMENT)/.ready ## Lint, types, template checks.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@for app in functions/*/app.py; do $(BIN)/mypy "$$app"; done
 	@$(BIN)/cfn-lint template.yaml monitoring.yaml
 	@$(CHECKOV)/bin/checkov
+	@PYTHONPATH=layers:cli $(BIN)/python -m tests.template.policies | $(PARLIAMENT)/bin/python -W ignore tests/audit_policies.py
 	@PYTHONUTF8=1 $(BIN)/python -m pytest -q tests/template
 
 .PHONY: build
@@ -240,6 +242,7 @@ lock: $(SAM)/.ready ## Lock the newest versions of all requirements.
 	$(LOCK) --upgrade requirements/pictures.in -o requirements/pictures.txt
 	$(LOCK) --upgrade requirements/sam.in -o requirements/sam.txt
 	$(LOCK) --upgrade requirements/checkov.in -o requirements/checkov.txt
+	$(LOCK) --upgrade requirements/parliament.in -o requirements/parliament.txt
 
 .PHONY: clean
 clean: ## Remove environments, builds, caches, and results, also those of earlier versions.
