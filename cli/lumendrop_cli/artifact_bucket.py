@@ -90,8 +90,8 @@ def upload_missing(account: Account, bucket: str, files: Mapping[str, bytes], pr
         checksum = base64.b64encode(hashlib.sha256(content).digest()).decode()
         owned = {"Bucket": bucket, "Key": key_of(name), "ExpectedBucketOwner": account.number}
         if _checksum(account, owned) != checksum:
-            progress(f"Uploading {name} ({number} of {len(files)}, {len(content):,} bytes) …")
-            account.client("s3").put_object(**owned, Body=content, ChecksumSHA256=checksum)
+            progress(f"Uploading {name.partition('-')[0]} ({number} of {len(files)}, {len(content):,} bytes) …")
+            account.client("s3").put_object(**owned, Body=content, ChecksumAlgorithm="SHA256", ChecksumSHA256=checksum)
             uploaded.append(name)
     return uploaded
 

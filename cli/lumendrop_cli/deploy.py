@@ -234,7 +234,7 @@ def _next_steps(stack: str, change_set: ChangeSet) -> Iterator[str]:
 def _complete(context: typer.Context, out: Printer, to_do: list[str], *, ask: bool) -> None:
     """Offers what a new stack still needs: the key, and a test that waits for EventBridge and pays for one task."""
     if not (ask and out.is_interactive):
-        out.note(f"Next: {', '.join(f'`{one}`' for one in to_do)}. EventBridge needs about five minutes until then.")
+        out.note(f"Next: {', '.join(f'`{one}`' for one in to_do)}. Wait five minutes before you upload photos.")
         return
     try:
         out.confirm("Store the API key of the enhancer now?")
