@@ -194,6 +194,10 @@ release-twice: release ## Check that a second build from scratch gives the same 
 	@PYTHONPATH=. $(BIN)/python -m release.build .aws-sam/again .aws-sam/release
 	@cmp $(DIST)/SHA256SUMS .aws-sam/release/SHA256SUMS && echo "Both builds are equal."
 
+.PHONY: test-release
+test-release: release $(VENV)/.tests ## Test the wheel: in an empty environment and folder, it deploys to the sandbox and a photo is enhanced.
+	@$(BIN)/python -m pytest -q -s --import-mode=importlib tests/release
+
 DELETE_PHOTOS ?= no
 # Prints the stack's name of the stage, or which stages there are.
 define STAGES

@@ -31,7 +31,6 @@ def read_template(build: Path) -> Template:
 
 def write_artifacts(build: Path, template: Template, target: Path) -> None:
     """Write the template, with all files of the build that it refers to, into the folder `target`."""
-    _require_bytecode(build)
     for name, resource in template["Resources"].items():
         # What SAM writes about the build, such as paths.
         resource.pop("Metadata", None)
@@ -49,7 +48,8 @@ def _write_artifact(name: str, resource: dict[str, Any], build: Path, target: Pa
     resource["Properties"][reference] = file
 
 
-def _require_bytecode(build: Path) -> None:
+def require_bytecode(build: Path) -> None:
+    """Raise ReleaseError if Lambda would have to compile the layer."""
     if not any(build.glob("LumendropLayer/python/lumendrop/__pycache__/*.cpython-313.pyc")):
         raise ReleaseError(
             "The layer has no bytecode, so cold starts would take much longer. Put python3.13 on the path, remove "

@@ -11,7 +11,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from release.artifacts import ReleaseError, Template, read_template, write_artifacts
+from release.artifacts import ReleaseError, Template, read_template, require_bytecode, write_artifacts
 from release.sbom import bill_of_materials
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +22,7 @@ LOCKS = {"layer": "layers/requirements.txt", "command": "requirements/command.tx
 def release(build: Path, dist: Path) -> list[Path]:
     """Write a release into `dist`, which is emptied, and return its files. Raises ReleaseError."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    require_bytecode(build)
     template = read_template(build)
     _require_version(template["Outputs"]["Version"]["Value"], version)
     shutil.rmtree(dist, ignore_errors=True)

@@ -85,8 +85,9 @@ def deploy(
 
     Parameters that are not given keep their values. A new stack gets the defaults.
     """
-    release, account = load_release(), open_account(context)
+    release = load_release()
     values = read_parameters(parameter, config, release.parameters)
+    account = open_account(context)
     deployed = find_deployed(account, context.obj.stack)
     apply_release(context, release, account, deployed, values, artifact_bucket, dry_run=dry_run, yes=yes)
 

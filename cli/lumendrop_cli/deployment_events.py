@@ -14,7 +14,7 @@ Event = dict[str, Any]
 # A canary of all three functions alone takes more than ten minutes.
 MOST_SECONDS = 7200
 _STACK = "AWS::CloudFormation::Stack"
-_CONSEQUENCE = re.compile(r"cancelled|the following resource\(s\) failed", re.IGNORECASE)
+_CANCELLED = re.compile(r"\bcancell?ed\b", re.IGNORECASE)
 # What the text of an error says about what to do.
 _ADVICE = (
     (
@@ -84,7 +84,7 @@ def first_error(account: Account, events: list[Event]) -> str:
     """The first error and what to do about it. That of a nested stack is in the events of that stack."""
     for one in events:
         reason = one.get("ResourceStatusReason", "")
-        if not one["ResourceStatus"].endswith("_FAILED") or _CONSEQUENCE.search(reason):
+        if not one["ResourceStatus"].endswith("_FAILED") or _CANCELLED.search(reason):
             continue
         nested = one.get("PhysicalResourceId", "")
         if one["ResourceType"] == _STACK and nested != one["StackId"] and nested:

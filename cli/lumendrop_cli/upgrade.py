@@ -35,8 +35,9 @@ def upgrade(
 
     Parameters that are not given keep their values.
     """
-    release, account, stack = load_release(), open_account(context), context.obj.stack
+    release, stack = load_release(), context.obj.stack
     values = read_parameters(parameter, config, release.parameters)
+    account = open_account(context)
     deployed = find_deployed(account, stack)
     if deployed.kind == "CREATE":
         raise CliError(

@@ -33,7 +33,7 @@ class Sandbox:
     cloud: Cloud
     enhancer: str
     logs: Path
-    key: str
+    key: str = ""
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, cast
 
 from moto.cloudformation import models, responses
 from moto.cloudformation.exceptions import ValidationError
@@ -65,9 +65,15 @@ def _changes(before: Template | None, after: Template) -> Iterator[Change]:
     for name in {**old, **new}:
         resource = new.get(name) or old[name]
         if name not in new or name not in old:
-            yield Change("Add" if name in new else "Remove", name, resource["Type"])
+            yield _change("Add" if name in new else "Remove", name, resource)
         elif old[name] != resource or _uses(resource, changed):
-            yield Change("Modify", name, resource["Type"])
+            yield _change("Modify", name, resource)
+
+
+def _change(action: str, name: str, resource: Mapping[str, Any]) -> Change:
+    change: Any = Change(action, name, resource["Type"])
+    change.policy_action = resource.get("DeletionPolicy", "Delete") if action == "Remove" else None
+    return cast(Change, change)
 
 
 def _resources(template: Template) -> Mapping[str, Any]:
