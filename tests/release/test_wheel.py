@@ -3,12 +3,16 @@
 import hashlib
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
+import termios
 import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 
@@ -76,33 +80,82 @@ def test_the_bill_of_materials_has_what_the_lock_files_have() -> None:
         assert {f"pkg:pypi/{line.replace('==', '@')}".lower() for line in lines} <= listed
 
 
-def test_the_wheel_deploys_and_a_photo_is_enhanced(command: Path, empty: Sandbox, tmp_path: Path) -> None:
-    environment = {"PATH": os.defpath, "HOME": str(tmp_path), "AWS_ENDPOINT_URL": empty.cloud.endpoint}
+@pytest.fixture
+def environment(empty: Sandbox, tmp_path: Path) -> dict[str, str]:
+    """Nothing but the sandbox's endpoint, and an empty home."""
+    shown = {"TERM": "dumb", "COLUMNS": "200", "PYTHONUTF8": "1"}
+    return {"PATH": os.defpath, "HOME": str(tmp_path), "AWS_ENDPOINT_URL": empty.cloud.endpoint, **shown}
 
-    def run(*arguments: str, stdin: str = "") -> str:
-        done = subprocess.run(
-            [command, *arguments],
-            cwd=tmp_path,
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
-        return done.stdout
 
-    python = command.with_name("python")
+def test_nothing_of_the_clone_is_on_the_path(command: Path, environment: dict[str, str], tmp_path: Path) -> None:
     show = "import lumendrop_cli, sys; print(lumendrop_cli.__file__, *sys.path)"
+    python = command.with_name("python")
     paths = subprocess.run([python, "-c", show], cwd=tmp_path, env=environment, capture_output=True, check=True).stdout
     assert str(ROOT).encode() not in paths
+
+
+def test_the_wheel_deploys_and_a_photo_is_enhanced(
+    command: Path, environment: dict[str, str], empty: Sandbox, tmp_path: Path
+) -> None:
+    """As somebody at a terminal who answers the questions."""
+    (tmp_path / "lumendrop.toml").write_text(f'[parameters]\nApiBaseUrl = "{empty.enhancer}"\nResolution = "1K"\n')
     began = time.monotonic()
-    parameters = ("--parameter", f"ApiBaseUrl={empty.enhancer}", "--parameter", "Resolution=1K")
-    deployed = json.loads(run("deploy", "--yes", "--json", *parameters))
-    print(f"Deployed {len(deployed['changes'])} resources in {time.monotonic() - began:.1f} seconds.")
-    assert deployed["executed"]
-    run("set-key", stdin=f"{empty.key}\n")
-    run("doctor")
-    assert json.loads(run("smoke", "--yes", "--json", "--timeout", "120"))["task_id"]
-    assert json.loads(run("deploy", "--yes", "--json"))["changes"] == []
+    with Terminal([command, "deploy"], tmp_path, environment) as terminal:
+        terminal.answer("Change the stack lumendrop as shown? [y/N]: ", "y")
+        terminal.read_until("The stack lumendrop has version")
+        print(f"Deployed in {time.monotonic() - began:.1f} seconds.")
+        terminal.answer("Store the API key of the enhancer now? [y/N]: ", "y")
+        terminal.type_secret("API key: ", empty.key)
+        terminal.read_until("alarms")  # the last check of doctor
+        terminal.answer("This pays for 1 task, about 0.12 USD. Continue? [y/N]: ", "y")
+        terminal.read_until("Enhanced in")
+        assert terminal.wait() == 0
+    assert empty.key not in terminal.shown
+    again = subprocess.run(
+        [command, "upgrade", "--yes", "--json"], cwd=tmp_path, env=environment, capture_output=True, check=True
+    )
+    assert json.loads(again.stdout)["changes"] == []
+
+
+class Terminal:
+    """A command in a terminal of its own."""
+
+    def __init__(self, command: list[Any], folder: Path, environment: dict[str, str]) -> None:
+        self._terminal, end = pty.openpty()
+        # A new session has no other terminal that the command could read the key from.
+        self._process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=end, stdout=end, stderr=end, start_new_session=True
+        )
+        os.close(end)
+        self.shown = ""
+        self._read = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._terminal)
+
+    def read_until(self, text: str) -> None:
+        while (found := self.shown.find(text, self._read)) < 0:
+            assert select.select([self._terminal], [], [], SECONDS)[0], self.shown
+            try:
+                self.shown += os.read(self._terminal, 4096).decode(errors="replace")
+            except OSError:  # the command ended
+                pytest.fail(f"There is no {text!r} in: {self.shown}")
+        self._read = found + len(text)
+
+    def answer(self, question: str, answer: str) -> None:
+        self.read_until(question)
+        os.write(self._terminal, f"{answer}\n".encode())
+
+    def type_secret(self, question: str, secret: str) -> None:
+        self.read_until(question)
+        while termios.tcgetattr(self._terminal)[3] & termios.ECHO:  # disabling it discards earlier input
+            time.sleep(0.01)
+        os.write(self._terminal, f"{secret}\n".encode())
+
+    def wait(self) -> int:
+        return self._process.wait(60)
