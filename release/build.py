@@ -55,9 +55,9 @@ def _stage(folder: Path, build: Path, template: Template) -> None:
         shutil.copy(ROOT / name, folder)
     package = folder / "cli/lumendrop_cli"
     shutil.copytree(ROOT / "cli/lumendrop_cli", package, ignore=shutil.ignore_patterns("__pycache__"))
-    (package / "release").mkdir()
-    shutil.copy(ROOT / "CHANGELOG.md", package / "release")
-    write_artifacts(build, template, package / "release")
+    (package / "release_files").mkdir()
+    shutil.copy(ROOT / "CHANGELOG.md", package / "release_files")
+    write_artifacts(build, template, package / "release_files")
 
 
 def main(build: str, dist: str) -> str | None:

@@ -166,8 +166,8 @@ def _refusal(stack: str, status: str) -> str:
     if status in ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"):
         command = f"aws cloudformation delete-stack --stack-name {name}"
         return (
-            f"It was not created, or not deleted, completely, and can't be updated. Delete it with `{command}`, then "
-            "deploy again. Buckets and the ledger, if it has some, stay in the account."
+            "It was not created, or not deleted, completely, and can't be updated. Delete it in the CloudFormation "
+            f"console, or with `{command}`, then deploy again. Its buckets and its ledger, if any, stay in the account."
         )
     return ""
 

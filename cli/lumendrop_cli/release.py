@@ -11,7 +11,7 @@ from typing import Any
 
 from lumendrop_cli.errors import CliError
 
-_FOLDER = Path(__file__).with_name("release")
+_FOLDER = Path(__file__).with_name("release_files")
 # By type: the property that names a file of the release.
 _REFERENCES = {
     "AWS::Serverless::Function": "CodeUri",

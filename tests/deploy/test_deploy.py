@@ -1,15 +1,16 @@
 """`lumendrop deploy` and `upgrade` create a stack from a release. The tests run in this order, in one account."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from moto.cloudformation.models import cloudformation_backends
 
-from lumendrop_cli import deploy, release
+from lumendrop_cli import cost, deploy, release
 from sandbox.aws.cloud import ACCOUNT
-from sandbox.demo.start import Sandbox
+from sandbox.demo.start import ROOT, Sandbox
 from tests.cli.command import Lumendrop
 
 BUCKET = f"lumendrop-artifacts-{ACCOUNT}-us-east-1"
@@ -98,6 +99,12 @@ def test_a_dry_run_shows_the_changes_and_leaves_nothing_but_artifacts(
     again = lumendrop.ok("deploy", "--dry-run", "--parameter", "KmsKey=create")
     assert [f"lumendrop/{name}" for name in again["uploaded"]] == [replaced]
     assert (again["executed"], len(again["changes"])) == (False, 54)
+
+
+def test_the_monthly_cost_is_that_of_the_benchmarks() -> None:
+    page = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    assert re.findall(r"\+ ([0-9.]+) a month \(", page) == [f"{cost.monthly_usd(own_key=False):.2f}"]
+    assert cost.monthly_usd(own_key=True) == cost.monthly_usd(own_key=False) + 1
 
 
 def test_the_bucket_is_private_encrypted_and_requires_tls(s3: Any) -> None:

@@ -61,7 +61,7 @@ def test_the_wheel_is_small_and_its_hash_is_published(wheel: Path) -> None:
 
 def test_each_artifact_has_the_hash_that_it_is_named_after(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        names = [one for one in archive.namelist() if one.startswith("lumendrop_cli/release/") and "-" in one]
+        names = [one for one in archive.namelist() if one.startswith("lumendrop_cli/release_files/") and "-" in one]
         for name in names:
             stem = Path(name).name.partition("-")[2].partition(".")[0]
             assert hashlib.sha256(archive.read(name)).hexdigest() == stem
