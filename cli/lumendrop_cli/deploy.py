@@ -19,7 +19,7 @@ from lumendrop_cli.change_set import ChangeSet, create_change_set, discard, summ
 from lumendrop_cli.deployment_events import first_error, follow, last_event, status_of
 from lumendrop_cli.doctor import doctor
 from lumendrop_cli.errors import AWS_ERROR, CliError, NotConfirmed, error_code, on_interrupt
-from lumendrop_cli.printer import Printer, printer
+from lumendrop_cli.printer import Printer, Progress, printer
 from lumendrop_cli.release import Release, load_release
 from lumendrop_cli.set_key import set_key
 from lumendrop_cli.smoke import smoke
@@ -105,20 +105,22 @@ def apply_release(
 ) -> None:
     """Deploys a release: uploads it, explains the changes, asks, executes them, and follows them."""
     out, stack = printer(context), context.obj.stack
+    data = {"stack": stack, "version": release.version, "previous_version": deployed.version or None, "executed": False}
     with on_interrupt("The stack is unchanged."):
         with out.progress("Uploading the artifacts …") as progress:
             bucket = open_bucket(account, artifact_bucket)
             url, uploaded = _upload(account, bucket, release, progress)
+        data |= {"artifact_bucket": bucket, "uploaded": uploaded}
         with out.progress("Creating the change set …"):
             parameters = for_change_set(values, release.parameters, deployed.parameters)
             change_set = create_change_set(account, stack, deployed.kind, url, parameters)
-        data = {"stack": stack, "version": release.version, "previous_version": deployed.version or None}
-        data |= {"artifact_bucket": bucket, "uploaded": uploaded, "executed": False, "changes": [], "warnings": []}
         if change_set is None:
-            out.result(data, [f"The stack {stack} is up to date. Nothing was changed."])
+            out.result(data | {"changes": []}, [f"The stack {stack} is up to date. Nothing was changed."])
             return
-        data |= {"changes": [asdict(one) for one in change_set.changes], "warnings": list(warnings(change_set))}
-        explanation = list(_explanation(stack, account, release, change_set, deployed.parameters | values))
+        monthly = cost.monthly_usd(own_key=(deployed.parameters | values).get("KmsKey") == "create")
+        changes = [asdict(one) for one in change_set.changes]
+        data |= {"changes": changes, "warnings": list(warnings(change_set)), "usd_a_month": monthly}
+        explanation = list(_explanation(stack, account, release, change_set, monthly))
         if dry_run:
             discard(account, change_set)
             out.result(data, explanation)
@@ -128,12 +130,30 @@ def apply_release(
         if not yes:
             _confirm(out, account, stack, change_set)
     _execute(out, account, stack, change_set)
-    found = load_stack(context)
-    to_do = list(_next_steps(stack, change_set))
-    summary = f"The stack {stack} has version {release.version}. Upload photos to {found.output('InputBucketName')}."
-    out.result(data | {"executed": True, "outputs": found.outputs, "next": to_do}, [summary])
-    if change_set.kind == "CREATE":
-        _complete(context, out, to_do, ask=not yes)
+    _finish(context, out, data, change_set, ask=not yes)
+
+
+def _finish(context: typer.Context, out: Printer, data: dict[str, Any], change_set: ChangeSet, *, ask: bool) -> None:
+    """Prints the result. For a new stack, offers what it still needs, or prints the commands for it."""
+    found, is_new = load_stack(context), change_set.kind == "CREATE"
+    command = "lumendrop" if found.name == "lumendrop" else f"lumendrop --stack {shlex.quote(found.name)}"
+    steps = [f"{command} {name}" for name in (*(("set-key",) if is_new else ()), "doctor", "smoke")]
+    source = found.output("InputBucketName")
+    text = f"The stack {found.name} has version {data['version']}. Upload photos to {source}."
+    out.result(data | {"executed": True, "outputs": found.outputs, "next": steps}, [text])
+    listed = ", ".join(f"`{one}`" for one in steps)
+    if not is_new:
+        return
+    if not (ask and out.is_interactive):
+        out.note(f"Next: {listed}. Wait five minutes before you upload photos.")
+        return
+    try:
+        out.confirm("Store the API key of the enhancer now?")
+        set_key(context)
+        doctor(context)
+        smoke(context)  # waits for EventBridge, pays for one task, and asks
+    except NotConfirmed:
+        out.note(f"Later: {listed}.")
 
 
 def find_deployed(account: Account, stack: str) -> Deployed:
@@ -177,7 +197,7 @@ def _how_to_watch(name: str) -> str:
     return f"Watch it in the CloudFormation console, or with `{command}`."
 
 
-def _upload(account: Account, bucket: str, release: Release, progress: Any) -> tuple[str, list[str]]:
+def _upload(account: Account, bucket: str, release: Release, progress: Progress) -> tuple[str, list[str]]:
     """Uploads the release. Returns the URL of its template, and the names of the files that were missing."""
     files = {path.name: path.read_bytes() for path in release.files}
     url = url_of(account, bucket)
@@ -188,13 +208,12 @@ def _upload(account: Account, bucket: str, release: Release, progress: Any) -> t
 
 
 def _explanation(
-    stack: str, account: Account, release: Release, change_set: ChangeSet, parameters: dict[str, str]
+    stack: str, account: Account, release: Release, change_set: ChangeSet, monthly: float
 ) -> Iterator[str]:
     verb = "Create" if change_set.kind == "CREATE" else "Update"
     yield f"{verb} the stack {stack} in {account.region}, account {account.number}, with version {release.version}."
     yield from summary(change_set)
-    fixed = cost.monthly_usd(own_key=parameters.get("KmsKey") == "create")
-    yield f"The stack costs about {fixed:.2f} USD a month. Each photo is paid for in addition."
+    yield f"The stack costs about {monthly:.2f} USD a month. Each photo is paid for in addition."
     yield from (f"WARNING: {one}" for one in warnings(change_set))
 
 
@@ -221,26 +240,5 @@ def _execute(out: Printer, account: Account, stack: str, change_set: ChangeSet) 
     if not status or status.endswith("_IN_PROGRESS"):
         raise CliError(f"The stack {stack} is still {status or 'waiting'}. {continues}", AWS_ERROR)
     after = _refusal(stack, status) or "The stack is as it was before the update."
-    raise CliError(f"The stack {stack} is {status}. {first_error(account, events)} {after}", AWS_ERROR)
-
-
-def _next_steps(stack: str, change_set: ChangeSet) -> Iterator[str]:
-    command = "lumendrop" if stack == "lumendrop" else f"lumendrop --stack {shlex.quote(stack)}"
-    if change_set.kind == "CREATE":
-        yield f"{command} set-key"
-    yield f"{command} doctor"
-    yield f"{command} smoke"
-
-
-def _complete(context: typer.Context, out: Printer, to_do: list[str], *, ask: bool) -> None:
-    """Offers what a new stack still needs: the key, and a test that waits for EventBridge and pays for one task."""
-    if not (ask and out.is_interactive):
-        out.note(f"Next: {', '.join(f'`{one}`' for one in to_do)}. Wait five minutes before you upload photos.")
-        return
-    try:
-        out.confirm("Store the API key of the enhancer now?")
-        set_key(context)
-        doctor(context)
-        smoke(context)
-    except NotConfirmed:
-        out.note(f"Later: {', '.join(f'`{one}`' for one in to_do)}.")
+    texts = (f"The stack {stack} is {status}.", first_error(account, events), after)
+    raise CliError(" ".join(filter(None, texts)), AWS_ERROR)
