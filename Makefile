@@ -20,6 +20,8 @@ PARLIAMENT := .venv-parliament
 PICTURES := .venv-pictures
 BIN := $(VENV)/bin
 export UV_PYTHON_DOWNLOADS := never
+# Without bytecode, each of the many processes that the tests start compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
 export SAM_CLI_TELEMETRY := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

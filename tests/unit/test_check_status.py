@@ -18,6 +18,7 @@ from lumendrop.polling import Poll
 from tests.unit.conftest import LoadFunction
 from tests.unit.world import API, KEY, RESULT_URL, Answer, Broken, Context, Reply, World, refusal, sample
 
+NOW = int(time.time())
 NO_TIME = 30  # the seconds left: enough for one poll, but not for two
 
 
@@ -25,7 +26,7 @@ class Clock:
     """Time that advances only in sleep."""
 
     def __init__(self) -> None:
-        self.now = float(int(time.time()))
+        self.now = float(NOW)
         self.slept: list[float] = []
 
     def time(self) -> float:
@@ -51,8 +52,7 @@ def check_status(function: LoadFunction, clock: Clock, monkeypatch: pytest.Monke
 def request(*, submitted: float = 60, left: float = 3600, estimated: float | None = 45, **poll: Any) -> Any:
     """The sample event, with a task that was submitted `submitted` seconds ago and is due in `left` seconds."""
     event = sample("check_status")
-    now = int(time.time())
-    times = {"submitted_at": now - int(submitted), "deadline": now + int(left), "estimated_seconds": estimated}
+    times = {"submitted_at": NOW - int(submitted), "deadline": NOW + int(left), "estimated_seconds": estimated}
     return event | {"task": event["task"] | times, "poll": event["poll"] | poll}
 
 
