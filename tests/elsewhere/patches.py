@@ -172,6 +172,12 @@ def compute_the_output_of_succeed() -> None:
     replace(apply, "_apply_output_path", apply_output)
 
 
+def send_batches_of_messages() -> None:
+    # ministack 1.5.33: names the entries of SendMessageBatch in a way that its own SQS does not read. AWS: sends them.
+    # The JSON protocol needs no names.
+    stepfunctions._AWS_SDK_SERVICE_MAP["sqs"] = {"protocol": "json", "target_prefix": "AmazonSQS"}
+
+
 def run_distributed_maps() -> None:
     # ministack 1.5.33: a Distributed Map evaluates no JSONata, makes no batches, and assigns nothing. AWS: does all of
     # it. Here, the reader's items run as those of an inline Map.
@@ -220,6 +226,7 @@ PATCHES = (
     name_the_version_in_events,
     name_the_execution_in_events,
     compute_the_output_of_succeed,
+    send_batches_of_messages,
     run_distributed_maps,
     answer_as_over_tls,
     match_line_breaks,
