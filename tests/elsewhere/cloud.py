@@ -73,15 +73,15 @@ class Elsewhere:
 
 
 @contextlib.contextmanager
-def elsewhere(parameters: Mapping[str, str], folder: Path) -> Iterator[Sandbox]:
-    """Run ministack and the enhancer, with the stack, until the block ends. Logs are in the folder."""
+def elsewhere(parameters: Mapping[str, str], folder: Path, tree: Path = ROOT) -> Iterator[Sandbox]:
+    """Run ministack and the enhancer, with the stack of a tree, until the block ends. Logs are in the folder."""
     key = secrets.token_urlsafe(24)
     with (
         _enhancer(key, folder / "enhancer.log", ["--task-seconds", "0.2"]) as enhancer,
         _ministack(folder) as endpoint,
     ):
         cloud = Elsewhere(endpoint)
-        deploy(cloud.client, STACK, {"ApiBaseUrl": enhancer.url, **parameters})
+        deploy(cloud.client, STACK, {"ApiBaseUrl": enhancer.url, **parameters}, tree)
         cloud.client("secretsmanager").put_secret_value(SecretId=cloud.outputs["KeySecretArn"], SecretString=key)
         enhancer.wait_until_ready()
         yield Sandbox(cloud, enhancer.url, folder)  # type: ignore[arg-type]

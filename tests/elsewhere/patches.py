@@ -83,17 +83,16 @@ def refer_to_secrets_by_arn() -> None:
 
 def create_alarms_on_expressions() -> None:
     # ministack 1.5.33: refuses an alarm on metric math. AWS: creates it. Here it watches the first of its metrics.
-    handlers = provisioners._RESOURCE_HANDLERS["AWS::CloudWatch::Alarm"]
-    create: Handler = handlers["create"]
+    record = provisioners._cw_metric_alarm_record
 
-    def create_simplified(logical_id: str, props: dict[str, Any], stack_name: str) -> Any:
+    def record_simplified(name: str, props: dict[str, Any]) -> Any:
         if metrics := props.get("Metrics"):
             first = next(one["MetricStat"] for one in metrics if "MetricStat" in one)
             watched = {**first["Metric"], "Period": first["Period"], "Statistic": "Sum"}
-            props = {name: value for name, value in props.items() if name != "Metrics"} | watched
-        return create(logical_id, props, stack_name)
+            props = {key: value for key, value in props.items() if key != "Metrics"} | watched
+        return record(name, props)
 
-    handlers["create"] = create_simplified
+    replace(record, "_cw_metric_alarm_record", record_simplified)
 
 
 def read_numbers_of_event_sources() -> None:

@@ -44,7 +44,8 @@ def test_the_topic_gets_the_events_of_this_stack_alone(pipeline: Pipeline) -> No
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     raw = {"RawMessageDelivery": "true"}
     pipeline.cloud.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=raw)
-    foreign = {"Source": "lumendrop", "DetailType": "Photo Enhanced", "Detail": "{}"}
+    detail = json.dumps({"upload": {"key": "of another stack.jpg", "version_id": "1"}})
+    foreign = {"Source": "lumendrop", "DetailType": "Photo Enhanced", "Detail": detail}
     assert pipeline.cloud.client("events").put_events(Entries=[foreign])["FailedEntryCount"] == 0
     upload = pipeline.drop("notices/notes.txt", b"Dear diary")
     pipeline.wait([upload])
