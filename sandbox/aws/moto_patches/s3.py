@@ -40,7 +40,7 @@ def apply(replace: Replace, context: Context) -> None:
 
 
 def _accept_line_breaks(replace: Replace) -> None:
-    # moto 5.2.5: a key with a line break matches no route, so the answer is 404. AWS: each character is allowed in keys.
+    # moto 5.2.5: a key with a line break matches no route, so the answer is 404. AWS: a key may contain any character.
     create = RegexConverter.__init__
 
     def init(self: RegexConverter, url_map: Any, *items: Any) -> None:
