@@ -109,6 +109,25 @@ def read_numbers_of_event_sources() -> None:
     handlers["create"] = create_with_number
 
 
+def keep_attributes_in_nested_stacks() -> None:
+    # ministack 1.5.33: forgets the attributes of a nested stack's unchanged resources in an update. AWS: keeps them.
+    provision, update = provisioners._provision_resource, provisioners._update_resource
+    known: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def provision_and_keep(kind: str, logical_id: str, props: dict[str, Any], stack: str, *more: Any) -> Any:
+        physical_id, attributes = provision(kind, logical_id, props, stack, *more)
+        known[stack, physical_id] = attributes
+        return physical_id, attributes
+
+    def update_with_known(kind: str, physical_id: str, old: Any, new: Any, stack: str, *more: Any) -> Any:
+        updated_id, attributes = update(kind, physical_id, old, new, stack, *more)
+        known[stack, updated_id] = attributes or known.get((stack, physical_id), {})
+        return updated_id, known[stack, updated_id]
+
+    replace(provision, "_provision_resource", provision_and_keep)
+    replace(update, "_update_resource", update_with_known)
+
+
 # Events.
 
 
@@ -222,6 +241,7 @@ PATCHES = (
     refer_to_secrets_by_arn,
     create_alarms_on_expressions,
     read_numbers_of_event_sources,
+    keep_attributes_in_nested_stacks,
     name_the_version_in_events,
     name_the_execution_in_events,
     compute_the_output_of_succeed,

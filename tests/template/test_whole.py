@@ -153,9 +153,18 @@ def test_the_sandbox_uses_the_deployed_versions_of_packages() -> None:
         "requirements/benchmarks.txt",
         "requirements/sam.txt",
         "requirements/checkov.txt",
+        "requirements/parliament.txt",
+        "requirements/elsewhere.txt",
     ],
 )
 def test_every_requirement_is_hashed(path: str) -> None:
     pins = _pins(path)
     assert pins
     assert [name for name, (_, hashes) in pins.items() if not hashes] == []
+
+
+def test_node_packages_are_hashed_and_name_no_registry() -> None:
+    lock = json.loads((ROOT / "requirements/jsonata/package-lock.json").read_text())
+    packages = {name: one for name, one in lock["packages"].items() if name}
+    assert packages
+    assert {name for name, one in packages.items() if "integrity" not in one or "resolved" in one} == set()
