@@ -31,7 +31,7 @@ def card(row: Row, progress: Progress | None = None) -> Card:
         "stage": stage(row, progress),
         "changed": row.get("changed_at") or row.get("finished_at") or "",
         "size": row["size"],
-        "pixels": row.get("pixels"),
+        "pixels": _shown_pixels(row.get("pixels"), photo),
         "attempt": row["attempt"],
         "options": _options(row),
         "task": clean_value(row.get("task_id")),
@@ -53,6 +53,28 @@ def card(row: Row, progress: Progress | None = None) -> Card:
         else None,
         "actions": actions(row),
     }
+
+
+def _shown_pixels(stated: str | None, output: dict[str, Any]) -> str | None:
+    """Width and height of a photo as it is shown, as far as its result tells.
+
+    The ledger has them as the file states them, before its orientation is applied. A result is upright, and has the
+    ratio of the photo as it is shown unless a warning says otherwise.
+    """
+    before, after = _is_tall(stated), _is_tall(output.get("pixels"))
+    is_turned = before is not None and after is not None and before != after
+    if not stated or not is_turned or "aspect_ratio_changed" in (output.get("warnings") or []):
+        return stated
+    width, _, height = stated.partition("x")
+    return f"{height}x{width}"
+
+
+def _is_tall(pixels: str | None) -> bool | None:
+    """Whether a picture is higher than wide; None if it is square, or unknown."""
+    width, _, height = (pixels or "").partition("x")
+    if not (width.isdecimal() and height.isdecimal()) or width == height:
+        return None
+    return int(height) > int(width)
 
 
 def stage(row: Row, progress: Progress | None) -> str:

@@ -39,7 +39,7 @@ _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".
 _NAMES = {"index.html": ("/",), "logo.svg": ("/logo.svg", "/favicon.ico")}
 _HEAD_BYTES = 16
 _CHUNK_BYTES = 262_144
-_SEARCH_PAGE, _MAX_FOUND = 500, 10_000
+_SEARCH_PAGE, _MAX_FOUND = 1000, 10_000
 _MAX_DAYS = 3660
 # The formats that a page may show, by their first bytes. Everything else is only downloaded.
 _IMAGES = ((0, b"\xff\xd8\xff", "image/jpeg"), (0, b"\x89PNG\r\n\x1a\n", "image/png"), (8, b"WEBP", "image/webp"))

@@ -53,7 +53,7 @@ async def _store(board: Board, wanted: uploads.Photo, file: IO[bytes], sha256: s
 
 
 async def _plan(board: Board, request: Request) -> Response:
-    """What photos will cost. The request has each photo's size and SHA-256 as a list of pairs in JSON."""
+    """What photos will cost. The request lists each photo's size, SHA-256, and name in JSON."""
     given = await read_json(request)
     return JSONResponse(await run_in_threadpool(uploads.plan, board.stack, given))
 

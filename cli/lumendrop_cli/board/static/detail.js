@@ -5,6 +5,7 @@ import { onChange, state } from "./feed.js";
 import { tone, word } from "./stages.js";
 import { actionButtons } from "./actions.js";
 import { draw } from "./path.js";
+import { shownPixels } from "./thumbnails.js";
 import "./compare.js";
 
 let current = null;
@@ -68,7 +69,7 @@ function facts(card, full) {
   const cost = found.reused ? "nothing: the same photo was already enhanced" : found.status === "rejected" ? "nothing" : found.task ? `1 task${found.credits ? `, ${found.credits} credits` : ""}${price ? `, about ${usd(price)}` : ""}` : found.may_have_cost ? "perhaps a task" : "nothing yet";
   const options = Object.entries(found.options).map(([name, value]) => `${name} ${value}`).join(", ");
   const rows = [
-    ["Photo", [pixels(found.pixels), bytes(found.size)].filter(Boolean).join(", ")],
+    ["Photo", [pixels(shownPixels(found)), bytes(found.size)].filter(Boolean).join(", ")],
     ["Result", found.output ? [pixels(found.output.pixels), bytes(found.output.bytes)].filter(Boolean).join(", ") : ""],
     ["Options", options],
     ["Cost", cost],
