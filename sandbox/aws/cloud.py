@@ -71,6 +71,7 @@ class Cloud:
         outputs: Outputs of the stack by key.
         resources: Physical IDs by logical ID, nested stacks included; an outer stack's resource hides an inner one's.
         skipped: A sentence for each resource or property that the sandbox leaves out.
+        is_closing: Whether `close` was called.
 
     Raises:
         CloudError: The stack can't be created, or another cloud is open in this process.
@@ -96,6 +97,7 @@ class Cloud:
         self.outputs: dict[str, str] = {}
         self.resources: dict[str, str] = {}
         self.skipped: list[str] = []
+        self.is_closing = False
         self._pools: dict[str, Pool] = {}
         self._logs: dict[str, deque[str]] = {}
         self._clients: dict[tuple[str, str], Any] = {}
@@ -117,7 +119,9 @@ class Cloud:
             self._closing.enter_context(environment.isolated(ACCOUNT, region))
             self._session = boto3.session.Session()
             self._closing.enter_context(
-                moto_patches.apply(self._invoke_api, self._client, self._permissions.may, ACCOUNT, region)
+                moto_patches.apply(
+                    self._invoke_api, self._client, self._permissions.may, lambda: self.is_closing, ACCOUNT, region
+                )
             )
             self._closing.enter_context(self._hooks.patch(ACCOUNT, region))
             self.endpoint = self._serve(port)
@@ -141,6 +145,7 @@ class Cloud:
 
     def close(self) -> None:
         """Stop the pollers, the executions, the functions, and the server."""
+        self.is_closing = True
         self._closing.close()
 
     def client(self, service: str) -> Any:

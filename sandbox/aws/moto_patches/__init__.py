@@ -48,11 +48,12 @@ def apply(
     invoke: Callable[..., bytes],
     service_client: Callable[[str, str], Any],
     may: Callable[..., bool],
+    is_closing: Callable[[], bool],
     account: str,
     region: str,
 ) -> Iterator[None]:
     """Apply every patch until the context ends; for the arguments, see `patching.Context`."""
-    context = Context(invoke, service_client, may, account, region)
+    context = Context(invoke, service_client, may, is_closing, account, region)
     with replacing() as replace:
         for service in _SERVICES:
             service.apply(replace, context)

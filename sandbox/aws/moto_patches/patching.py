@@ -18,11 +18,13 @@ class Context:
     for the response's headers, and returns the response's body. `service_client` makes a boto3 client by service name
     and role ARN; "" stands for the owner of the account. `may` decides whether a principal (a role's ARN or a
     service's name) may perform an action on a resource, given condition keys in lower case as keyword arguments.
+    `is_closing` tells whether the cloud is being closed, so that its endpoint may be gone.
     """
 
     invoke: Callable[..., bytes]
     service_client: Callable[[str, str], Any]
     may: Callable[..., bool]
+    is_closing: Callable[[], bool]
     account: str
     region: str
 
