@@ -18,6 +18,7 @@ from tests.e2e.pipeline import Pipeline
 PHOTOS = Path(__file__).parents[2] / "sandbox" / "demo" / "photos"
 FAILED_TASK = {"end": "failed", "code": "unknown_error", "seconds": 0}
 WIDTHS = (375, 768, 1440)
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def test_three_photos_from_drop_to_slider(page: BoardPage) -> None:
@@ -111,13 +112,13 @@ def test_a_rotated_photo_has_the_size_that_is_shown(page: BoardPage, pipeline: P
     pipeline.plan(task=[FAILED_TASK])
     uploads = [pipeline.drop(f"rotated-{side}.jpg", unique(portrait())) for side in ("failed", "enhanced")]
     for upload, stage in zip(uploads, ("failed", "enhanced"), strict=True):
-        expect(page.wait_for(upload.key, stage)).to_contain_text("64 × 96")
+        expect(page.wait_for(upload.key, stage)).to_contain_text(f"64 {TIMES} 96")
     page.choose({"rotated-here.jpg": unique(portrait())})
     page.enhance(1)
     card = page.wait_for("rotated-here.jpg", "enhanced")
-    expect(card).to_contain_text("64 × 96 → 683 × 1024")
+    expect(card).to_contain_text(f"64 {TIMES} 96 → 683 {TIMES} 1024")
     card.get_by_role("button", name=re.compile("Compare")).click()
-    expect(page.page.get_by_role("dialog").get_by_text("64 × 96")).to_be_visible()
+    expect(page.page.get_by_role("dialog").get_by_text(f"64 {TIMES} 96")).to_be_visible()
 
 
 def test_pause_and_resume(page: BoardPage) -> None:
@@ -152,6 +153,8 @@ def test_a_restart_of_the_server_in_the_middle(context: BrowserContext, stack: A
         page.choose({"restart.jpg": unique(jpeg())})
         page.enhance(1)
     expect(page.page.locator("#banner")).to_contain_text("does not answer")
+    page.page.set_viewport_size({"width": 375, "height": 800})
+    assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # with the word "Reconnecting"
     again = load_stack(SimpleNamespace(obj=options))  # type: ignore[arg-type]
     with running_board(again, options=options, port=client.port, token="another"):
         expect(page.page.locator("#banner")).to_contain_text("Open the address that it has printed")

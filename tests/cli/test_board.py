@@ -233,7 +233,7 @@ def test_search_by_key_status_folder_and_day(board: Client, pipeline: Pipeline) 
         upload.key,
         other.key,
     ]
-    assert found(contains="photo one") == [upload.key]
+    assert found(text="photo one") == [upload.key]
     assert found(folder="in/search/", status="rejected") == [other.key]
     assert found(folder="in/search/", day="2020-01-01") == []
     assert len(found(limit="1")) == 1

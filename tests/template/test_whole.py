@@ -122,10 +122,12 @@ def test_stages_set_parameters_to_accepted_values(stage: str) -> None:
 
 def test_continuous_integration_runs_the_required_checks() -> None:
     workflow = parse_yaml((ROOT / ".github/workflows/ci.yml").read_text())
-    (job,) = workflow["jobs"].values()
     assert workflow["permissions"] == {"contents": "read"}
-    assert job["timeout-minutes"] <= 60
-    assert ".ci/run" in [step.get("run") for step in job["steps"]]
+    assert all(job["timeout-minutes"] <= 60 for job in workflow["jobs"].values())
+    commands = {name: [step.get("run", "") for step in job["steps"]] for name, job in workflow["jobs"].items()}
+    assert ".ci/run" in commands["check"]
+    assert "make test-board" in commands["board"]
+    assert "install -qy chromium" in commands["board"][-2]
 
 
 def _pins(path: str) -> dict[str, tuple[str, list[str]]]:

@@ -150,21 +150,20 @@ def problem(text: str, status: int = 400) -> JSONResponse:
 
 
 async def _config(board: Board, _: Request) -> Response:
-    stack = board.stack
+    return JSONResponse(config(board.stack, read_only=board.read_only))
+
+
+def config(stack: Stack, *, read_only: bool) -> dict[str, Any]:
+    """What the page knows about the stack from the start."""
     names = ("Resolution", "Creativity", "Resemblance", "Metadata", "InputPrefix", "MaxUploadBytes", "SamePhoto")
-    return JSONResponse(
-        {
-            "stack": clean(stack.name),
-            "region": stack.client("dynamodb").meta.region_name,
-            "sandbox": stack.is_sandbox,
-            "read_only": board.read_only,
-            "price_usd": cost.price_usd(stack),
-            "parameters": {name: stack.parameters.get(name, "") for name in names},
-            "input_bucket": stack.output("InputBucketName"),
-            "output_bucket": stack.output("OutputBucketName"),
-            "descriptions": statuses.DESCRIPTIONS,
-        }
-    )
+    return {
+        "stack": clean(stack.name),
+        "region": stack.client("dynamodb").meta.region_name,
+        "sandbox": stack.is_sandbox,
+        "read_only": read_only,
+        "price_usd": cost.price_usd(stack),
+        "parameters": {name: stack.parameters.get(name, "") for name in names},
+    }
 
 
 async def _events(board: Board, _: Request) -> Response:
@@ -183,7 +182,7 @@ async def _search(board: Board, request: Request) -> Response:
     earliest = day or datetime.now(UTC) - timedelta(days=days)
     since = max(earliest, await run_in_threadpool(lambda: board.earliest))
     last_day = day.date() if day else None
-    selected = Filter(wanted, since, query.get("folder", ""), query.get("contains", ""), last_day)
+    selected = Filter(wanted, since, query.get("folder", ""), query.get("text", ""), last_day)
     found = _found(board.stack, selected, _number(query.get("limit"), _SEARCH_PAGE, _MAX_FOUND))
     return StreamingResponse(found, media_type="application/x-ndjson")
 
@@ -221,10 +220,15 @@ def _number(text: str | None, default: int, most: int) -> int:
 
 
 async def _upload(board: Board, request: Request) -> Response:
-    """One upload in full: its card, and the metadata of the photo and of the result."""
     row = await _row(board, request)
-    before, after = await run_in_threadpool(lambda: (_head(board, row, "before"), _head(board, row, "after")))
-    return JSONResponse({"card": card(row), "before": before, "after": after})
+    return JSONResponse(await run_in_threadpool(details, board.stack, row))
+
+
+def details(stack: Stack, row: Row) -> dict[str, Any]:
+    """One upload in full: its card, the metadata of the photo and of the result, and what the result has kept."""
+    before, after = _head(stack, row, "before"), _head(stack, row, "after")
+    kept = (after or {}).get("metadata", {}).get("carried-over", "")
+    return {"card": card(row), "before": before, "after": after, "kept": kept.replace(",", ", ")}
 
 
 async def _execution(board: Board, request: Request) -> Response:
@@ -239,7 +243,7 @@ async def _media(board: Board, request: Request) -> Response:
     row = await _row(board, request, is_background=is_thumbnail)
     if is_thumbnail:
         await board.budget.turn()
-    place = _place(board, row, side)
+    place = _place(board.stack, row, side)
     if place is None:
         return _gone(is_thumbnail)
     try:
@@ -287,27 +291,27 @@ async def _row(board: Board, request: Request, *, is_background: bool = False) -
     return row
 
 
-def _place(board: Board, row: Row, side: str) -> dict[str, str] | None:
+def _place(stack: Stack, row: Row, side: str) -> dict[str, str] | None:
     """Where a photo or its result is, in the stack's own buckets."""
     if side == "before":
         version = row["version_id"]
         place = {"Bucket": row["bucket"], "Key": row["key"]}
     else:
         output = row.get("output") or {}
-        if side != "after" or output.get("bucket") != board.stack.output("OutputBucketName"):
+        if side != "after" or output.get("bucket") != stack.output("OutputBucketName"):
             return None
         version = output.get("version_id")
         place = {"Bucket": output["bucket"], "Key": output["key"]}
     return place | ({"VersionId": version} if version and version != "null" else {})
 
 
-def _head(board: Board, row: Row, side: str) -> dict[str, Any] | None:
+def _head(stack: Stack, row: Row, side: str) -> dict[str, Any] | None:
     """The size, type, and metadata of an object; None if it doesn't exist."""
-    place = _place(board, row, side)
+    place = _place(stack, row, side)
     if place is None:
         return None
     try:
-        found = board.stack.client("s3").head_object(**place)
+        found = stack.client("s3").head_object(**place)
     except ClientError as error:
         if error_code(error) in _GONE:
             return None

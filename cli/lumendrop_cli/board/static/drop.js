@@ -1,6 +1,7 @@
 // Drop photos or folders, see what they will cost, and upload them. Nothing is sent before the button is pressed.
 
-import { $, bdi, bytes, h, icon, number, post, usd } from "./dom.js";
+import { post } from "./api.js";
+import { $, bdi, bytes, h, icon, number, usd } from "./dom.js";
 import { state } from "./feed.js";
 import { isKnown, showLocal } from "./cards.js";
 import { make, remember } from "./thumbnails.js";

@@ -1,7 +1,7 @@
 // Thumbnails, made in this browser: from the file if it was dropped here, otherwise from the bucket. Two at a time, and
 // only of cards that are visible.
 
-import { named } from "./dom.js";
+import { media } from "./api.js";
 
 const SIDE = 420;
 const MOST = 400;
@@ -83,7 +83,7 @@ async function load({ image, card, ready }) {
   const side = card.size > 0 ? "before" : "after";
   let thumbnail = null;
   try {
-    const answer = await fetch(`/media?${named(card)}&side=${side}&thumbnail`);
+    const answer = await fetch(media(card, side, true));
     const type = answer.headers.get("content-type") ?? "";
     if (answer.ok && type.startsWith("image/")) thumbnail = await make(await answer.blob());
     else answer.body?.cancel();
