@@ -16,7 +16,6 @@ VERBOSE ?=
 VENV := .venv
 SAM := .venv-sam
 CHECKOV := .venv-checkov
-PICTURES := .venv-pictures
 BIN := $(VENV)/bin
 export UV_PYTHON_DOWNLOADS := never
 export SAM_CLI_TELEMETRY := 0
@@ -154,10 +153,8 @@ bench-pages: $(VENV)/.benchmarks ## Fill README, docs/benchmarks.md, and docs/li
 	@PYTHONPATH=layers $(BIN)/python -m benchmarks.pages
 
 .PHONY: pictures
-pictures: $(VENV)/.browser $(PICTURES)/.ready ## Take the README's pictures from a run of the demo; needs Chromium on the path.
-	@$(BIN)/python -m sandbox demo --out out
-	@$(PICTURES)/bin/python docs/pictures.py out/index.html
-	@CHROMIUM="$(CHROMIUM)" PYTHONPATH=. $(BIN)/python docs/board_pictures.py
+pictures: $(VENV)/.browser ## Take the README's pictures from a running board; needs Chromium on the path.
+	@CHROMIUM="$(CHROMIUM)" PYTHONPATH=. $(BIN)/python docs/pictures.py
 
 .PHONY: check
 check: $(VENV)/.tests $(CHECKOV)/.ready ## Lint, types, template checks.
@@ -219,7 +216,6 @@ lock: $(SAM)/.ready ## Lock the newest versions of all requirements.
 	$(LOCK) -c requirements/sandbox.txt requirements/tests.in -o requirements/tests.txt
 	$(LOCK) -c requirements/tests.txt requirements/benchmarks.in -o requirements/benchmarks.txt
 	$(LOCK) -c requirements/tests.txt requirements/browser.in -o requirements/browser.txt
-	$(LOCK) --upgrade requirements/pictures.in -o requirements/pictures.txt
 	$(LOCK) --upgrade requirements/sam.in -o requirements/sam.txt
 	$(LOCK) --upgrade requirements/checkov.in -o requirements/checkov.txt
 
