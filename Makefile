@@ -16,8 +16,11 @@ VERBOSE ?=
 VENV := .venv
 SAM := .venv-sam
 CHECKOV := .venv-checkov
+PARLIAMENT := .venv-parliament
 BIN := $(VENV)/bin
 export UV_PYTHON_DOWNLOADS := never
+# Without bytecode, each of the many processes that the tests start compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
 export SAM_CLI_TELEMETRY := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -103,6 +106,24 @@ else
 	@echo "Skipped: none of chromium, chromium-browser, and google-chrome is on the path. Install Chromium and run it again."
 endif
 
+JSONATA := .venv-jsonata
+NODE = $(and $(shell command -v node),$(shell command -v npm))
+
+$(JSONATA)/.ready: requirements/jsonata/package-lock.json
+	@echo "Installing the official JSONata engine (once) ..."
+	@rm -rf $(@D); mkdir $(@D); cp requirements/jsonata/*.json $(@D)
+	@cd $(@D) && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+.PHONY: check-asl
+check-asl: $(VENV)/.tests ## Evaluate the workflows' expressions with the official JSONata engine as well. Skips if Node is not installed.
+ifneq ($(NODE),)
+check-asl: $(JSONATA)/.ready
+	@PYTHONPATH=layers:cli $(BIN)/python -m tests.jsonata $(JSONATA)/node_modules
+else
+	@echo "Skipped: node and npm are not both on the path. Install Node.js and run it again."
+endif
+
 .PHONY: cli
 cli: $(VENV)/.sandbox ## Install `lumendrop`, the command that operates a stack, and print its path.
 	@echo "$(CURDIR)/$(BIN)/lumendrop"
@@ -157,13 +178,14 @@ pictures: $(VENV)/.browser ## Take the README's pictures from a running board; n
 	@CHROMIUM="$(CHROMIUM)" PYTHONPATH=. $(BIN)/python docs/pictures.py
 
 .PHONY: check
-check: $(VENV)/.tests $(CHECKOV)/.ready ## Lint, types, template checks.
+check: $(VENV)/.tests $(CHECKOV)/.ready $(PARLIAMENT)/.ready ## Lint, types, template checks.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@for app in functions/*/app.py; do $(BIN)/mypy "$$app"; done
 	@$(BIN)/cfn-lint template.yaml monitoring.yaml
 	@$(CHECKOV)/bin/checkov
+	@PYTHONPATH=layers:cli $(BIN)/python -m tests.template.policies | $(PARLIAMENT)/bin/python -W ignore tests/audit_policies.py
 	@PYTHONUTF8=1 $(BIN)/python -m pytest -q tests/template
 
 .PHONY: build
@@ -218,6 +240,7 @@ lock: $(SAM)/.ready ## Lock the newest versions of all requirements.
 	$(LOCK) -c requirements/tests.txt requirements/browser.in -o requirements/browser.txt
 	$(LOCK) --upgrade requirements/sam.in -o requirements/sam.txt
 	$(LOCK) --upgrade requirements/checkov.in -o requirements/checkov.txt
+	$(LOCK) --upgrade requirements/parliament.in -o requirements/parliament.txt
 
 .PHONY: clean
 clean: ## Remove environments, builds, caches, and results, also those of earlier versions.

@@ -73,9 +73,8 @@ def before_after(browser: Browser, page: Page) -> Locator:
     """The same part of the open photo before and after."""
     slider = page.get_by_role("slider")
     slider.press("0")
-    photo = page.locator("photo-compare img").first.bounding_box()
-    assert photo
-    x, y = (photo[at] + EYE[at] * photo[size] for at, size in (("x", "width"), ("y", "height")))
+    box = page.locator("photo-compare img").first.evaluate("one => one.getBoundingClientRect().toJSON()")
+    x, y = (box[at] + EYE[at] * box[size] for at, size in (("x", "width"), ("y", "height")))
     page.mouse.move(x, y)
     page.mouse.wheel(0, ZOOM)
     page.evaluate("for (const one of document.querySelectorAll('.tag, .handle')) one.style.opacity = 0")

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import boto3
 import typer
@@ -200,7 +201,7 @@ def _create_client(session: boto3.Session, service: str, endpoint_url: str | Non
     try:
         client = create(service, endpoint_url=endpoint_url, config=_CONFIG)
         # A proxy, if the environment names one, can't reach this machine's loopback.
-        if _is_local(client.meta.endpoint_url):
+        if getproxies() and _is_local(client.meta.endpoint_url):
             client = create(service, endpoint_url=endpoint_url, config=_DIRECT)
     except ValueError as error:  # a malformed URL from AWS_ENDPOINT_URL_… or from the configuration file
         raise CliError(f"{error}. Check --endpoint-url, AWS_ENDPOINT_URL, and the profile.", USAGE_ERROR) from None

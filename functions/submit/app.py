@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import msgspec
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Meta
 
 from lumendrop import clients, decisions, options, outcomes, same_photo, settings, storage, upload_queue, workflow
@@ -81,9 +80,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
 
 def handle_message(message: Message, ends: float) -> None:
     found = parse_event(message.body)
-    upload = storage.resolve_version(S3, found) if isinstance(found, BackfillItem) else found
+    logger.append_keys(upload=found.uri)
+    try:
+        upload = storage.resolve_version(S3, found) if isinstance(found, BackfillItem) else found
+    except upload_queue.WAITS as error:
+        requeue(message, upload_queue.defer(error))
+        return
     if upload is None:
-        logger.append_keys(upload=found.uri)
         skip("deleted")
         return
     with log_context(upload.correlation_id, upload=upload.uri, version_id=upload.version_id):
@@ -98,34 +101,27 @@ def skip(reason: str) -> None:
 def process_upload(upload: Upload, message: Message, ends: float) -> None:
     """Submits the upload and starts its workflow, or requeues it. Lambda kills the function at `ends`."""
     try:
-        row = submit_with_backoff(upload, message, ends)
+        if row := submit_with_backoff(upload, message, ends):
+            processed = {"status": row.status, "task_id": row.task_id, "attempt": row.attempt}
+            logger.info("upload processed", extra=processed)
+            workflow.start(STEPFUNCTIONS, SETTINGS.workflow_arn, row, time.time())
     except storage.OwnResult:
         skip("enhanced photo")
-        return
-    except Deferred as error:
-        requeue(message, error)
-        return
-    if row is not None:
-        logger.info("upload processed", extra={"status": row.status, "task_id": row.task_id, "attempt": row.attempt})
-        workflow.start(STEPFUNCTIONS, SETTINGS.workflow_arn, row, time.time())
+    except upload_queue.WAITS as error:
+        requeue(message, upload_queue.defer(error))
 
 
 def requeue(message: Message, error: Deferred) -> None:
     """Sends a copy to the queue, unless another copy of the same message already continues."""
-    if not (error.task or message.task or is_current(message)):
+    if not (error.task or message.task or upload_queue.is_current(LEDGER, message)):
         skip("stale copy")
         return
     count("UploadsWaiting")
+    if error.reason == upload_queue.AWS_UNAVAILABLE:
+        count("AwsUnavailable")
     seconds = upload_queue.requeue(SQS, SETTINGS.upload_queue_url, message, error)
     extra = {"reason": error.reason, "detail": str(error), "requeue_count": message.requeue_count + 1}
     logger.warning("upload requeued", extra=extra | {"seconds": seconds})
-
-
-def is_current(message: Message) -> bool:
-    try:
-        return LEDGER.take_requeue(message.chain, message.requeue_count + 1, message.message_id)
-    except (BotoCoreError, ClientError):
-        return True  # a copy too many is better than a lost upload
 
 
 def submit_with_backoff(upload: Upload, message: Message, ends: float) -> Row | None:

@@ -20,7 +20,7 @@ import msgspec
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lumendrop.aws_errors import error_code
+from lumendrop.aws_errors import error_code, is_transient
 from lumendrop.outcomes import Outcome
 from lumendrop.uploads import Upload
 
@@ -69,17 +69,6 @@ _TRIES = 8
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
 _CONTENTION = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
-_TRANSIENT = frozenset(
-    {
-        "InternalServerError",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ServiceUnavailable",
-        "ThrottlingException",
-        "TransactionConflictException",
-        "TransactionInProgressException",
-    }
-)
 
 
 class DailyLimitReached(Exception):
@@ -542,7 +531,7 @@ class Ledger:
             try:
                 return write()
             except (BotoCoreError, ClientError) as error:
-                if not _is_transient(error):
+                if not _may_succeed_again(error):
                     raise
                 pause = random.uniform(0, min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt))  # noqa: S311  # jitter, no secret
                 is_last = attempt + 1 >= _TRIES if until is None else self._now() + pause >= until
@@ -552,15 +541,11 @@ class Ledger:
         raise AssertionError("unreachable")
 
 
-def _is_transient(error: Exception) -> bool:
-    """Whether a repetition may succeed. Errors without an answer (time-outs, broken connections) are transient."""
-    if not isinstance(error, ClientError):
-        return True
-    reasons: Any = error.response.get("CancellationReasons", [])
+def _may_succeed_again(error: Exception) -> bool:
+    reasons: Any = error.response.get("CancellationReasons", []) if isinstance(error, ClientError) else []
     if reasons:
         return {reason.get("Code", "None") for reason in reasons} - {"None"} <= _CONTENTION
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
-    return error.response["Error"].get("Code") in _TRANSIENT or status >= 500
+    return is_transient(error)
 
 
 def _is(row: Row) -> dict[str, Any]:

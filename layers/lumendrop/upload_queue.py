@@ -6,8 +6,10 @@ import random
 from typing import TYPE_CHECKING
 
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
 
-from lumendrop.ledger import PaidTask
+from lumendrop.aws_errors import is_transient
+from lumendrop.ledger import Ledger, LedgerBusy, PaidTask
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 _FIRST_SECONDS = 15
 _LONGEST_SECONDS = 900  # the longest delay that SQS supports
+AWS_UNAVAILABLE = "aws_unavailable"
 
 
 class _Attribute(msgspec.Struct, rename="camel"):
@@ -90,6 +93,19 @@ class Deferred(Exception):
         self.task = task
 
 
+WAITS = (Deferred, BotoCoreError, ClientError, LedgerBusy)
+"""What `defer` understands."""
+
+
+def defer(error: Exception) -> Deferred:
+    """Why the upload has to wait, if an AWS service throttles or does not answer. Raises any other error of AWS."""
+    if isinstance(error, Deferred):
+        return error
+    if isinstance(error, LedgerBusy) or is_transient(error):
+        return Deferred(AWS_UNAVAILABLE, f"{type(error).__name__}: {error}")
+    raise error
+
+
 def messages(event: object) -> list[Message]:
     """The messages of a Lambda event from an SQS event source. Raises msgspec.ValidationError for any other event."""
     return msgspec.convert(event, _Event).records
@@ -100,6 +116,14 @@ def delay(requeue_count: int, seconds: float | None = None) -> int:
     if seconds is None:
         seconds = random.uniform(0.5, 1) * _FIRST_SECONDS * 2 ** min(requeue_count, 10)  # noqa: S311  # jitter, no secret
     return int(min(max(seconds, 1), _LONGEST_SECONDS))
+
+
+def is_current(ledger: Ledger, message: Message) -> bool:
+    """Whether no other copy of the message continues. If the ledger can't tell, a copy too many beats a lost upload."""
+    try:
+        return ledger.take_requeue(message.chain, message.requeue_count + 1, message.message_id)
+    except WAITS:
+        return True
 
 
 def requeue(client: SQSClient, queue_url: str, message: Message, deferred: Deferred) -> int:

@@ -4,7 +4,6 @@
 """
 
 import json
-import time
 from collections import Counter
 from dataclasses import dataclass
 
@@ -20,13 +19,12 @@ class UploadStatus:
     """One upload at one moment.
 
     `state` is the ledger's status, with two exceptions: `enhancing` for `submitted`, and `reporting` between the final
-    status and the report. `percent` is the progress of the task by the enhancer's estimate.
+    status and the report.
     """
 
     key: str
     version_id: str
     state: str
-    percent: int
     row: Row
 
     @property
@@ -80,15 +78,9 @@ class StatusReader:
 
 
 def _status(row: Row) -> UploadStatus:
-    state, percent = str(row["status"]), 0
+    state = str(row["status"])
     if state in FINAL and not is_finished(row):
         state = "reporting"
     elif state == SUBMITTED:
-        state, percent = "enhancing", _percent(row)
-    return UploadStatus(str(row["key"]), str(row["version_id"]), state, percent, row)
-
-
-def _percent(row: Row) -> int:
-    """At most 95, because tasks can take longer than estimated."""
-    elapsed = time.time() - float(row["submitted_at"])
-    return max(0, min(95, round(100 * elapsed / float(row.get("estimated_seconds") or 1))))
+        state = "enhancing"
+    return UploadStatus(str(row["key"]), str(row["version_id"]), state, row)

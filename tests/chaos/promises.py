@@ -156,8 +156,13 @@ def daily_counters_match(evidence: Evidence) -> Finding:
 
 
 def _may_have_cost(row: Json) -> bool:
-    """Whether the last attempt created a task or may have. A reused photo has the task of another upload."""
-    return "same_as" not in row and bool(row.get("task_id") or row.get("outcome", {}).get("may_have_cost"))
+    """Whether the last attempt created a task or may have.
+
+    A reused photo has the task of another upload. A rejected attempt created none, but an earlier one may have cost.
+    """
+    if "same_as" in row or row["status"] == "rejected":
+        return False
+    return bool(row.get("task_id") or row.get("outcome", {}).get("may_have_cost"))
 
 
 def _after_ambiguity(upload: Upload, evidence: Evidence, run: Run) -> tuple[list[str], int]:

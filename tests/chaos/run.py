@@ -54,6 +54,7 @@ class Run:
     uploads: list[Upload] = field(default_factory=list)
     stopped_executions: int = 0
     _skips: list[tuple[float, float]] = field(default_factory=lambda: [(0.0, 0.0)])
+    _session: requests.Session = field(default_factory=requests.Session)
 
     @property
     def outputs(self) -> Mapping[str, str]:
@@ -68,7 +69,7 @@ class Run:
         """Reads or changes one of the enhancer's `/_sandbox` resources."""
         url = f"{self.running.enhancer}/_sandbox/{resource}"
         method = "GET" if change is None else "PUT"
-        response = requests.request(method, url, json=change, timeout=RESPONSE_SECONDS)
+        response = self._session.request(method, url, json=change, timeout=RESPONSE_SECONDS)
         response.raise_for_status()
         return response.json()
 

@@ -1,4 +1,4 @@
-"""The checks of the ends of uploads and of the newest upload: what they accept and what they reject."""
+"""The checks of the ends of uploads, of the newest upload, and of the daily counters: what they accept and reject."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from tests.chaos.evidence import Evidence, Output
-from tests.chaos.promises import every_upload_ends_once, newest_upload_wins
+from tests.chaos.promises import daily_counters_match, every_upload_ends_once, newest_upload_wins
 from tests.chaos.run import Run, Upload
 
 KEY = "a.jpg"
@@ -102,3 +102,19 @@ def test_each_upload_has_a_photo_or_a_report(broken: list[str]) -> None:
 )
 def test_an_upload_has_neither_photo_nor_report_or_one_too_many(broken: list[str]) -> None:
     assert broken
+
+
+@pytest.mark.parametrize(
+    ("row", "charged"),
+    [
+        ({"status": "enhanced", "task_id": "t"}, 1),
+        ({"status": "enhanced", "task_id": "t", "same_as": "another upload"}, 0),
+        ({"status": "unknown", "outcome": {"may_have_cost": True}}, 1),
+        ({"status": "rejected", "outcome": {"may_have_cost": False}}, 0),
+        # The enhancer refused the second attempt; the first one was charged.
+        ({"status": "rejected", "outcome": {"may_have_cost": True}, "earlier": [{"attempt": 1, "task_id": "t"}]}, 1),
+    ],
+)
+def test_the_counters_have_the_attempts_that_may_have_cost(row: dict[str, Any], charged: int) -> None:
+    counted = [not daily_counters_match(Evidence(rows={"v": row}, days={"day": count})).broken for count in range(3)]
+    assert counted == [count == charged for count in range(3)]

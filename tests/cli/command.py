@@ -5,9 +5,12 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from lumendrop_cli.errors import BUG
@@ -52,6 +55,12 @@ class CommandResult:
         return json.loads(self.out)
 
 
+@cache
+def _parser(commands: Any) -> Any:
+    """All commands. A process needs them once, but these tests run hundreds of commands in one."""
+    return get_command(commands)
+
+
 class Lumendrop:
     """Runs `lumendrop` in this process against `endpoint`. An unhandled exception fails the test."""
 
@@ -60,9 +69,9 @@ class Lumendrop:
 
     def __call__(self, *arguments: str, stdin: str = "", env: Mapping[str, str | None] = {}) -> CommandResult:
         """`env` changes environment variables; None removes one."""
-        result = CliRunner().invoke(
-            app, arguments, input=stdin, env={"AWS_ENDPOINT_URL": self._endpoint, **ENVIRONMENT, **env}
-        )
+        environment = {"AWS_ENDPOINT_URL": self._endpoint, **ENVIRONMENT, **env}
+        with patch("typer.testing._get_command", _parser):
+            result = CliRunner().invoke(app, arguments, input=stdin, env=environment)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert BUG not in result.stderr

@@ -174,7 +174,6 @@ def test_the_state_comes_from_the_ledger(
     [status] = StatusReader(Sandbox(cloud, "http://127.0.0.1:1", tmp_path)).read()
     assert status.state == state
     assert status.is_final == ("finished_at" in row)
-    assert status.percent == (95 if state == "enhancing" else 0)
 
 
 def test_every_ending_has_a_color() -> None:
@@ -261,7 +260,7 @@ def test_up_skips_only_folder_markers_and_names_a_report_only_if_there_is_one(mo
     uploads = [{"Key": key, "Size": size, "LastModified": datetime.now(UTC)} for key, size in sizes.items()]
     outcome = {"message": "A newer upload was enhanced first.", "advice": "No action is needed."}
     rows = [{"outcome": outcome, "report_key": report} for report in (None, "errors/b.jpg.json")]
-    ended = [UploadStatus(f"{number}.jpg", "1", "superseded", 0, row) for number, row in enumerate(rows)]
+    ended = [UploadStatus(f"{number}.jpg", "1", "superseded", row) for number, row in enumerate(rows)]
     monkeypatch.setattr(up, "_uploads", lambda _: uploads)
     monkeypatch.setattr(up, "StatusReader", lambda _: SimpleNamespace(read=lambda: ended))
     running: Any = SimpleNamespace(cloud=SimpleNamespace(outputs={"OutputBucketName": "out"}))

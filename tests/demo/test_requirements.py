@@ -19,7 +19,7 @@ def test_other_packages_are_hidden(tmp_path: Path) -> None:
     assert "No module named 'scipy'" in run("import scipy", environment(tmp_path)).stderr
 
 
-@pytest.mark.parametrize("package", ["antlr4-python3-runtime", "flask-cors", "jsonpath-ng", "moto", "pyvips", "typer"])
+@pytest.mark.parametrize("package", ["jsonpath-ng", "pyvips", "typer"])
 def test_a_missing_package_is_found(package: str, tmp_path: Path) -> None:
     done = run(
         "import sandbox.aws.cloud, sandbox.enhancer.server, lumendrop_cli.main",

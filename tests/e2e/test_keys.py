@@ -33,6 +33,7 @@ ONE_BY_ONE = [
     "/leading/slash.jpg",
     "a//b.jpg",
     "control\x01character.jpg",
+    "line\nbreak.jpg",
 ]
 OTHERWISE = {
     "photo.jpg ": "photo.jpg .jpg",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lumendrop import ledger
+from lumendrop import ledger, upload_queue
 from lumendrop.decisions import Action, Inspect, Reject, Skip, StartWorkflow, Twin, decide
 from lumendrop.enhancer import Unavailable
 from lumendrop.outcomes import Outcome
@@ -116,9 +116,9 @@ def test_a_paid_task_that_waits_for_the_account_is_found(submit: Any) -> None:
     assert broken(submit, uploads("v1", crash=1)) == "submit ends, and no workflow watches the paid task"
 
 
-def test_copies_that_multiply_are_found(submit: Any) -> None:
+def test_copies_that_multiply_are_found(submit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault 14."""
-    submit.module.is_current = lambda _: True
+    monkeypatch.setattr(upload_queue, "is_current", lambda *_: True)
 
     assert broken(submit, uploads("v1", lost=1, unavailable=3)) == "copies of a message multiply"
 

@@ -5,13 +5,15 @@ Rules: https://docs.aws.amazon.com/step-functions/latest/dg/statemachine-structu
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 from botocore.loaders import Loader
-from botocore.model import ServiceModel
+from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureShape
+from botocore.validate import ParamValidator
 from jsonata.jsonata import Jsonata
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
@@ -260,8 +262,33 @@ def _integration(resource: str, arguments: dict[str, Any]) -> Iterator[str]:
     members, required = ({case(one[0]) + one[1:] for one in names} for names in (shape.members, shape.required_members))
     yield from (f"{action} has no argument {one}" for one in set(arguments) - members)
     yield from (f"{action} needs the argument {one}" for one in required - set(arguments))
+    yield from _shaped(arguments, shape)
     if found[1] == "dynamodb":
         yield from _dynamodb(arguments)
+
+
+def _shaped(arguments: dict[str, Any], shape: StructureShape) -> Iterator[str]:
+    """Whether the arguments have the types of the API, down to the last value. An expression has the type it needs."""
+    members = {name.lower(): name for name in shape.members}
+    named = {members[name.lower()]: value for name, value in arguments.items() if name.lower() in members}
+    report = ParamValidator().validate(_sample(named, shape), shape)
+    yield from report.generate_report().splitlines()
+
+
+def _sample(value: Any, shape: Shape) -> Any:
+    """A value of the definition as the API gets it. Step Functions writes an object as JSON where it needs a text."""
+    if is_expression(value):
+        empty: dict[str, Any] = {"structure": {}, "map": {}, "list": [], "blob": b"", "boolean": True}
+        return empty.get(shape.type_name, 1 if shape.type_name in ("integer", "long") else "x" * 36)
+    if isinstance(value, dict) and shape.type_name in ("string", "blob"):
+        return json.dumps(value)
+    if isinstance(value, dict) and isinstance(shape, StructureShape):
+        return {name: _sample(one, shape.members.get(name, shape)) for name, one in value.items()}
+    if isinstance(value, dict) and isinstance(shape, MapShape):
+        return {name: _sample(one, shape.value) for name, one in value.items()}
+    if isinstance(value, list) and isinstance(shape, ListShape):
+        return [_sample(one, shape.member) for one in value]
+    return value
 
 
 def _dynamodb(arguments: dict[str, Any]) -> Iterator[str]:

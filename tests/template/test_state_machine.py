@@ -132,6 +132,26 @@ DEFECTS: dict[str, tuple[str, Change]] = {
     "unknown action": ("has no action invok", lambda s: s["Deliver"].update(Resource="arn:aws:states:::lambda:invok")),
     "unknown argument": ("has no argument Tablename", lambda s: s["RecordEnhanced"]["Arguments"].update(Tablename="t")),
     "missing argument": ("needs the argument Key", lambda s: s["RecordEnhanced"]["Arguments"].pop("Key")),
+    "an argument of the wrong type": (
+        "Invalid type for parameter DelaySeconds",
+        lambda s: s["SendToQueue"]["Arguments"].update(DelaySeconds="60"),
+    ),
+    "a text in place of a list": (
+        "Invalid type for parameter Entries",
+        lambda s: s["PublishEnhanced"]["Arguments"].update(Entries="none"),
+    ),
+    "unknown argument below another": (
+        'Unknown parameter in Entries[0]: "Event"',
+        lambda s: s["PublishEnhanced"]["Arguments"]["Entries"][0].update(Event="x"),
+    ),
+    "misspelt type of an attribute": (
+        'Unknown parameter in Key.sk: "s"',
+        lambda s: s["RecordEnhanced"]["Arguments"]["Key"].update(sk={"s": "{% $row.sk %}"}),
+    ),
+    "an attribute without its type": (
+        "Invalid type for parameter ExpressionAttributeValues.:submitted",
+        lambda s: s["RecordEnhanced"]["Arguments"]["ExpressionAttributeValues"].update({":submitted": "submitted"}),
+    ),
     "a value that the expression lacks": (
         ":submitted has no value",
         lambda s: s["RecordEnhanced"]["Arguments"]["ExpressionAttributeValues"].pop(":submitted"),

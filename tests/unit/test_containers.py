@@ -136,9 +136,9 @@ def test_a_cut_file_is_truncated_wherever_libvips_says_so(look: Callable[[bytes]
 @pytest.mark.parametrize("look", [on_disk, from_its_ends])
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "HEIF"])
 def test_a_large_file_that_is_cut_is_truncated(look: Callable[[bytes], Image], format_: str) -> None:
-    data = encoded(format_, 1600, 1200, **({"quality": 95} if format_ != "PNG" else {}))
+    data = encoded(format_, 800, 600, **({"quality": 95} if format_ != "PNG" else {}))
     assert len(data) > HEAD + TAIL + 10_000
-    assert look(data).pixels == "1600x1200"
+    assert look(data).pixels == "800x600"
     for part in (0.35, 0.7, 0.95):
         assert code(look, data[: int(len(data) * part)]) == "truncated"
 

@@ -66,15 +66,14 @@ def test_an_object_under_a_key_that_can_not_be_used_is_rejected_unpaid(
     assert (len(world.executions()), world.messages(), world.enhancer.submits) == (1, [], [])
 
 
-@pytest.mark.parametrize("code", ["KMS.ThrottlingException", "InternalError", "RequestTimeout", "ExpiredToken"])
 def test_an_error_that_says_nothing_about_the_object_leads_to_another_receive(
-    world: World, submit: ModuleType, monkeypatch: pytest.MonkeyPatch, code: str
+    world: World, submit: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event = world.upload()
-    refusing = Refusing(monkeypatch, code, 400)
+    refusing = Refusing(monkeypatch, "ExpiredToken", 400)
     with pytest.raises(ClientError):
         submit.handler(event, Context())
-    assert world.rows() == []
+    assert (world.rows(), world.messages()) == ([], [])
     refusing.allow()
     submit.handler(event, Context())
     assert world.row()["status"] == "submitted"

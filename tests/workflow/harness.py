@@ -173,7 +173,7 @@ class _Scripted:
             return _refusal(answer)
         if isinstance(answer, FailedEntry):
             return _http(200), {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
-        return None
+        return None if answer is None else (_http(200), answer)
 
     def check(self) -> None:
         """Check that the scripts were used completely."""
@@ -251,19 +251,18 @@ class _Clients:
 class Workflow:
     """The deployed stack; `run` executes its workflow once."""
 
-    def __init__(self, clients: _Clients) -> None:
+    def __init__(self, clients: _Clients, parameters: Mapping[str, str]) -> None:
         self._clients = clients
         self.client = clients.of
         self._numbers = itertools.count(1)
-        template = load(TEMPLATE, {"Deployment": "all-at-once"}, REGION)  # moto knows no CodeDeploy
+        template = load(TEMPLATE, {"Deployment": "all-at-once", **parameters}, REGION)  # moto knows no CodeDeploy
         deployment = deploy(template, "lumendrop", self.client, DEFAULT_ACCOUNT_ID, REGION)
         assert not [one for one in deployment.skipped if "resource of type" in one], deployment.skipped
         self.resources = deployment.resources()
         clients.output_bucket = self.resources["OutputBucket"]
-        self.definition = json.loads(
-            self.client("stepfunctions").describe_state_machine(stateMachineArn=self.resources["Workflow"])[
-                "definition"
-            ]
+        self.definition, self.backfill_definition = (
+            json.loads(self.client("stepfunctions").describe_state_machine(stateMachineArn=arn)["definition"])
+            for arn in (self.resources["Workflow"], self.resources["BackfillWorkflow"])
         )
         # Otherwise, each failed execution would start another one.
         self.client("events").disable_rule(Name=self.resources["ExecutionFailureRule"])
@@ -340,7 +339,7 @@ class Workflow:
         """Execute the workflow for a row, with the input from submit unless another input is `given`.
 
         Scripts hold a payload, Crash, ServiceError or Forever per call; `faults` the same for the services' actions,
-        where None lets the call through and calls beyond the script go through as well.
+        where None lets the call through, calls beyond the script go through, and a dictionary is the service's answer.
         """
         given = execution_input(row) if given is None else given
         scripted = self._clients.scripted = _Scripted(
@@ -355,8 +354,11 @@ class Workflow:
         scripted.check()
         return self._collect(row, given, ended, clock, scripted)
 
-    def backfill(self, keys: Mapping[str, bytes], prefix: str) -> tuple[dict[str, Any], list[str]]:
+    def backfill(
+        self, keys: Mapping[str, bytes], prefix: str, faults: Mapping[str, Script] | None = None
+    ) -> tuple[dict[str, Any], list[str]]:
         """Executes the backfill over these objects. Returns how it ended, and the keys of the messages that it sent."""
+        self._clients.scripted = _Scripted(faults={action: list(script) for action, script in (faults or {}).items()})
         s3, bucket = self.client("s3"), self.resources["InputBucket"]
         for key, body in keys.items():
             s3.put_object(Bucket=bucket, Key=key, Body=body)
@@ -506,7 +508,7 @@ def _virtual_time(clock: Clock) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def deployed() -> Iterator[Workflow]:
+def deployed(**parameters: str) -> Iterator[Workflow]:
     """The stack of the real template, deployed in this process until the context ends."""
     variables = {"VALIDATE_LAMBDA_S3": "false", "AWS_DEFAULT_REGION": REGION, "AWS_REGION": REGION}
     clients = _Clients()
@@ -515,7 +517,7 @@ def deployed() -> Iterator[Workflow]:
         patch.dict("os.environ", variables),
         moto_patches.apply(_no_lambda, clients.of, lambda *_, **__: True, DEFAULT_ACCOUNT_ID, REGION),
     ):
-        yield Workflow(clients)
+        yield Workflow(clients, parameters)
 
 
 def _no_lambda(*_: object) -> bytes:

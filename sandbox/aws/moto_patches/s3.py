@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlparse
 
 from moto.core.responses import ActionResult
 from moto.iam.access_control import PermissionResult
+from moto.moto_server.utilities import RegexConverter
 from moto.s3 import notifications
 from moto.s3.exceptions import MissingKey, PreconditionFailed
 from moto.s3.models import FakeBucket
@@ -35,6 +36,18 @@ def apply(replace: Replace, context: Context) -> None:
     _report_event_bridge(replace)
     _leave_bucket_policies_to_the_sandbox(replace)
     _check_conditions_of_copies(replace)
+    _accept_line_breaks(replace)
+
+
+def _accept_line_breaks(replace: Replace) -> None:
+    # moto 5.2.5: a key with a line break matches no route, so the answer is 404. AWS: a key may contain any character.
+    create = RegexConverter.__init__
+
+    def init(self: RegexConverter, url_map: Any, *items: Any) -> None:
+        create(self, url_map, *items)
+        self.regex = f"(?s:{self.regex})"
+
+    replace(RegexConverter, "__init__", init)
 
 
 def _publish_events(replace: Replace, account: str) -> None:

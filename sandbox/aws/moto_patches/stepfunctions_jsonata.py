@@ -6,6 +6,7 @@ from functools import lru_cache
 from threading import Lock
 from typing import Any, cast
 
+from jsonata.functions import Functions
 from jsonata.jsonata import Jsonata
 from jsonata.utils import Utils
 from moto.stepfunctions.parser.api import EvaluationFailedEventDetails, HistoryEventType
@@ -34,6 +35,7 @@ def apply(replace: Replace, _: Context) -> None:
     _keep_variables_apart(replace)
     _make_failed_evaluations_catchable(replace)
     _leave_functions_to_the_evaluator(replace)
+    _write_texts_as_they_are(replace)
 
 
 def _evaluate_with_jsonata_python(replace: Replace) -> None:
@@ -106,3 +108,12 @@ def _leave_functions_to_the_evaluator(replace: Replace) -> None:
         if name not in ("$uuid", "$hash")
     }
     replace(intrinsic, "_DECLARATION_BY_VARIABLE_REFERENCE", supported)
+
+
+def _write_texts_as_they_are(replace: Replace) -> None:
+    # jsonata-python 0.7.1: $string escapes characters outside of ASCII in objects. AWS: writes them as they are.
+    class Encoder(Functions.Encoder):  # type: ignore[misc]
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**{**options, "ensure_ascii": False})
+
+    replace(Functions, "Encoder", Encoder)
