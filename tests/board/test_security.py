@@ -123,6 +123,7 @@ ATTACKS = [
     Attack("trace", (405,), "TRACE"),
     Attack("put", (405,), "PUT", "/api/uploads?name=a.jpg"),
     Attack("delete", (405,), "DELETE"),
+    Attack("head", (405,), "HEAD"),
     Attack("action by GET", (405,), target="/api/actions?action=pause"),
     Attack(
         "websocket",

@@ -42,7 +42,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-_METHODS = frozenset({"GET", "HEAD", "POST"})
+_METHODS = frozenset({"GET", "POST"})
 # The headers that decide. A second one of them could be read differently by another program.
 _SINGLE = (b"host", b"origin", b"cookie", b"content-length", b"content-type", b"sec-fetch-site")
 _OPENING = """<!doctype html>

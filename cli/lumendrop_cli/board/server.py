@@ -24,6 +24,7 @@ from lumendrop_cli import cost, ledger, ledger_index, statuses
 from lumendrop_cli.board import execution
 from lumendrop_cli.board.access import restrict
 from lumendrop_cli.board.card import card
+from lumendrop_cli.board.connections import Connection
 from lumendrop_cli.board.live import IN_SANDBOX, ON_AWS, Budget, Feed, Reader
 from lumendrop_cli.board.security import MAX_JSON_BYTES, Gate
 from lumendrop_cli.errors import CliError, describe, error_code
@@ -70,8 +71,9 @@ def create_server(stack: Stack, options: Options, port: int, token: str, *, read
     def is_stopping() -> bool:
         return server.should_exit
 
-    config = uvicorn.Config(
+    settings = uvicorn.Config(
         create_app(stack, options, port, token, read_only=read_only, is_stopping=is_stopping),
+        http=Connection,
         access_log=False,  # it would contain the token
         log_level="critical",
         lifespan="off",
@@ -81,7 +83,7 @@ def create_server(stack: Stack, options: Options, port: int, token: str, *, read
         timeout_graceful_shutdown=2,
         h11_max_incomplete_event_size=65_536,
     )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(settings)
     return server
 
 
@@ -167,6 +169,8 @@ def config(stack: Stack, *, read_only: bool) -> dict[str, Any]:
 
 
 async def _events(board: Board, _: Request) -> Response:
+    if board.feed.is_full:
+        return problem("Too many pages of this board are open. Close some of them.", 503)
     return StreamingResponse(board.feed.events(), media_type="text/event-stream")
 
 
