@@ -58,7 +58,9 @@ def test_many_pages_are_bounded(board: Client, opened: ExitStack) -> None:
     assert again == 200
 
 
-@pytest.mark.parametrize("sent", ["", "GET / HTTP/1.1\nHost: ", "GET /main.js HTTP/1.1\nHost: evil\n\nGET / HTTP/1.1\nA"])
+@pytest.mark.parametrize(
+    "sent", ["", "GET / HTTP/1.1\nHost: ", "GET /main.js HTTP/1.1\nHost: evil\n\nGET / HTTP/1.1\nA"]
+)
 def test_a_client_that_does_not_finish_its_request_is_disconnected(
     sent: str, board: Client, opened: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -181,6 +181,8 @@ def test_a_card_has_no_raw_text_that_a_person_sees() -> None:
         ("384x256", None, "384x256"),
         ("256x256", {"pixels": "683x1024"}, "256x256"),
         (None, {"pixels": "683x1024"}, None),
+        (5, {"pixels": ["683x1024"], "warnings": 1}, None),
+        ("<b>x1", {"pixels": "683x1024"}, None),
     ],
 )
 def test_a_rotated_photo_has_the_size_that_is_shown(stated: Any, output: Any, shown: str | None) -> None:

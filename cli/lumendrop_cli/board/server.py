@@ -107,7 +107,9 @@ def create_app(
         from lumendrop_cli.board import write_routes  # a read-only board does not even load the code that writes
 
         routes += _routes(board, write_routes.ROUTES, "POST")
-    return Gate(Starlette(routes=routes), port, token)
+    app = Starlette(routes=routes)
+    app.router.redirect_slashes = False  # a path has one spelling
+    return Gate(app, port, token)
 
 
 def _static_routes() -> Iterator[Route]:
@@ -244,6 +246,8 @@ async def _media(board: Board, request: Request) -> Response:
     """The bytes of an upload's photo or of its result, as an image of a known format or as a download."""
     side, is_download = request.query_params.get("side", ""), "download" in request.query_params
     is_thumbnail = "thumbnail" in request.query_params
+    if side not in ("before", "after"):
+        raise CliError("The request names no photo.")
     row = await _row(board, request, is_background=is_thumbnail)
     if is_thumbnail:
         await board.budget.turn()
@@ -302,7 +306,7 @@ def _place(stack: Stack, row: Row, side: str) -> dict[str, str] | None:
         place = {"Bucket": row["bucket"], "Key": row["key"]}
     else:
         output = row.get("output") or {}
-        if side != "after" or output.get("bucket") != stack.output("OutputBucketName"):
+        if output.get("bucket") != stack.output("OutputBucketName"):
             return None
         version = output.get("version_id")
         place = {"Bucket": output["bucket"], "Key": output["key"]}
