@@ -64,7 +64,8 @@ function show(kind, text) {
 }
 
 function replace(snapshot) {
-  const gone = [...state.cards.keys()].filter(id => !snapshot.cards.some(card => card.id === id));
+  const shown = new Set(snapshot.cards.map(card => card.id));
+  const gone = [...state.cards.keys()].filter(id => !shown.has(id));
   banner("");
   apply({ ...snapshot, gone });
 }
