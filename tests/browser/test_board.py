@@ -110,8 +110,8 @@ def test_retry_states_its_cost_and_asks(page: BoardPage, pipeline: Pipeline) -> 
 
 def test_a_rotated_photo_has_the_size_that_is_shown(page: BoardPage, pipeline: Pipeline) -> None:
     pipeline.plan(task=[FAILED_TASK])
-    uploads = [pipeline.drop(f"rotated-{side}.jpg", unique(portrait())) for side in ("failed", "enhanced")]
-    for upload, stage in zip(uploads, ("failed", "enhanced"), strict=True):
+    for stage in ("failed", "enhanced"):
+        upload = pipeline.drop(f"rotated-{stage}.jpg", unique(portrait()))
         expect(page.wait_for(upload.key, stage)).to_contain_text(f"64 {TIMES} 96")
     page.choose({"rotated-here.jpg": unique(portrait())})
     page.enhance(1)

@@ -56,7 +56,7 @@ def test_a_saved_board_shows_the_run_and_requests_nothing(context: BrowserContex
     page.get_by_role("link", name=re.compile("^Failures")).click()
     expect(page.get_by_role("region", name="not_an_image")).to_be_visible()
     page.get_by_role("link", name="Search").click()
-    page.get_by_label("Key contains").fill("<img")
+    page.get_by_label("Key contains").fill("saved/<img")
     expect(page.get_by_text("1 upload, the last change first")).to_be_visible()
     page.locator(".row").first.click()
     expect(dialog.get_by_role("slider")).to_be_visible()
