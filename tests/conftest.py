@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+import botocore.session
 import pytest
+from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("usual", max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -47,3 +50,12 @@ def _group(nodeid: str) -> str:
     if file.parent.name in _SHARED_SANDBOX:
         return file.parent.name
     return nodeid if file.name == "test_chaos.py" else str(file)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _read_api_models_once() -> Iterator[None]:
+    """Each command and each sandbox creates its own boto3 session, which would parse the models of all its services."""
+    loader = create_loader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", lambda _: loader)
+        yield

@@ -27,6 +27,11 @@ REASONS = {
     "unreachable": "the vendor has an outage; uploads resume automatically",
     "ambiguous_submit": "the vendor has an outage; uploads resume automatically",
     "same_photo": "the same photo is in progress; its result is reused",
+    "access_denied": "S3 refuses to return the upload: allow `submit` to read it within a day",
+    "claimed": "another invocation submits the upload",
+    "not_recorded": "the ledger can't be written; the paid task is recorded as soon as it can",
+    "aws_unavailable": "an AWS service throttles or does not answer; uploads resume automatically",
+    "no_time": "an AWS service is slow; uploads resume automatically",
 }
 
 

@@ -6,6 +6,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "doctor": ("lumendrop doctor", "lumendrop --stack lumendrop-prod --profile prod doctor"),
     "set-key": ("lumendrop set-key", "lumendrop set-key < key.txt"),
     "smoke": ("lumendrop smoke --clean", "lumendrop smoke photo.jpg --yes"),
+    "verify": ("lumendrop verify", "lumendrop verify --yes --report report.json"),
     "board": ("lumendrop board", "lumendrop board --port 0 --read-only"),
     "enhance": (
         "lumendrop enhance holiday/ -o enhanced/",

@@ -33,6 +33,7 @@ from lumendrop_cli.stack import Options
 from lumendrop_cli.status import status
 from lumendrop_cli.stop import stop
 from lumendrop_cli.text import decode_argument
+from lumendrop_cli.verify import verify
 
 EXIT_CODES = (
     "Exit codes: 0 success; 1 a problem was found, or the command failed; 2 invalid usage; "
@@ -152,6 +153,6 @@ def main(
 
 # In the order of `lumendrop --help`.
 _PHOTOS = (enhance, list_, status, spend, retry, fetch, stop)
-for command in (doctor, set_key, smoke, board, *_PHOTOS, backfill, redrive, pause, resume, destroy):
+for command in (doctor, set_key, smoke, verify, board, *_PHOTOS, backfill, redrive, pause, resume, destroy):
     name = command.__name__.strip("_").replace("_", "-")
     app.command(name, cls=Command, epilog=epilog(name, EXIT_CODES))(command)

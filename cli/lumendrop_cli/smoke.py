@@ -48,7 +48,7 @@ def smoke(
     """
     body = _read(photo)
     stack, out = load_stack(context), printer(context)
-    _check_acceptable(stack, body)
+    check_acceptable(stack, body)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}{_extension(photo)}"
     key = f"{stack.parameter('InputPrefix')}lumendrop-smoke/{name}"
     if dry_run:
@@ -61,7 +61,7 @@ def smoke(
         out.confirm(f"This pays for {cost.describe(stack, 1)}{unless}. Continue?")
     if event_delivery.seconds_until_reliable(stack):
         with out.progress("Waiting for EventBridge …") as progress:
-            _wait_for_events(stack, progress)
+            wait_for_events(stack, progress)
     began = time.monotonic()
     continues = (
         f"{key} is still being processed, may be paid for, and is not deleted. `lumendrop status {key}` shows it."
@@ -69,8 +69,8 @@ def smoke(
     with on_interrupt(continues, {"key": key}), out.progress(f"Uploading {key} …") as progress:
         version_id = _upload(stack, key, body)
         try:
-            row = _wait_for_result(stack, key, version_id, timeout, progress)
-            _check_result(stack, row)
+            row = wait_for_result(stack, key, version_id, timeout, progress)
+            check_result(stack, row)
         except CliError as error:
             if clean:
                 _delete_objects(stack, key, version_id)
@@ -104,7 +104,7 @@ def _read(photo: Path | None) -> bytes:
     return body
 
 
-def _check_acceptable(stack: Stack, body: bytes) -> None:
+def check_acceptable(stack: Stack, body: bytes) -> None:
     """Raises CliError if the stack would never handle the photo, or not before it is resumed."""
     limit = int(stack.parameter("MaxUploadBytes"))
     if len(body) > limit:
@@ -113,14 +113,14 @@ def _check_acceptable(stack: Stack, body: bytes) -> None:
         raise CliError(f"The event source is {state.lower()}, so the photo would wait. First run `lumendrop resume`.")
 
 
-def _wait_for_events(stack: Stack, progress: Progress) -> None:
+def wait_for_events(stack: Stack, progress: Progress) -> None:
     """Waits until EventBridge certainly receives the event of an upload."""
     while (seconds := event_delivery.seconds_until_reliable(stack)) > 0:
         progress(f"The stack is new: EventBridge needs about five minutes. Waiting for {seconds} more seconds …")
         time.sleep(polling.INTERVAL_SECONDS)
 
 
-def _wait_for_result(stack: Stack, key: str, version_id: str, timeout: int, progress: Progress) -> Row:
+def wait_for_result(stack: Stack, key: str, version_id: str, timeout: int, progress: Progress) -> Row:
     """The row of the enhanced photo. Raises CliError if there is none after the timeout."""
     row = polling.poll_until(lambda: _finished_row(stack, key, version_id, progress), timeout)
     if row is None:
@@ -170,7 +170,7 @@ def _finished_row(stack: Stack, key: str, version_id: str, progress: Progress) -
     return row if ledger.is_finished(row) else None
 
 
-def _check_result(stack: Stack, row: Row) -> None:
+def check_result(stack: Stack, row: Row) -> None:
     """Raises CliError if the result differs from its row, or is not an image."""
     place, s3 = row["output"], stack.client("s3")
     found: dict[str, Any] = s3.get_object(Bucket=place["bucket"], Key=place["key"], Range="bytes=0-15")

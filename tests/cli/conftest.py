@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 
-import botocore.session
 import pytest
-from botocore.loaders import create_loader
 
 pytest.register_assert_rewrite("tests.board.fakes", "tests.cli.command", "tests.e2e.cli", "tests.e2e.pipeline")
 
@@ -26,15 +24,6 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
 def lumendrop(pipeline: Pipeline) -> Lumendrop:
     """The `lumendrop` command for the sandbox's stack."""
     return Lumendrop(pipeline.cloud.endpoint)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _read_api_models_once() -> Iterator[None]:
-    """Each command creates its own boto3 session, which would parse the models of all its services again."""
-    loader = create_loader()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", lambda _: loader)
-        yield
 
 
 @pytest.fixture

@@ -1,0 +1,95 @@
+"""`lumendrop verify` confirms each assumption with one photo, and writes a report without anything private."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from lumendrop_cli import verify
+from lumendrop_cli.verify import ASSUMPTIONS
+from tests.cli.command import CommandResult, Lumendrop
+from tests.e2e.pipeline import Pipeline
+from tests.template.reading import ROOT
+
+
+@pytest.fixture(scope="module")
+def done(lumendrop: Lumendrop, pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One run: its result, its report, and the number of tasks that it paid for."""
+    path, before = tmp_path_factory.mktemp("verify") / "report.json", len(pipeline._all_tasks())
+    result = lumendrop("verify", "--yes", "--report", str(path))
+    yield result, json.loads(path.read_text()), len(pipeline._all_tasks()) - before
+
+
+def test_the_sandbox_confirms_every_assumption(done: Any) -> None:
+    result, report, tasks = done
+    assert (result.code, report["refuted"], tasks) == (0, 0, 1), result.out
+    verdicts = {one["name"]: one["verdict"] for one in report["assumptions"]}
+    assert verdicts == {one.name: "confirmed" for one in ASSUMPTIONS}
+    assert "lumendrop-verify/a b+c%41" in result.out
+
+
+def test_the_report_has_nothing_private(done: Any, pipeline: Pipeline) -> None:
+    _, report, _ = done
+    text = json.dumps(report)
+    assert report["sandbox"] is True
+    for private in ("123456789012", "arn:", "X-Amz", pipeline.outputs["InputBucketName"]):
+        assert private not in text
+    assert not re.search(r"s3://|https?://", text)
+
+
+def run(lumendrop: Lumendrop, tmp_path: Path, *options: str, stdin: str = "") -> CommandResult:
+    return lumendrop("verify", "--report", str(tmp_path / "report.json"), *options, stdin=stdin)
+
+
+def test_a_refuted_assumption_fails_the_command(
+    lumendrop: Lumendrop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuted = verify.Assumption("tides", "The moon is full.", "date", "full", lambda _: (False, "a \x1b[31mcrescent"))
+    monkeypatch.setattr(verify, "ASSUMPTIONS", (refuted,))
+    result = run(lumendrop, tmp_path, "--yes")
+    assert result.code == 1
+    assert "refuted" in result.out
+    assert "\x1b" not in result.out
+    assert json.loads((tmp_path / "report.json").read_text())["refuted"] == 1
+
+
+def test_without_a_permission_nothing_is_refuted(
+    lumendrop: Lumendrop, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_: verify.Evidence) -> Any:
+        who = "User: arn:aws:sts::123456789012:assumed-role/Admin/eve@example.com"
+        message = f"{who} is not authorized on account 123456789012"
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": message}}, "FilterLogEvents")
+
+    monkeypatch.setattr(verify, "ASSUMPTIONS", (verify.Assumption("logs", "They are there.", "-", "-", denied),))
+    result = run(lumendrop, tmp_path, "--yes", "--json")
+    assert (result.code, result.json["refuted"]) == (0, 0)
+    assert result.json["assumptions"][0]["verdict"] == "not checked"
+    assert "is not authorized" in result.out
+    assert not re.search("123456789012|eve", result.out + (tmp_path / "report.json").read_text())
+
+
+def test_nothing_is_paid_without_confirmation(lumendrop: Lumendrop, pipeline: Pipeline, tmp_path: Path) -> None:
+    before = len(pipeline._all_tasks())
+    result = run(lumendrop, tmp_path, stdin="n\n")
+    assert (result.code, "This pays for 1 task" in result.err) == (1, True)
+    assert (len(pipeline._all_tasks()), list(tmp_path.iterdir())) == (before, [])
+
+
+def test_a_report_that_cannot_be_written_is_found_before_anything_is_paid(
+    lumendrop: Lumendrop, pipeline: Pipeline, tmp_path: Path
+) -> None:
+    before = len(pipeline._all_tasks())
+    result = lumendrop("verify", "--yes", "--report", str(tmp_path / "no folder" / "report.json"))
+    assert (result.code, len(pipeline._all_tasks())) == (1, before)
+    assert "can't be written" in result.err
+
+
+def test_the_documentation_lists_every_assumption() -> None:
+    page = (ROOT / "docs/first-deployment.md").read_text()
+    for one in ASSUMPTIONS:
+        assert f"| {one.name} | {one.assumption} | `{one.command}` | {one.expected} |" in page
