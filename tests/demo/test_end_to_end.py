@@ -58,7 +58,7 @@ def test_the_demo_enhances_photos_and_reports_other_files(tmp_path: Path, locked
     assert f"Report: {out}/errors/cut.jpg.json" in run.stdout
     assert "empty.jpg: Not uploaded: empty." in run.stdout
     assert "notes.txt: Not uploaded: no photo (JPEG, PNG, WebP, HEIC)." in run.stdout
-    gains = [float(gain) for gain in re.findall(r"  ([\d.]+) .  ", run.stdout)]
+    gains = [float(gain) for gain in re.findall(r"([\d.]+) \N{MULTIPLICATION SIGN}", run.stdout)]
     assert len(gains) == 2
     assert min(gains) > 1.2
     saved = re.search(r'id="saved">(.*)</script>', (out / "index.html").read_text())
