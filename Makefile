@@ -18,7 +18,6 @@ SAM := .venv-sam
 CHECKOV := .venv-checkov
 PARLIAMENT := .venv-parliament
 ELSEWHERE := .venv-elsewhere
-PICTURES := .venv-pictures
 BIN := $(VENV)/bin
 export UV_PYTHON_DOWNLOADS := never
 # Without bytecode, each of the many processes that the tests start compiles everything again.
@@ -180,10 +179,8 @@ bench-pages: $(VENV)/.benchmarks ## Fill README, docs/benchmarks.md, and docs/li
 	@PYTHONPATH=layers $(BIN)/python -m benchmarks.pages
 
 .PHONY: pictures
-pictures: $(VENV)/.browser $(PICTURES)/.ready ## Take the README's pictures from a run of the demo; needs Chromium on the path.
-	@$(BIN)/python -m sandbox demo --out out
-	@$(PICTURES)/bin/python docs/pictures.py out/index.html
-	@CHROMIUM="$(CHROMIUM)" PYTHONPATH=. $(BIN)/python docs/board_pictures.py
+pictures: $(VENV)/.browser ## Take the README's pictures from a running board; needs Chromium on the path.
+	@CHROMIUM="$(CHROMIUM)" PYTHONPATH=. $(BIN)/python docs/pictures.py
 
 .PHONY: check
 check: $(VENV)/.tests $(CHECKOV)/.ready $(PARLIAMENT)/.ready ## Lint, types, template checks.
@@ -206,6 +203,22 @@ build: $(SAM)/.ready ## Validate the template and build what `sam deploy` upload
 build-twice: build ## Check that a second build from scratch gives the same result.
 	@PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam build --no-cached --build-dir .aws-sam/again
 	@$(SAM)/bin/python tests/package.py .aws-sam/build .aws-sam/again
+
+DIST ?= dist
+
+.PHONY: release
+release: build $(VENV)/.sandbox ## Build the wheel that `lumendrop deploy` needs nothing else for, SHA256SUMS, and the bill of materials into dist/.
+	@PYTHONPATH=. $(BIN)/python -m release.build .aws-sam/build $(DIST)
+
+.PHONY: release-twice
+release-twice: release ## Check that a second build from scratch gives the same release.
+	@PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam build --no-cached --build-dir .aws-sam/again
+	@PYTHONPATH=. $(BIN)/python -m release.build .aws-sam/again .aws-sam/release
+	@cmp $(DIST)/SHA256SUMS .aws-sam/release/SHA256SUMS && echo "Both builds are equal."
+
+.PHONY: test-release
+test-release: release $(VENV)/.tests ## Test the wheel: in an empty environment and folder, it deploys to the sandbox and a photo is enhanced.
+	@$(BIN)/python -m pytest -q -s --import-mode=importlib tests/release
 
 DELETE_PHOTOS ?= no
 # Prints the stack's name of the stage, or which stages there are.
@@ -242,11 +255,11 @@ LOCK := $(SAM)/bin/uv pip compile --quiet --universal --python-version 3.11 --ge
 .PHONY: lock
 lock: $(SAM)/.ready ## Lock the newest versions of all requirements.
 	$(LOCK) --upgrade requirements/sandbox.in -o requirements/sandbox.txt
+	$(LOCK) -c requirements/sandbox.txt pyproject.toml -o requirements/command.txt
 	$(LOCK) -c requirements/sandbox.txt layers/requirements.in -o layers/requirements.txt
 	$(LOCK) -c requirements/sandbox.txt requirements/tests.in -o requirements/tests.txt
 	$(LOCK) -c requirements/tests.txt requirements/benchmarks.in -o requirements/benchmarks.txt
 	$(LOCK) -c requirements/tests.txt requirements/browser.in -o requirements/browser.txt
-	$(LOCK) --upgrade requirements/pictures.in -o requirements/pictures.txt
 	$(LOCK) --upgrade requirements/sam.in -o requirements/sam.txt
 	$(LOCK) --upgrade requirements/checkov.in -o requirements/checkov.txt
 	$(LOCK) --upgrade requirements/parliament.in -o requirements/parliament.txt
@@ -254,5 +267,5 @@ lock: $(SAM)/.ready ## Lock the newest versions of all requirements.
 
 .PHONY: clean
 clean: ## Remove environments, builds, caches, and results, also those of earlier versions.
-	@rm -rf .venv .venv-* .aws-sam out .pytest_cache .mypy_cache .ruff_cache
+	@rm -rf .venv .venv-* .aws-sam dist out .pytest_cache .mypy_cache .ruff_cache
 	@find . -name .git -prune -o -type d \( -name __pycache__ -o -name .hypothesis \) -prune -exec rm -rf {} +
