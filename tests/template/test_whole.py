@@ -111,6 +111,13 @@ def test_outputs_include_the_buckets_and_the_command_that_sets_the_key() -> None
     assert command == "lumendrop --stack ${AWS::StackName} --region ${AWS::Region} set-key"
 
 
+def test_the_version_is_the_same_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    released = re.findall(r"^## \[([0-9.]+)\] - [0-9-]{10}$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert SAM["Outputs"]["Version"]["Value"] == version == released[0]
+    assert released == sorted(released, reverse=True)
+
+
 @pytest.mark.parametrize("stage", sorted(SAMCONFIG.keys() - {"version", "default"}))
 def test_stages_set_parameters_to_accepted_values(stage: str) -> None:
     deploy = SAMCONFIG[stage]["deploy"]["parameters"]
