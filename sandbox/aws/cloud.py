@@ -127,8 +127,8 @@ class Cloud:
                     self._client,
                     self._permissions.may,
                     self._deploy_later,
-                    folder,
                     lambda: self.is_closing,
+                    folder,
                     ACCOUNT,
                     region,
                 )

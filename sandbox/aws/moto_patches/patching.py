@@ -29,8 +29,8 @@ class Context:
     service_client: Callable[[str, str], Any]
     may: Callable[..., bool]
     deploy: Callable[[Template, str], None]
-    folder: Path
     is_closing: Callable[[], bool]
+    folder: Path
     account: str
     region: str
 
