@@ -17,6 +17,7 @@ VENV := .venv
 SAM := .venv-sam
 CHECKOV := .venv-checkov
 PARLIAMENT := .venv-parliament
+ELSEWHERE := .venv-elsewhere
 PICTURES := .venv-pictures
 BIN := $(VENV)/bin
 export UV_PYTHON_DOWNLOADS := never
@@ -106,6 +107,10 @@ ifneq ($(CHROMIUM),)
 else
 	@echo "Skipped: none of chromium, chromium-browser, and google-chrome is on the path. Install Chromium and run it again."
 endif
+
+.PHONY: test-elsewhere
+test-elsewhere: $(VENV)/.tests $(ELSEWHERE)/.ready ## Deploy the template to ministack, another implementation of AWS, and run the pipeline there.
+	@PYTHONUTF8=1 $(BIN)/python -m pytest -q tests/elsewhere
 
 JSONATA := .venv-jsonata
 NODE = $(and $(shell command -v node),$(shell command -v npm))
@@ -202,6 +207,22 @@ build-twice: build ## Check that a second build from scratch gives the same resu
 	@PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam build --no-cached --build-dir .aws-sam/again
 	@$(SAM)/bin/python tests/package.py .aws-sam/build .aws-sam/again
 
+DIST ?= dist
+
+.PHONY: release
+release: build $(VENV)/.sandbox ## Build the wheel that `lumendrop deploy` needs nothing else for, SHA256SUMS, and the bill of materials into dist/.
+	@PYTHONPATH=. $(BIN)/python -m release.build .aws-sam/build $(DIST)
+
+.PHONY: release-twice
+release-twice: release ## Check that a second build from scratch gives the same release.
+	@PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam build --no-cached --build-dir .aws-sam/again
+	@PYTHONPATH=. $(BIN)/python -m release.build .aws-sam/again .aws-sam/release
+	@cmp $(DIST)/SHA256SUMS .aws-sam/release/SHA256SUMS && echo "Both builds are equal."
+
+.PHONY: test-release
+test-release: release $(VENV)/.tests ## Test the wheel: in an empty environment and folder, it deploys to the sandbox and a photo is enhanced.
+	@$(BIN)/python -m pytest -q -s --import-mode=importlib tests/release
+
 DELETE_PHOTOS ?= no
 # Prints the stack's name of the stage, or which stages there are.
 define STAGES
@@ -237,6 +258,7 @@ LOCK := $(SAM)/bin/uv pip compile --quiet --universal --python-version 3.11 --ge
 .PHONY: lock
 lock: $(SAM)/.ready ## Lock the newest versions of all requirements.
 	$(LOCK) --upgrade requirements/sandbox.in -o requirements/sandbox.txt
+	$(LOCK) -c requirements/sandbox.txt pyproject.toml -o requirements/command.txt
 	$(LOCK) -c requirements/sandbox.txt layers/requirements.in -o layers/requirements.txt
 	$(LOCK) -c requirements/sandbox.txt requirements/tests.in -o requirements/tests.txt
 	$(LOCK) -c requirements/tests.txt requirements/benchmarks.in -o requirements/benchmarks.txt
@@ -245,8 +267,9 @@ lock: $(SAM)/.ready ## Lock the newest versions of all requirements.
 	$(LOCK) --upgrade requirements/sam.in -o requirements/sam.txt
 	$(LOCK) --upgrade requirements/checkov.in -o requirements/checkov.txt
 	$(LOCK) --upgrade requirements/parliament.in -o requirements/parliament.txt
+	$(LOCK) --upgrade requirements/elsewhere.in -o requirements/elsewhere.txt
 
 .PHONY: clean
 clean: ## Remove environments, builds, caches, and results, also those of earlier versions.
-	@rm -rf .venv .venv-* .aws-sam out .pytest_cache .mypy_cache .ruff_cache
+	@rm -rf .venv .venv-* .aws-sam dist out .pytest_cache .mypy_cache .ruff_cache
 	@find . -name .git -prune -o -type d \( -name __pycache__ -o -name .hypothesis \) -prune -exec rm -rf {} +

@@ -19,7 +19,7 @@ os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "Lumendrop/lumendrop"
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
 # The tests of each of these directories share a sandbox.
-_SHARED_SANDBOX = {"e2e", "cli", "folders", "production", "sandbox", "workflow"}
+_SHARED_SANDBOX = {"e2e", "cli", "deploy", "folders", "production", "sandbox", "workflow"}
 
 
 @pytest.hookimpl(optionalhook=True)

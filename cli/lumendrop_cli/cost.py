@@ -8,6 +8,14 @@ from lumendrop_cli.stack import Stack
 _DEFAULT_PRICE = 0.12
 # A task with profiles costs 0.15 instead of 0.12 USD there.
 _PROFILES_FACTOR = 1.25
+# USD a month, without a photo: docs/benchmarks.md, Cost. A key of the account's own is listed at KMS.
+_FIXED_PRICE = 2.56
+_KEY_PRICE = 1.0
+
+
+def monthly_usd(*, own_key: bool) -> float:
+    """What a stack costs in a month without photos."""
+    return _FIXED_PRICE + (_KEY_PRICE if own_key else 0)
 
 
 def price_usd(stack: Stack, *, profiles: bool | None = None) -> float:

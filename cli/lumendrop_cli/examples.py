@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
+    "deploy": (
+        "lumendrop deploy",
+        "lumendrop deploy --parameter DailyTaskLimit=50 --parameter AlarmEmail=you@example.com",
+        "lumendrop --stack lumendrop-prod deploy --config prod.toml --dry-run",
+    ),
+    "upgrade": ("lumendrop upgrade --dry-run", "lumendrop upgrade"),
     "doctor": ("lumendrop doctor", "lumendrop --stack lumendrop-prod --profile prod doctor"),
     "set-key": ("lumendrop set-key", "lumendrop set-key < key.txt"),
     "smoke": ("lumendrop smoke --clean", "lumendrop smoke photo.jpg --yes"),

@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from lumendrop_cli.backfill import backfill
 from lumendrop_cli.board.command import board
+from lumendrop_cli.deploy import deploy
 from lumendrop_cli.destroy import destroy
 from lumendrop_cli.doctor import doctor
 from lumendrop_cli.enhance import enhance
@@ -33,6 +34,7 @@ from lumendrop_cli.stack import Options
 from lumendrop_cli.status import status
 from lumendrop_cli.stop import stop
 from lumendrop_cli.text import decode_argument
+from lumendrop_cli.upgrade import upgrade
 from lumendrop_cli.verify import verify
 
 EXIT_CODES = (
@@ -153,6 +155,20 @@ def main(
 
 # In the order of `lumendrop --help`.
 _PHOTOS = (enhance, list_, status, spend, retry, fetch, stop)
-for command in (doctor, set_key, smoke, verify, board, *_PHOTOS, backfill, redrive, pause, resume, destroy):
+for command in (
+    deploy,
+    upgrade,
+    doctor,
+    set_key,
+    smoke,
+    verify,
+    board,
+    *_PHOTOS,
+    backfill,
+    redrive,
+    pause,
+    resume,
+    destroy,
+):
     name = command.__name__.strip("_").replace("_", "-")
     app.command(name, cls=Command, epilog=epilog(name, EXIT_CODES))(command)

@@ -111,6 +111,11 @@ class Printer:
         if answer.strip().lower() not in ("y", "yes"):
             raise NotConfirmed("Not confirmed, so nothing was done. --yes skips the question.", FAILURE, data)
 
+    @property
+    def is_interactive(self) -> bool:
+        """Whether somebody can answer questions, and read several results."""
+        return not self.as_json and sys.stdin.isatty()
+
     def ask_secret(self, question: str) -> str:
         """Asks for a text that is not shown, or reads the first line of stdin if it is not a terminal."""
         if sys.stdin.isatty():

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -135,6 +135,26 @@ class Stack:
         """S3 refuses a bucket of the same name that belongs to another account."""
         expects = self.account and "ExpectedBucketOwner" in model.input_shape.members
         return {**params, "ExpectedBucketOwner": self.account} if expects else params
+
+
+@dataclass(frozen=True)
+class Account:
+    """The account and the region of the credentials, with or without a stack."""
+
+    number: str
+    region: str
+    partition: str
+    client: Callable[[str], Any]
+
+
+def open_account(context: typer.Context) -> Account:
+    """The account of the options' credentials."""
+    options: Options = context.obj
+    session = _session(options)
+    client = cache(lambda service: _create_client(session, service, options.endpoint_url))
+    region: str = client("cloudformation").meta.region_name
+    number = client("sts").get_caller_identity()["Account"]
+    return Account(number, region, client("cloudformation").meta.partition, client)
 
 
 def load_stack(context: typer.Context, *, may_be_incomplete: bool = False) -> Stack:

@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import socket
+import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -51,10 +52,11 @@ _READ_TIMEOUT = 960
 
 
 class Cloud:
-    """AWS on this machine with one stack deployed, until `close`. One cloud at a time in a process.
+    """AWS on this machine, usually with one stack deployed, until `close`. One cloud at a time in a process.
 
     Args:
-        template: Path of the SAM template. Code, definitions and nested templates are files next to it.
+        template: Path of the SAM template. Code, definitions and nested templates are files next to it. Without
+            one, the stack is created by the first change set that is executed.
         stack_name: Name of the stack.
         parameters: Values of the template's parameters.
         port: Port of the endpoint on 127.0.0.1; 0 chooses a free one.
@@ -79,7 +81,7 @@ class Cloud:
 
     def __init__(
         self,
-        template: Path,
+        template: Path | None,
         stack_name: str,
         *,
         parameters: Mapping[str, str] = {},
@@ -116,14 +118,18 @@ class Cloud:
             self._closing.callback(BackendDict.reset)
             self._closing.enter_context(environment.isolated(ACCOUNT, region))
             self._session = boto3.session.Session()
+            folder = Path(self._closing.enter_context(tempfile.TemporaryDirectory(prefix="packaged-")))
             self._closing.enter_context(
-                moto_patches.apply(self._invoke_api, self._client, self._permissions.may, ACCOUNT, region)
+                moto_patches.apply(
+                    self._invoke_api, self._client, self._permissions.may, self._deploy_later, folder, ACCOUNT, region
+                )
             )
             self._closing.enter_context(self._hooks.patch(ACCOUNT, region))
             self.endpoint = self._serve(port)
             if prepare:
                 prepare(self)
-            self._deploy(load_template(template, parameters, region))
+            if template:
+                self._deploy(load_template(template, parameters, region), stack_name)
             if complete:
                 complete(self)
             self._gate.open()
@@ -220,10 +226,19 @@ class Cloud:
         self._closing.callback(self._gate.close)
         return f"http://127.0.0.1:{server.socket.getsockname()[1]}"
 
-    def _deploy(self, stack_template: Template) -> None:
-        deployment = deploy(stack_template, self.stack_name, self.client, ACCOUNT, self.region)
+    def _deploy_later(self, stack_template: Template, name: str) -> None:
+        """Deploy a stack of a change set. Requests of clients wait meanwhile."""
+        self._gate.hold()
+        try:
+            self.stack_name = name
+            self._deploy(stack_template, name)
+        finally:
+            self._gate.open()
+
+    def _deploy(self, stack_template: Template, name: str) -> None:
+        deployment = deploy(stack_template, name, self.client, ACCOUNT, self.region)
         self.skipped = deployment.skipped
-        stack = self.client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"][0]
+        stack = self.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
         self.resources = deployment.resources()
         self._closing.callback(stop_executions, ACCOUNT, self.region)

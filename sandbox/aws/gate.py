@@ -30,6 +30,10 @@ class Gate:
         """Hand every request to the application."""
         self._decided.set()
 
+    def hold(self) -> None:
+        """Let requests wait again until `open`."""
+        self._decided.clear()
+
     def close(self) -> None:
         """Answer every request but the exempt ones with a 503."""
         self._closed = True

@@ -38,6 +38,8 @@ def create_stack(template: Template, name: str, tags: dict[str, str] | None = No
         )
     finally:
         deployment.template = outer
+    translated: Any = stack  # with the template that change sets are compared with
+    translated.translated = template
     deployment.stacks.insert(position, stack.stack_id)
     return stack
 

@@ -28,11 +28,12 @@ class StartError(RuntimeError):
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A running sandbox: `cloud` has the stack, `enhancer` is a base URL, and `logs` is a folder."""
+    """A running sandbox: `cloud` has the stack, `enhancer` is a base URL that accepts `key`, `logs` is a folder."""
 
     cloud: Cloud
     enhancer: str
     logs: Path
+    key: str = ""
 
 
 @contextmanager
@@ -43,8 +44,10 @@ def sandbox(
     prepare: Callable[[Cloud], None] | None = None,
     hooks: Hooks | None = None,
     enhancer_arguments: Sequence[str] = (),
+    template: Path | None = ROOT / "template.yaml",
 ) -> Iterator[Sandbox]:
-    """Run the enhancer and the stack until the block ends. Port 0 takes any free port.
+    """Run the enhancer and the stack until the block ends. Port 0 takes any free port. Without a template, there is no
+    stack, until a change set creates one.
 
     `prepare` and `hooks` are arguments of `Cloud`, `enhancer_arguments` those of `python -m sandbox.enhancer`.
 
@@ -61,12 +64,13 @@ def sandbox(
             log = logs / "functions.log"
 
             def complete(cloud: Cloud) -> None:
-                secret = cloud.outputs["KeySecretArn"]
-                cloud.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=key)
+                if template:
+                    secret = cloud.outputs["KeySecretArn"]
+                    cloud.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=key)
                 enhancer.wait_until_ready()
 
             with Cloud(
-                ROOT / "template.yaml",
+                template,
                 STACK,
                 parameters=values,
                 port=port,
@@ -77,7 +81,7 @@ def sandbox(
                 complete=complete,
                 hooks=hooks,
             ) as cloud:
-                yield Sandbox(cloud, enhancer.url, logs)
+                yield Sandbox(cloud, enhancer.url, logs, key)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,10 @@
 
 from tests.cli.conftest import (
     _poll_often,
-    _read_api_models_once,
     _with_sockets,
     api_key,
     lumendrop,
     pipeline,
 )
 
-__all__ = ["_poll_often", "_read_api_models_once", "_with_sockets", "api_key", "lumendrop", "pipeline"]
+__all__ = ["_poll_often", "_with_sockets", "api_key", "lumendrop", "pipeline"]

@@ -5,9 +5,11 @@ Each patch names the moto version that it was checked against, what moto does, a
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from sandbox.aws.moto_patches import (
+    change_sets,
     cloudformation,
     core,
     dynamodb,
@@ -23,12 +25,14 @@ from sandbox.aws.moto_patches import (
     stepfunctions_map,
 )
 from sandbox.aws.moto_patches.patching import Context, Replace, replacing
+from sandbox.aws.template import Template
 
 __all__ = ["Replace", "apply", "replacing"]
 
 _SERVICES = (
     core,
     cloudformation,
+    change_sets,
     stepfunctions,
     stepfunctions_jsonata,
     stepfunctions_map,
@@ -48,11 +52,13 @@ def apply(
     invoke: Callable[..., bytes],
     service_client: Callable[[str, str], Any],
     may: Callable[..., bool],
+    deploy: Callable[[Template, str], None],
+    folder: Path,
     account: str,
     region: str,
 ) -> Iterator[None]:
     """Apply every patch until the context ends; for the arguments, see `patching.Context`."""
-    context = Context(invoke, service_client, may, account, region)
+    context = Context(invoke, service_client, may, deploy, folder, account, region)
     with replacing() as replace:
         for service in _SERVICES:
             service.apply(replace, context)

@@ -4,7 +4,10 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
+
+from sandbox.aws.template import Template
 
 Replace = Callable[[Any, str, Any], None]
 """Sets an attribute of a module or class, or an item of a dictionary."""
@@ -18,11 +21,14 @@ class Context:
     for the response's headers, and returns the response's body. `service_client` makes a boto3 client by service name
     and role ARN; "" stands for the owner of the account. `may` decides whether a principal (a role's ARN or a
     service's name) may perform an action on a resource, given condition keys in lower case as keyword arguments.
+    `deploy` creates a stack of a template under a name. `folder` is removed when the cloud closes.
     """
 
     invoke: Callable[..., bytes]
     service_client: Callable[[str, str], Any]
     may: Callable[..., bool]
+    deploy: Callable[[Template, str], None]
+    folder: Path
     account: str
     region: str
 

@@ -1,0 +1,244 @@
+"""`lumendrop deploy`: creates or updates a stack from the release in this installation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from botocore.exceptions import ClientError
+
+from lumendrop_cli import cost
+from lumendrop_cli.artifact_bucket import key_of, open_bucket, upload_missing, url_of
+from lumendrop_cli.change_set import ChangeSet, create_change_set, discard, summary, warnings
+from lumendrop_cli.deployment_events import first_error, follow, last_event, status_of
+from lumendrop_cli.doctor import doctor
+from lumendrop_cli.errors import AWS_ERROR, CliError, NotConfirmed, error_code, on_interrupt
+from lumendrop_cli.printer import Printer, Progress, printer
+from lumendrop_cli.release import Release, load_release
+from lumendrop_cli.set_key import set_key
+from lumendrop_cli.smoke import smoke
+from lumendrop_cli.stack import Account, load_stack, open_account
+from lumendrop_cli.template_parameters import for_change_set, read_parameters
+
+_SUCCESS = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+# Lumendrop's stacks have this output. Others are not touched.
+_OWN_OUTPUT = "LedgerTableName"
+
+ParameterOption = Annotated[
+    list[str] | None,
+    typer.Option("--parameter", metavar="NAME=VALUE", help="A parameter of the template. Can be repeated."),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="A TOML file with parameters. Without it, lumendrop.toml of the current folder, if there is one.",
+        dir_okay=False,
+    ),
+]
+BucketOption = Annotated[
+    str | None,
+    typer.Option(
+        "--artifact-bucket",
+        metavar="BUCKET",
+        help="The bucket for template and code, instead of lumendrop-artifacts-ACCOUNT-REGION.",
+    ),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Upload the artifacts, show the changes, and leave the stack as it is.")
+]
+YesOption = Annotated[
+    bool, typer.Option("--yes", "-y", help="Don't ask for confirmation, and don't offer what follows.")
+]
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The stack as it is now. `status` is empty if there is none, `version` if it doesn't state one."""
+
+    status: str
+    version: str
+    parameters: dict[str, str]
+
+    @property
+    def kind(self) -> str:
+        """The type of the change set. A stack in review has only a change set that was never executed."""
+        return "CREATE" if self.status in ("", "REVIEW_IN_PROGRESS") else "UPDATE"
+
+
+def deploy(
+    context: typer.Context,
+    parameter: ParameterOption = None,
+    config: ConfigOption = None,
+    artifact_bucket: BucketOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+) -> None:
+    """Create the stack in your account, or update it to this version. Shows changes and cost first, and asks.
+
+    Parameters that are not given keep their values. A new stack gets the defaults.
+    """
+    release = load_release()
+    values = read_parameters(parameter, config, release.parameters)
+    account = open_account(context)
+    deployed = find_deployed(account, context.obj.stack)
+    apply_release(context, release, account, deployed, values, artifact_bucket, dry_run=dry_run, yes=yes)
+
+
+def apply_release(
+    context: typer.Context,
+    release: Release,
+    account: Account,
+    deployed: Deployed,
+    values: dict[str, str],
+    artifact_bucket: str | None,
+    *,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Deploys a release: uploads it, explains the changes, asks, executes them, and follows them."""
+    out, stack = printer(context), context.obj.stack
+    data = {"stack": stack, "version": release.version, "previous_version": deployed.version or None, "executed": False}
+    with on_interrupt("The stack is unchanged."):
+        with out.progress("Uploading the artifacts …") as progress:
+            bucket = open_bucket(account, artifact_bucket)
+            url, uploaded = _upload(account, bucket, release, progress)
+        data |= {"artifact_bucket": bucket, "uploaded": uploaded}
+        with out.progress("Creating the change set …"):
+            parameters = for_change_set(values, release.parameters, deployed.parameters)
+            change_set = create_change_set(account, stack, deployed.kind, url, parameters)
+        if change_set is None:
+            out.result(data | {"changes": []}, [f"The stack {stack} is up to date. Nothing was changed."])
+            return
+        monthly = cost.monthly_usd(own_key=(deployed.parameters | values).get("KmsKey") == "create")
+        changes = [asdict(one) for one in change_set.changes]
+        data |= {"changes": changes, "warnings": list(warnings(change_set)), "usd_a_month": monthly}
+        explanation = list(_explanation(stack, account, release, change_set, monthly))
+        if dry_run:
+            discard(account, change_set)
+            out.result(data, explanation)
+            return
+        for line in explanation:
+            out.note(line)
+        if not yes:
+            _confirm(out, account, stack, change_set)
+    _execute(out, account, stack, change_set)
+    _finish(context, out, data, change_set, ask=not yes)
+
+
+def _finish(context: typer.Context, out: Printer, data: dict[str, Any], change_set: ChangeSet, *, ask: bool) -> None:
+    """Prints the result. For a new stack, offers what it still needs, or prints the commands for it."""
+    found, is_new = load_stack(context), change_set.kind == "CREATE"
+    command = "lumendrop" if found.name == "lumendrop" else f"lumendrop --stack {shlex.quote(found.name)}"
+    steps = [f"{command} {name}" for name in (*(("set-key",) if is_new else ()), "doctor", "smoke")]
+    source = found.output("InputBucketName")
+    text = f"The stack {found.name} has version {data['version']}. Upload photos to {source}."
+    out.result(data | {"executed": True, "outputs": found.outputs, "next": steps}, [text])
+    listed = ", ".join(f"`{one}`" for one in steps)
+    if not is_new:
+        return
+    if not (ask and out.is_interactive):
+        out.note(f"Next: {listed}. Wait five minutes before you upload photos.")
+        return
+    try:
+        out.confirm("Store the API key of the enhancer now?")
+        set_key(context)
+        doctor(context)
+        smoke(context)  # waits for EventBridge, pays for one task, and asks
+    except NotConfirmed:
+        out.note(f"Later: {listed}.")
+
+
+def find_deployed(account: Account, stack: str) -> Deployed:
+    """The stack as it is. Raises CliError if it can't be updated now, or is not Lumendrop's."""
+    try:
+        found = account.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    except ClientError as error:
+        if error_code(error) == "ValidationError":
+            return Deployed("", "", {})
+        raise
+    status, outputs = found["StackStatus"], {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
+    if status == "REVIEW_IN_PROGRESS":
+        return Deployed(status, "", {})
+    if refusal := _refusal(stack, status):
+        raise CliError(f"The stack {stack} is {status}. {refusal}", AWS_ERROR)
+    if _OWN_OUTPUT not in outputs:
+        raise CliError(f"The stack {stack} is not a Lumendrop stack. Choose another name with --stack.", AWS_ERROR)
+    parameters = {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", [])}
+    return Deployed(status, outputs.get("Version", ""), parameters)
+
+
+def _refusal(stack: str, status: str) -> str:
+    """Why CloudFormation would not update a stack with this status, and what to do; empty if it would."""
+    name = shlex.quote(stack)
+    if status.endswith("_IN_PROGRESS"):
+        return f"Something else changes it. {_how_to_watch(name)}"
+    if status == "UPDATE_ROLLBACK_FAILED":
+        command = f"aws cloudformation continue-update-rollback --stack-name {name}"
+        return f"An update failed and could not be undone. Fix the cause that its events name, then run `{command}`."
+    if status in ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"):
+        command = f"aws cloudformation delete-stack --stack-name {name}"
+        return (
+            "It was not created, or not deleted, completely, and can't be updated. Delete it in the CloudFormation "
+            f"console, or with `{command}`, then deploy again. Its buckets and its ledger, if any, stay in the account."
+        )
+    return ""
+
+
+def _how_to_watch(name: str) -> str:
+    command = f"aws cloudformation describe-stack-events --stack-name {name} --max-items 5"
+    return f"Watch it in the CloudFormation console, or with `{command}`."
+
+
+def _upload(account: Account, bucket: str, release: Release, progress: Progress) -> tuple[str, list[str]]:
+    """Uploads the release. Returns the URL of its template, and the names of the files that were missing."""
+    files = {path.name: path.read_bytes() for path in release.files}
+    url = url_of(account, bucket)
+    located = release.located_template(bucket, {name: key_of(name) for name in files}, url)
+    template = json.dumps(located, separators=(",", ":")).encode()
+    name = f"template-{hashlib.sha256(template).hexdigest()}.json"
+    return f"{url}/{key_of(name)}", upload_missing(account, bucket, files | {name: template}, progress)
+
+
+def _explanation(
+    stack: str, account: Account, release: Release, change_set: ChangeSet, monthly: float
+) -> Iterator[str]:
+    verb = "Create" if change_set.kind == "CREATE" else "Update"
+    yield f"{verb} the stack {stack} in {account.region}, account {account.number}, with version {release.version}."
+    yield from summary(change_set)
+    yield f"The stack costs about {monthly:.2f} USD a month. Each photo is paid for in addition."
+    yield from (f"WARNING: {one}" for one in warnings(change_set))
+
+
+def _confirm(out: Printer, account: Account, stack: str, change_set: ChangeSet) -> None:
+    try:
+        loses = " It loses data, as the warnings say." if list(warnings(change_set)) else ""
+        out.confirm(f"Change the stack {stack} as shown?{loses}")
+    except BaseException:  # also Ctrl-C
+        discard(account, change_set)
+        raise
+
+
+def _execute(out: Printer, account: Account, stack: str, change_set: ChangeSet) -> None:
+    """Executes a change set, and follows it to its end. Raises CliError if it fails."""
+    name = shlex.quote(stack)
+    continues = f"CloudFormation continues without this command. {_how_to_watch(name)}"
+    with on_interrupt(continues, {"stack": stack}), out.progress("Starting …") as progress:
+        before = last_event(account, change_set.stack_id)
+        account.client("cloudformation").execute_change_set(ChangeSetName=change_set.arn, StackName=change_set.stack_id)
+        events = follow(account, change_set.stack_id, before, len(change_set.changes), progress)
+    status = status_of(events, change_set.stack_id)
+    if status in _SUCCESS:
+        return
+    if not status or status.endswith("_IN_PROGRESS"):
+        raise CliError(f"The stack {stack} is still {status or 'waiting'}. {continues}", AWS_ERROR)
+    after = _refusal(stack, status) or "The stack is as it was before the update."
+    texts = (f"The stack {stack} is {status}.", first_error(account, events), after)
+    raise CliError(" ".join(filter(None, texts)), AWS_ERROR)

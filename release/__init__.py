@@ -1,0 +1,1 @@
+"""Builds a release from the output of `make build`: `make release`."""

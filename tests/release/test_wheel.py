@@ -1,0 +1,161 @@
+"""The wheel of `make release`, in an empty environment and an empty folder: `make test-release`."""
+
+import hashlib
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import termios
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from release.build import MOST_BYTES
+from sandbox.demo.start import ROOT, Sandbox, sandbox
+
+DIST = ROOT / "dist"
+SECONDS = 300
+
+
+@pytest.fixture(scope="session")
+def wheel() -> Path:
+    found = list(DIST.glob("*.whl"))
+    assert len(found) == 1, "run: make release"
+    return found[0]
+
+
+@pytest.fixture(scope="session")
+def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`lumendrop` from the wheel, installed with its dependencies, as somebody without a clone has it."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    locked = ("--require-hashes", "-r", str(ROOT / "requirements/command.txt"))
+    for arguments in (locked, ("--no-deps", str(wheel))):
+        subprocess.run(
+            [folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments],
+            check=True,
+        )
+    return folder / "bin/lumendrop"
+
+
+@pytest.fixture
+def empty(socket_enabled: None) -> Iterator[Sandbox]:
+    with sandbox({}, template=None, enhancer_arguments=["--task-seconds", "0.2"]) as running:
+        yield running
+
+
+def test_the_wheel_is_small_and_its_hash_is_published(wheel: Path) -> None:
+    assert wheel.stat().st_size <= MOST_BYTES
+    sums = dict(line.split("  ")[::-1] for line in (DIST / "SHA256SUMS").read_text().splitlines())
+    assert sums == {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in DIST.iterdir() if file.name in sums
+    }
+    assert set(sums) == {file.name for file in DIST.iterdir()} - {"SHA256SUMS"}
+
+
+def test_each_artifact_has_the_hash_that_it_is_named_after(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = [one for one in archive.namelist() if one.startswith("lumendrop_cli/release_files/") and "-" in one]
+        for name in names:
+            stem = Path(name).name.partition("-")[2].partition(".")[0]
+            assert hashlib.sha256(archive.read(name)).hexdigest() == stem
+        assert len(names) == 7
+        texts = b"".join(archive.read(one) for one in archive.namelist() if one.endswith((".json", ".yaml")))
+    assert str(ROOT).encode() not in texts
+
+
+def test_the_bill_of_materials_has_what_the_lock_files_have() -> None:
+    (file,) = DIST.glob("*.cdx.json")
+    bill = json.loads(file.read_text())
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    listed = {one["purl"] for one in bill["components"]}
+    for lock in ("layers/requirements.txt", "requirements/command.txt"):
+        lines = [line.split()[0] for line in (ROOT / lock).read_text().splitlines() if "==" in line]
+        assert {f"pkg:pypi/{line.replace('==', '@')}".lower() for line in lines} <= listed
+
+
+@pytest.fixture
+def environment(empty: Sandbox, tmp_path: Path) -> dict[str, str]:
+    """Nothing but the sandbox's endpoint, and an empty home."""
+    shown = {"TERM": "dumb", "COLUMNS": "200", "PYTHONUTF8": "1"}
+    return {"PATH": os.defpath, "HOME": str(tmp_path), "AWS_ENDPOINT_URL": empty.cloud.endpoint, **shown}
+
+
+def test_nothing_of_the_clone_is_on_the_path(command: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    show = "import lumendrop_cli, sys; print(lumendrop_cli.__file__, *sys.path)"
+    python = command.with_name("python")
+    paths = subprocess.run([python, "-c", show], cwd=tmp_path, env=environment, capture_output=True, check=True).stdout
+    assert str(ROOT).encode() not in paths
+
+
+def test_the_wheel_deploys_and_a_photo_is_enhanced(
+    command: Path, environment: dict[str, str], empty: Sandbox, tmp_path: Path
+) -> None:
+    """As somebody at a terminal who answers the questions."""
+    (tmp_path / "lumendrop.toml").write_text(f'[parameters]\nApiBaseUrl = "{empty.enhancer}"\nResolution = "1K"\n')
+    began = time.monotonic()
+    with Terminal([command, "deploy"], tmp_path, environment) as terminal:
+        terminal.answer("Change the stack lumendrop as shown? [y/N]: ", "y")
+        terminal.read_until("The stack lumendrop has version")
+        print(f"Deployed in {time.monotonic() - began:.1f} seconds.")
+        terminal.answer("Store the API key of the enhancer now? [y/N]: ", "y")
+        terminal.type_secret("API key: ", empty.key)
+        terminal.read_until("alarms")  # the last check of doctor
+        terminal.answer("This pays for 1 task, about 0.12 USD. Continue? [y/N]: ", "y")
+        terminal.read_until("Enhanced in")
+        assert terminal.wait() == 0
+    assert empty.key not in terminal.shown
+    again = subprocess.run(
+        [command, "upgrade", "--yes", "--json"], cwd=tmp_path, env=environment, capture_output=True, check=True
+    )
+    assert json.loads(again.stdout)["changes"] == []
+
+
+class Terminal:
+    """A command in a terminal of its own."""
+
+    def __init__(self, command: list[Any], folder: Path, environment: dict[str, str]) -> None:
+        self._terminal, end = pty.openpty()
+        # A new session has no other terminal that the command could read the key from.
+        self._process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=end, stdout=end, stderr=end, start_new_session=True
+        )
+        os.close(end)
+        self.shown = ""
+        self._read = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._terminal)
+
+    def read_until(self, text: str) -> None:
+        while (found := self.shown.find(text, self._read)) < 0:
+            assert select.select([self._terminal], [], [], SECONDS)[0], self.shown
+            try:
+                self.shown += os.read(self._terminal, 4096).decode(errors="replace")
+            except OSError:  # the command ended
+                pytest.fail(f"There is no {text!r} in: {self.shown}")
+        self._read = found + len(text)
+
+    def answer(self, question: str, answer: str) -> None:
+        self.read_until(question)
+        os.write(self._terminal, f"{answer}\n".encode())
+
+    def type_secret(self, question: str, secret: str) -> None:
+        self.read_until(question)
+        while termios.tcgetattr(self._terminal)[3] & termios.ECHO:  # disabling it discards earlier input
+            time.sleep(0.01)
+        os.write(self._terminal, f"{secret}\n".encode())
+
+    def wait(self) -> int:
+        return self._process.wait(60)
