@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from copy import copy
 from itertools import islice, takewhile
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -71,6 +72,7 @@ class Commands(TyperGroup):
 
     def main(self, args: Sequence[str] | None = None, *options: Any, **extra: Any) -> Any:
         """Runs a command and exits with its code. An error becomes a message, and with --json a document."""
+        _open_missing_streams()
         arguments = list(sys.argv[1:] if args is None else args)
         out = Printer("--json" in takewhile(lambda one: one != "--", arguments))
         extra["standalone_mode"] = False
@@ -85,6 +87,13 @@ class Commands(TyperGroup):
         """Runs the command. Ctrl-C becomes an error that is reported like any other."""
         with on_interrupt(""):
             super().invoke(ctx)
+
+
+def _open_missing_streams() -> None:
+    """Python has None for a standard stream that the caller has closed, such as with `>&-`."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  # until the process ends
 
 
 def _as_shared(option: Any) -> Any:

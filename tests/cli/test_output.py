@@ -202,6 +202,37 @@ def _run(endpoint: str, *arguments: str | bytes, stdin: str = "", stdout: Any = 
     )
 
 
+def _run_with_closed(endpoint: str, redirection: str, *arguments: str) -> Any:
+    """Runs `lumendrop` without some of its standard streams."""
+    environment = {name: value for name, value in ENVIRONMENT.items() if value is not None}
+    environment |= {"AWS_ENDPOINT_URL": endpoint, "PYTHONPATH": "cli", "PATH": os.defpath}
+    shell = ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-m", "lumendrop_cli", *arguments]
+    return subprocess.run(shell, cwd=ROOT, env=environment, capture_output=True, timeout=120)
+
+
+CLOSED = (">&-", "2>&-", "<&-", "<&- >&- 2>&-")
+
+
+@pytest.mark.parametrize("redirection", CLOSED)
+def test_without_a_standard_stream_a_command_does_its_work(pipeline: Pipeline, redirection: str) -> None:
+    tasks = len(pipeline._all_tasks())
+    done = _run_with_closed(pipeline.cloud.endpoint, redirection, "smoke", "--yes", "--clean")
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    assert len(pipeline._all_tasks()) == tasks + 1
+
+
+@pytest.mark.parametrize("redirection", CLOSED)
+def test_without_a_standard_stream_the_exit_code_is_right(pipeline: Pipeline, redirection: str) -> None:
+    endpoint = pipeline.cloud.endpoint
+    assert _run_with_closed(endpoint, redirection, "--help").returncode == 0
+    assert _run_with_closed(endpoint, redirection, "--json", "status").returncode == 2
+    refused = _run_with_closed(endpoint, redirection, "--json", "smoke")
+    assert refused.returncode == 1
+    assert b"Traceback" not in refused.stderr
+    if redirection in ("2>&-", "<&-"):
+        assert "needs a terminal" in json.loads(refused.stdout)["error"]
+
+
 def test_keys_that_are_not_utf8_are_refused(pipeline: Pipeline) -> None:
     for arguments in (("status", b"in/\xff.jpg"), ("--json", "retry", "--code", b"\xff")):
         done = _run(pipeline.cloud.endpoint, *arguments)
