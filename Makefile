@@ -17,6 +17,7 @@ VENV := .venv
 SAM := .venv-sam
 CHECKOV := .venv-checkov
 PARLIAMENT := .venv-parliament
+ELSEWHERE := .venv-elsewhere
 PICTURES := .venv-pictures
 BIN := $(VENV)/bin
 export UV_PYTHON_DOWNLOADS := never
@@ -106,6 +107,10 @@ ifneq ($(CHROMIUM),)
 else
 	@echo "Skipped: none of chromium, chromium-browser, and google-chrome is on the path. Install Chromium and run it again."
 endif
+
+.PHONY: test-elsewhere
+test-elsewhere: $(VENV)/.tests $(ELSEWHERE)/.ready ## Deploy the template to ministack, another implementation of AWS, and run the pipeline there.
+	@PYTHONUTF8=1 $(BIN)/python -m pytest -q tests/elsewhere
 
 JSONATA := .venv-jsonata
 NODE = $(and $(shell command -v node),$(shell command -v npm))
@@ -262,6 +267,7 @@ lock: $(SAM)/.ready ## Lock the newest versions of all requirements.
 	$(LOCK) --upgrade requirements/sam.in -o requirements/sam.txt
 	$(LOCK) --upgrade requirements/checkov.in -o requirements/checkov.txt
 	$(LOCK) --upgrade requirements/parliament.in -o requirements/parliament.txt
+	$(LOCK) --upgrade requirements/elsewhere.in -o requirements/elsewhere.txt
 
 .PHONY: clean
 clean: ## Remove environments, builds, caches, and results, also those of earlier versions.

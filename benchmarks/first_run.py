@@ -65,7 +65,7 @@ def measure(full: bool) -> dict[str, float]:
             "sandbox_start_seconds": sandbox_start(clone),
         }
         if full:
-            make(clone, ".venv/.tests", ".venv-checkov/.ready")
+            make(clone, ".venv/.tests", ".venv-checkov/.ready", ".venv-parliament/.ready")
             figures |= {"check_seconds": make(clone, "check"), "test_seconds": make(clone, "test")}
         return {name: figures[name] for name in FIGURES if name in figures}
 

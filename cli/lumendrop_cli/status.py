@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -140,6 +140,8 @@ def _why_no_row(stack: Stack, key: str) -> str:
         return _why_no_object(stack, key)
     if head["ContentLength"] == 0 and key.endswith("/"):
         return f"{key!r} is skipped: it is a folder marker."
+    if _is_result(head):
+        return f"{key!r} is skipped: it is an enhanced photo, copied from an output bucket. Its metadata says so."
     waiting = upload_queue.count_messages(stack, stack.output("UploadQueueUrl"))
     if (state := event_source.state(stack)) != event_source.ENABLED:
         return (
@@ -153,6 +155,13 @@ def _why_no_row(stack: Stack, key: str) -> str:
         "deployed, its event was lost, or its message is in the dead-letter queue. `lumendrop doctor` checks the "
         "queues; `lumendrop backfill` sends existing photos."
     )
+
+
+def _is_result(head: Mapping[str, Any]) -> bool:
+    """Whether the object is an enhanced photo. layers/lumendrop/storage.py has the same rule."""
+    metadata: dict[str, str] = head["Metadata"]
+    size = str(head["ContentLength"])
+    return {"task-id", "source-version-id"} <= metadata.keys() and metadata.get("result-bytes", size) == size
 
 
 def _why_no_object(stack: Stack, key: str) -> str:

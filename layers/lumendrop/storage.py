@@ -37,8 +37,18 @@ _MOST_SOURCE_KEY_BYTES = 1024
 _OWN_NAMES = frozenset(
     [
         *("source-bucket", "source-key", "source-key-base64", "source-version-id", "sequencer", "source-pixels"),
-        *("result-pixels", "source-pictures", "correlation-id", "same-as", "task-id", "attempt", "model", "resolution"),
-        *("creativity", "resemblance", "profile-ids", "metadata", "carried-over", "left-out", "warnings", "sidecar"),
+        *(
+            "result-pixels",
+            "result-bytes",
+            "source-pictures",
+            "correlation-id",
+            "same-as",
+            "task-id",
+            "attempt",
+            "model",
+        ),
+        *("resolution", "creativity", "resemblance", "profile-ids", "metadata", "carried-over", "left-out", "warnings"),
+        "sidecar",
     ]
 )
 _TAGS_REFUSED = ("AccessDenied", "InvalidTag", "BadRequest")
@@ -155,7 +165,7 @@ def inspect(client: S3Client, upload: Upload, most_bytes: int) -> Source:
     if upload.key.lower().endswith(_PARTIAL):
         raise Rejected("truncated", detail="Transfer tools use the extension of this key for incomplete files.")
     upload, found = _open(client, upload)
-    if {"task-id", "source-version-id"} <= found["Metadata"].keys():
+    if _is_result(found["Metadata"], upload.size):
         raise OwnResult
     if upload.size > most_bytes:
         raise Rejected("too_big", size=upload.size, limit=most_bytes)
@@ -166,6 +176,12 @@ def inspect(client: S3Client, upload: Upload, most_bytes: int) -> Source:
         raise Rejected(error.code, detail=error) from None
     upload = msgspec.structs.replace(upload, pixels=image.pixels, pictures=image.pictures)
     return Source(upload, image.format, found["Metadata"], object_properties.from_response(found))
+
+
+def _is_result(metadata: Mapping[str, str], size: int) -> bool:
+    """Whether an object of `size` bytes is an enhanced photo. Tools that edit a photo can keep its metadata."""
+    is_marked = {"task-id", "source-version-id"} <= metadata.keys()
+    return is_marked and metadata.get("result-bytes", str(size)) == str(size)  # results of earlier versions lack it
 
 
 def _read_tail(client: S3Client, upload: Upload, head_bytes: int) -> bytes:
@@ -314,7 +330,7 @@ def find_reusable(client: S3Client, output: Mapping[str, Any], correlation_id: s
 
 def write(client: S3Client, bucket: str, upload: Upload, result: Result) -> DeliveredObject | None:
     """Writes an enhanced photo and returns it, or None if the result of a newer upload already exists."""
-    own = _pixels(upload, result.image) | dict(result.provenance)
+    own = _sizes(upload, result) | dict(result.provenance)
     if result.sidecar:
         own["sidecar"] = "xmp"
     attempt = int(result.provenance.get("attempt", 1))
@@ -347,6 +363,7 @@ def reuse(
 ) -> DeliveredObject | None:
     """Copies the enhanced photo of another upload, with properties of its own. Returns the same as `write`."""
     own = {"correlation-id": upload.correlation_id, "same-as": same_as, "attempt": str(attempt)}
+    own["result-bytes"] = str(photo.bytes)
     kept = {name: photo.metadata[name] for name in photo.metadata if name in _OWN_NAMES - own.keys() - {*_SOURCE_NAMES}}
 
     def copy(of: str, key: str, condition: Mapping[str, Any], carried: _Carried, **more: Any) -> str:
@@ -633,9 +650,10 @@ def _head(client: S3Client, bucket: str, key: str, gone: tuple[str, ...] = GONE)
         raise
 
 
-def _pixels(upload: Upload, image: Image) -> dict[str, str]:
+def _sizes(upload: Upload, result: Result) -> dict[str, str]:
     """What upload and result state about themselves. A result is always one picture."""
-    stated = {"source-pixels": upload.pixels, "result-pixels": image.pixels}
+    stated = {"source-pixels": upload.pixels, "result-pixels": result.image.pixels}
+    stated["result-bytes"] = str(result.content.size)
     if upload.pictures != "one":
         stated["source-pictures"] = upload.pictures
     return {name: value for name, value in stated.items() if value}

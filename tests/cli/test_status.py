@@ -2,7 +2,7 @@
 
 from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
-from tests.e2e.pipeline import Pipeline
+from tests.e2e.pipeline import Pipeline, Upload
 
 
 def test_status_shows_the_enhanced_photo_and_its_execution(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
@@ -45,6 +45,21 @@ def test_status_explains_why_a_key_has_no_row(lumendrop: Lumendrop, pipeline: Pi
     assert "folder marker" in results["in/folder/"].out
     for key in ("in/folder/empty.jpg", "in/folder/photo/"):
         assert "waits in the upload queue" in results[key].out
+
+
+def test_status_of_a_copied_result_and_of_one_that_was_edited(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    s3, bucket = pipeline.cloud.client("s3"), pipeline.outputs["InputBucketName"]
+    enhanced = pipeline.drop("in/status/original.jpg", jpeg(96, 71))
+    pipeline.wait([enhanced])
+    place = pipeline.rows()[enhanced]["output"]
+    source = {"Bucket": place["bucket"], "Key": place["key"]}
+    s3.copy_object(Bucket=bucket, Key="in/status/copied.jpg", CopySource=source)
+    metadata = s3.head_object(**source)["Metadata"]
+    edited = s3.put_object(Bucket=bucket, Key="in/status/edited.jpg", Body=jpeg(96, 73), Metadata=metadata)
+    pipeline.wait([Upload("in/status/edited.jpg", edited["VersionId"])])
+
+    assert "it is an enhanced photo" in lumendrop("status", "in/status/copied.jpg").out
+    assert lumendrop.ok("status", "in/status/edited.jpg")["rows"][0]["status"] == "enhanced"
 
 
 def test_status_of_a_deleted_photo_says_so(lumendrop: Lumendrop, pipeline: Pipeline) -> None:

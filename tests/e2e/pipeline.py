@@ -283,6 +283,7 @@ class Pipeline:
         assert len(tasks) == attempt, f"paid {len(tasks)} times\n{self.explain(upload)}"
         result = self.result(key)
         assert result.metadata.pop("result-pixels") == f"{result.image.width}x{result.image.height}"
+        assert result.metadata.pop("result-bytes") == str(row["output"]["bytes"])
         assert result.metadata.pop("source-pixels") == row["pixels"]
         result.metadata.pop("carried-over", None)  # if the upload has metadata; what is missing has a reason
         assert result.metadata == {

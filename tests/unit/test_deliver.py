@@ -124,6 +124,7 @@ def test_the_photo_is_written_with_type_metadata_and_checksum(world: World, deli
         "source-bucket": "input-bucket",
         "source-pixels": "4032x3024",
         "result-pixels": "8x8",
+        "result-bytes": str(len(JPEG)),
         "source-version-id": "v1",
         "sequencer": "01",
         "correlation-id": sample("deliver")["correlation_id"],

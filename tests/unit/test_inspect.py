@@ -113,6 +113,15 @@ def test_a_result_that_was_copied_into_the_input_bucket_is_recognized(s3: Any, m
         inspect(s3, LONG, Metadata=metadata)
 
 
+def test_a_result_that_was_edited_is_a_photo(s3: Any) -> None:
+    """Many tools keep the metadata of an object that they write again."""
+    marked = {"task-id": "task-1", "source-version-id": "v1"}
+    with pytest.raises(OwnResult):
+        inspect(s3, LONG, Metadata=marked | {"result-bytes": str(len(LONG))})
+
+    assert inspect(s3, LONG, Metadata=marked | {"result-bytes": str(len(LONG) - 1)}).upload.pixels
+
+
 @pytest.mark.parametrize("metadata", [{}, {"task-id": "mine"}, {"source-version-id": "mine"}])
 def test_metadata_of_the_owner_is_not_taken_for_that_of_a_result(s3: Any, metadata: dict[str, str]) -> None:
     assert inspect(s3, LONG, Metadata=metadata).upload.pixels
