@@ -45,7 +45,7 @@ def read(reader: Reader) -> Blocks:
     try:
         iptc.read(found, photoshop)
     except BrokenBlock as error:
-        found.left_out = [LeftOut("iptc", str(error))]
+        found.left_out.append(LeftOut("iptc", str(error)))
     found.extended_xmp = _extension(found.xmp, extension)
     return found
 
