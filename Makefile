@@ -18,7 +18,6 @@ SAM := .venv-sam
 CHECKOV := .venv-checkov
 PARLIAMENT := .venv-parliament
 ELSEWHERE := .venv-elsewhere
-PICTURES := .venv-pictures
 BIN := $(VENV)/bin
 export UV_PYTHON_DOWNLOADS := never
 # Without bytecode, each of the many processes that the tests start compiles everything again.
@@ -180,10 +179,8 @@ bench-pages: $(VENV)/.benchmarks ## Fill README, docs/benchmarks.md, and docs/li
 	@PYTHONPATH=layers $(BIN)/python -m benchmarks.pages
 
 .PHONY: pictures
-pictures: $(VENV)/.browser $(PICTURES)/.ready ## Take the README's pictures from a run of the demo; needs Chromium on the path.
-	@$(BIN)/python -m sandbox demo --out out
-	@$(PICTURES)/bin/python docs/pictures.py out/index.html
-	@CHROMIUM="$(CHROMIUM)" PYTHONPATH=. $(BIN)/python docs/board_pictures.py
+pictures: $(VENV)/.browser ## Take the README's pictures from a running board; needs Chromium on the path.
+	@CHROMIUM="$(CHROMIUM)" PYTHONPATH=. $(BIN)/python docs/pictures.py
 
 .PHONY: check
 check: $(VENV)/.tests $(CHECKOV)/.ready $(PARLIAMENT)/.ready ## Lint, types, template checks.
@@ -263,7 +260,6 @@ lock: $(SAM)/.ready ## Lock the newest versions of all requirements.
 	$(LOCK) -c requirements/sandbox.txt requirements/tests.in -o requirements/tests.txt
 	$(LOCK) -c requirements/tests.txt requirements/benchmarks.in -o requirements/benchmarks.txt
 	$(LOCK) -c requirements/tests.txt requirements/browser.in -o requirements/browser.txt
-	$(LOCK) --upgrade requirements/pictures.in -o requirements/pictures.txt
 	$(LOCK) --upgrade requirements/sam.in -o requirements/sam.txt
 	$(LOCK) --upgrade requirements/checkov.in -o requirements/checkov.txt
 	$(LOCK) --upgrade requirements/parliament.in -o requirements/parliament.txt

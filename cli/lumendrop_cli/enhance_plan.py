@@ -104,7 +104,7 @@ def make_plan(
     for one in found:
         if isinstance(one, Skipped):
             plan.skipped.append(one)
-        elif reason := photo_files.check_name(one, request.prefix + one.name):
+        elif reason := photo_files.check_name(one.path.name, request.prefix + one.name):
             plan.skipped.append(Skipped(one.name, reason))
         else:
             files.append(one)

@@ -77,7 +77,7 @@ def _walk(root: Path, left_out: Identity | None) -> Iterator[LocalFile | Skipped
         below = []
         for entry in entries:
             name = prefix + entry.name
-            if entry.name.startswith(".") or entry.name.lower() in _HIDDEN:
+            if is_hidden(entry.name):
                 yield Skipped(name, "hidden")
                 continue
             try:
@@ -117,9 +117,14 @@ def _reason(error: OSError) -> str:
     return f"unreadable: {error.strerror or error}"
 
 
-def check_name(file: LocalFile, key: str) -> str | None:
-    """Why a file can't be uploaded under this key; None if it can."""
-    if file.path.name.lower().endswith(PARTIAL):
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is left out: hidden, or written by a system for itself."""
+    return name.startswith(".") or name.lower() in _HIDDEN
+
+
+def check_name(name: str, key: str) -> str | None:
+    """Why a file of this name, without its folder, can't be uploaded under this key; None if it can."""
+    if name.lower().endswith(PARTIAL):
         return "incomplete, as its name says"
     try:
         encoded = key.encode()

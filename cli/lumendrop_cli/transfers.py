@@ -208,7 +208,7 @@ def result_of(row: Row) -> Result | None:
         key,
         version_id if version_id and version_id != "null" else None,
         int(output["bytes"]),
-        _content_type(key),
+        content_type(key),
         row.get("same_as") or correlation_id(row),
     )
 
@@ -226,8 +226,8 @@ def exists(stack: Stack, result: Result) -> bool:
     return True
 
 
-def _content_type(key: str) -> str:
-    """By the extension. The stack gives each result one that fits its format."""
+def content_type(key: str) -> str:
+    """By the extension; empty if that is not one of a photo. The stack gives each result one that fits its format."""
     found = (name for name, extensions in _EXTENSIONS.items() if key.lower().endswith(extensions))
     return next(found, "")
 

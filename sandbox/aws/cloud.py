@@ -73,6 +73,7 @@ class Cloud:
         outputs: Outputs of the stack by key.
         resources: Physical IDs by logical ID, nested stacks included; an outer stack's resource hides an inner one's.
         skipped: A sentence for each resource or property that the sandbox leaves out.
+        is_closing: Whether `close` was called.
 
     Raises:
         CloudError: The stack can't be created, or another cloud is open in this process.
@@ -98,6 +99,7 @@ class Cloud:
         self.outputs: dict[str, str] = {}
         self.resources: dict[str, str] = {}
         self.skipped: list[str] = []
+        self.is_closing = False
         self._pools: dict[str, Pool] = {}
         self._logs: dict[str, deque[str]] = {}
         self._clients: dict[tuple[str, str], Any] = {}
@@ -121,7 +123,14 @@ class Cloud:
             folder = Path(self._closing.enter_context(tempfile.TemporaryDirectory(prefix="packaged-")))
             self._closing.enter_context(
                 moto_patches.apply(
-                    self._invoke_api, self._client, self._permissions.may, self._deploy_later, folder, ACCOUNT, region
+                    self._invoke_api,
+                    self._client,
+                    self._permissions.may,
+                    self._deploy_later,
+                    lambda: self.is_closing,
+                    folder,
+                    ACCOUNT,
+                    region,
                 )
             )
             self._closing.enter_context(self._hooks.patch(ACCOUNT, region))
@@ -147,6 +156,7 @@ class Cloud:
 
     def close(self) -> None:
         """Stop the pollers, the executions, the functions, and the server."""
+        self.is_closing = True
         self._closing.close()
 
     def client(self, service: str) -> Any:

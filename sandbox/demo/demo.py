@@ -4,7 +4,8 @@ import contextlib
 import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import boto3
@@ -19,11 +20,20 @@ from lumendrop_cli.enhance_run import Run
 from lumendrop_cli.photo_files import LocalFile
 from lumendrop_cli.printer import Printer
 from lumendrop_cli.result_folder import ResultFolder
-from lumendrop_cli.stack import Options, open_stack
+from lumendrop_cli.stack import Options, Stack, open_stack
 from lumendrop_cli.statuses import COLORS
 from lumendrop_cli.text import clean
-from sandbox.demo.images import PhotosError, UnreadableError, compare, discover, kept_metadata, load, samples
-from sandbox.demo.page import PAGE, Outcome, Writer, size_text
+from sandbox.demo.images import (
+    Comparison,
+    PhotosError,
+    UnreadableError,
+    compare,
+    discover,
+    kept_metadata,
+    load,
+    samples,
+)
+from sandbox.demo.saved_board import PAGE, SavedBoard, record
 from sandbox.demo.start import STACK, Sandbox, sandbox
 from sandbox.demo.status import StatusReader
 
@@ -37,8 +47,27 @@ RECORD = ".demo-files"
 ANOTHER = "Choose another folder: OUT=DIR with make, otherwise --out DIR."
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of one file. The paths of `result` and `report` are below the folder for results.
+
+    `version_id` is that of its upload; empty if it was not uploaded.
+    """
+
+    key: str
+    state: str
+    original: Path
+    seconds: float = 0.0
+    polls: int = 0
+    result: Path | None = None
+    report: Path | None = None
+    reason: str = ""
+    comparison: Comparison | None = None
+    version_id: str = ""
+
+
 def run(folder: Path | None, out: Path, resolution: str | None, console: Console) -> int:
-    """Send the photos in `folder`, or the samples, through the sandbox, and write results and a page to `out`.
+    """Send the photos in `folder`, or the samples, through the sandbox, and write results and the board to `out`.
 
     A photo that is rejected is a result. Returns 0 if every file has one, otherwise 1. Raises `PhotosError` when a
     folder can't be used, and the errors of `start.sandbox`.
@@ -50,9 +79,11 @@ def run(folder: Path | None, out: Path, resolution: str | None, console: Console
     with sandbox({"Resolution": resolution or ("4K" if folder else "1K")}) as running:
         running.cloud.warm()
         console.print(f"Dropping {_count(photos)} into s3://{running.cloud.outputs['InputBucketName']}")
-        outcomes = Process(running, out).run(photos)
+        process = Process(running, out)
+        outcomes = process.run(photos)
+        board = SavedBoard(record(process.stack))
     compared = track(outcomes, "Comparing before and after ...", console=console, disable=not console.is_terminal)
-    outcomes, page = present(compared, out, expected=len(outcomes))
+    outcomes, page = present(compared, out, board)
     _print_results(outcomes, page, console)
     return 0 if all(map(_has_result, outcomes)) else 1
 
@@ -94,14 +125,18 @@ class Process:
         self._running, self._out = running, out
         self._uploaded: dict[str, float] = {}
         self._outcomes: dict[str, Outcome] = {}
-        self._version_ids: dict[str, str] = {}
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The stack, as the command `lumendrop` sees it."""
+        cloud = self._running.cloud
+        session = boto3.Session("test", "test", region_name=cloud.region)  # the sandbox accepts any credentials
+        return open_stack(Options(STACK, cloud.endpoint, None, None, as_json=False), session)
 
     def run(self, files: Sequence[LocalFile]) -> list[Outcome]:
         """The outcomes, in the order of the files."""
         deadline = time.monotonic() + BASE_TIMEOUT_SECONDS + TIMEOUT_SECONDS_PER_PHOTO * len(files)
-        cloud = self._running.cloud
-        session = boto3.Session("test", "test", region_name=cloud.region)  # the sandbox accepts any credentials
-        stack = open_stack(Options(STACK, cloud.endpoint, None, None, as_json=False), session)
+        stack = self.stack
         folder, request = ResultFolder(self._out), Request("", {}, photo_options.as_text(stack, {}))
         plan = make_plan(stack, files, request, folder, lambda _: None)
         paths = {file.name: file.path for file in files}
@@ -128,13 +163,12 @@ class Process:
             return
         row = photo.row or {}
         state = "enhanced" if photo.path else str(row.get("status", "failed"))
-        seconds, options = now - self._uploaded.get(photo.name, now), json.loads(row.get("options") or "{}")
-        outcome = Outcome(photo.name, state, photo.source.file.path, seconds, reason=photo.error, options=options)
+        seconds, version_id = now - self._uploaded.get(photo.name, now), str(row.get("version_id", ""))
+        outcome = Outcome(photo.name, state, photo.source.file.path, seconds, reason=photo.error, version_id=version_id)
         if photo.path:
             outcome = replace(outcome, result=self._recorded(photo.path))
         elif key := row.get("report_key"):  # there is none next to a newer photo
             outcome = replace(outcome, report=self._fetch(key))
-        self._version_ids[photo.name] = str(row.get("version_id", ""))
         self._outcomes[photo.name] = outcome
 
     def _fetch(self, key: str) -> Path:
@@ -153,29 +187,28 @@ class Process:
 
     def _with_polls(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         polls = StatusReader(self._running).polls()
-        return [replace(one, polls=polls[self._version_ids.get(one.key, "")]) for one in outcomes]
+        return [replace(one, polls=polls[one.version_id]) for one in outcomes]
 
 
-def present(outcomes: Iterable[Outcome], out: Path, expected: int) -> tuple[list[Outcome], Path]:
-    """Compare results with originals and write the page. Returns the outcomes with comparisons, and the page."""
-    writer = Writer(out, expected)
-    compared = [_compared(outcome, writer) for outcome in outcomes]
-    return compared, writer.write()
+def present(outcomes: Iterable[Outcome], out: Path, board: SavedBoard) -> tuple[list[Outcome], Path]:
+    """Compare results with originals and write the board. Returns the outcomes with comparisons, and the page."""
+    return [_compared(outcome, out, board) for outcome in outcomes], board.write(out)
 
 
-def _compared(outcome: Outcome, writer: Writer) -> Outcome:
-    if not outcome.result:
-        writer.add(outcome)
+def _compared(outcome: Outcome, out: Path, board: SavedBoard) -> Outcome:
+    if not outcome.version_id:
         return outcome
     try:
-        before, after, kept = load(outcome.original), load(outcome.result), kept_metadata(outcome.result)
+        before = load(outcome.original)
+        after = load(outcome.result) if outcome.result else None
     except UnreadableError as error:
-        outcome = replace(outcome, reason=str(error))
-        writer.add(outcome)
-        return outcome
-    outcome = replace(outcome, comparison=compare(before, after), kept=kept)
-    writer.add(outcome, before, after)
-    return outcome
+        before, after, outcome = None, None, replace(outcome, reason=outcome.reason or str(error))
+    if outcome.result:
+        file, kept = outcome.result.relative_to(out).as_posix(), kept_metadata(outcome.result)
+        board.add(outcome.version_id, before, after, file, kept)
+    else:
+        board.add(outcome.version_id, before, None)
+    return replace(outcome, comparison=compare(before, after)) if before and after else outcome
 
 
 def _print_results(outcomes: Sequence[Outcome], page: Path, console: Console) -> None:
@@ -197,11 +230,16 @@ def _print_results(outcomes: Sequence[Outcome], page: Path, console: Console) ->
         _print(
             console, f"{len(outcomes) - len(others)} of {_count(outcomes)} enhanced. Each other has its reason above."
         )
-    _print(console, f"Before and after: {page}")
+    _print(console, f"The board, with before and after: {page}")
 
 
 def _coloured(state: str) -> str:
     return f"[{ENDINGS.get(state, 'dim')}]{state}[/]"
+
+
+def size_text(size: tuple[int, int]) -> str:
+    """Width and height with a multiplication sign."""
+    return f"{size[0]}\N{MULTIPLICATION SIGN}{size[1]}"
 
 
 def _figures(outcome: Outcome) -> tuple[str, str]:

@@ -170,6 +170,26 @@ def test_a_card_has_no_raw_text_that_a_person_sees() -> None:
     assert card(row(1, options="not json"))["options"] == {}
 
 
+@pytest.mark.parametrize(
+    ("stated", "output", "shown"),
+    [
+        ("384x256", {"pixels": "683x1024", "warnings": []}, "256x384"),
+        ("384x256", {"pixels": "1024x683"}, "384x256"),
+        ("384x256", {"pixels": "683x1024", "warnings": ["aspect_ratio_changed"]}, "384x256"),
+        ("384x256", {"pixels": "1024x1024", "warnings": []}, "384x256"),
+        ("384x256", {"pixels": None}, "384x256"),
+        ("384x256", None, "384x256"),
+        ("256x256", {"pixels": "683x1024"}, "256x256"),
+        (None, {"pixels": "683x1024"}, None),
+        (5, {"pixels": ["683x1024"], "warnings": 1}, None),
+        ("<b>x1", {"pixels": "683x1024"}, None),
+    ],
+)
+def test_a_rotated_photo_has_the_size_that_is_shown(stated: Any, output: Any, shown: str | None) -> None:
+    output = output and {"key": "1.jpg", "bytes": 1, **output}
+    assert card(row(1, "enhanced", pixels=stated, output=output))["pixels"] == shown
+
+
 def test_the_rate_in_words() -> None:
     state = {"since": 1000.0, "next_at": 1010.0, "interval": 2.0, "in_outage": 0.0}
     assert header.describe_rate(None, 0)["state"] == "full"

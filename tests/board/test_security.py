@@ -1,5 +1,6 @@
 """Who can use the board: its own page in a browser that has the token. Each attack is refused and changes nothing."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ Headers = list[tuple[str, str]]
 ROOT = Path(__file__).parents[2]
 ACTION = b'{"action": "pause"}'
 UPLOAD = "/api/uploads?name=a.jpg"
+PLAN = json.dumps({"photos": json.dumps([[1, "", "a.jpg"]] * 2001)}).encode()
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ ATTACKS = [
     Attack("trace", (405,), "TRACE"),
     Attack("put", (405,), "PUT", "/api/uploads?name=a.jpg"),
     Attack("delete", (405,), "DELETE"),
+    Attack("head", (405,), "HEAD"),
     Attack("action by GET", (405,), target="/api/actions?action=pause"),
     Attack(
         "websocket",
@@ -140,6 +143,14 @@ ATTACKS = [
     Attack("encoded path outside", (404,), target="/%2e%2e/%2e%2e/etc/passwd"),
     Attack("file of the package", (404,), target="/..%2fserver.py"),
     Attack("double slash", (404,), target="//evil.example/main.js"),
+    Attack("path with a null byte", (404,), target="/main.js%00"),
+    Attack("path with a slash at the end", (404,), target="/api/config/"),
+    Attack("path with a backslash", (404,), target="/..%5cserver.py"),
+    Attack("path of a folder", (404,), target="/static/main.js"),
+    Attack("path with a header", (404,), target="/main.js%0d%0aSet-Cookie:%20a=b"),
+    Attack("download with a header in its key", (400,), target="/media?key=a%0d%0aX:1&version=1&side=x&download"),
+    Attack("key of bytes that are no text", (400,), target="/media?key=%ff%fe&version=1&side=x"),
+    Attack("search with a header in its day", (400,), target="/api/search?day=%0d%0aX:1"),
     Attack("many fields", (400,), target="/?" + "a=1&" * 5000),
     # Requests of the page with hostile values.
     post("unknown action", (400,), body=b'{"action": "destroy"}'),
@@ -170,6 +181,27 @@ ATTACKS = [
         with_(content_type="application/octet-stream"),
         target=f"/api/uploads?name={'a' * 1025}",
     ),
+    post(
+        "upload of a hidden file",
+        (400,),
+        with_(content_type="application/octet-stream"),
+        target="/api/uploads?name=.ssh/id_rsa",
+    ),
+    post(
+        "upload of an incomplete file",
+        (400,),
+        with_(content_type="application/octet-stream"),
+        target="/api/uploads?name=a.jpg.part",
+    ),
+    post(
+        "upload that SQS would refuse",
+        (400,),
+        with_(content_type="application/octet-stream"),
+        target="/api/uploads?name=%ef%bf%be.jpg",
+    ),
+    post("plan of no photos", (400,), target="/api/plan", body=b'{"photos": "[[1]]"}'),
+    post("plan of too many photos", (400,), target="/api/plan", body=PLAN),
+    post("plan with a bad option", (400,), target="/api/plan", body=b'{"photos": "[]", "resolution": "8K"}'),
     Attack("another bucket", (400, 404), target="/media?bucket=other&side=after"),
     Attack("no upload", (400,), target="/media?side=before"),
     Attack("a long version", (400,), target=f"/media?key=a&version={'1' * 2000}&side=before"),

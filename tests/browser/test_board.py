@@ -12,12 +12,13 @@ from playwright.sync_api import Browser, BrowserContext, expect
 from lumendrop_cli.stack import Options, load_stack
 from tests.board.fakes import TOKEN, Client, running_board
 from tests.browser.page import BoardPage, unique
-from tests.e2e.photos import jpeg
+from tests.e2e.photos import jpeg, portrait
 from tests.e2e.pipeline import Pipeline
 
 PHOTOS = Path(__file__).parents[2] / "sandbox" / "demo" / "photos"
 FAILED_TASK = {"end": "failed", "code": "unknown_error", "seconds": 0}
 WIDTHS = (375, 768, 1440)
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def test_three_photos_from_drop_to_slider(page: BoardPage) -> None:
@@ -64,11 +65,14 @@ def test_a_photo_that_is_already_enhanced_costs_nothing(page: BoardPage) -> None
 
 
 def test_warnings_before_anything_is_paid(page: BoardPage) -> None:
-    page.choose({"large.jpg": unique(jpeg(2000, 40)), "note.jpg": b"Dear diary", "empty.jpg": b""})
+    files = {"large.jpg": unique(jpeg(2000, 40)), "note.jpg": b"Dear diary", "empty.jpg": b"", "cut.jpg.part": jpeg()}
+    page.choose(files)
     tray = page.page.locator(".tray")
     expect(tray.get_by_text("The photo is larger (2,000 pixels) than the result (1,024).")).to_be_visible()
     expect(tray.get_by_text("It is not a JPEG, PNG, WebP, or HEIC file.")).to_be_visible()
     expect(tray.get_by_text("The file is empty.")).to_be_visible()
+    expect(tray.get_by_text("The file is left out: incomplete, as its name says.")).to_be_visible()
+    expect(page.page.get_by_role("button", name="Enhance 1 photo")).to_be_enabled()
     page.page.get_by_label("Resolution").select_option("4K")
     expect(tray.get_by_text("larger")).to_have_count(0)
     page.page.get_by_role("button", name="Clear").click()
@@ -104,6 +108,19 @@ def test_retry_states_its_cost_and_asks(page: BoardPage, pipeline: Pipeline) -> 
     page.wait_for("again.jpg", "enhanced")
 
 
+def test_a_rotated_photo_has_the_size_that_is_shown(page: BoardPage, pipeline: Pipeline) -> None:
+    pipeline.plan(task=[FAILED_TASK])
+    for stage in ("failed", "enhanced"):
+        upload = pipeline.drop(f"rotated-{stage}.jpg", unique(portrait()))
+        expect(page.wait_for(upload.key, stage)).to_contain_text(f"64 {TIMES} 96")
+    page.choose({"rotated-here.jpg": unique(portrait())})
+    page.enhance(1)
+    card = page.wait_for("rotated-here.jpg", "enhanced")
+    expect(card).to_contain_text(f"64 {TIMES} 96 → 683 {TIMES} 1024")
+    card.get_by_role("button", name=re.compile("Compare")).click()
+    expect(page.page.get_by_role("dialog").get_by_text(f"64 {TIMES} 96")).to_be_visible()
+
+
 def test_pause_and_resume(page: BoardPage) -> None:
     page.page.get_by_role("button", name="Pause").click()
     page.page.get_by_role("dialog").get_by_role("button", name="Pause").click()
@@ -136,6 +153,8 @@ def test_a_restart_of_the_server_in_the_middle(context: BrowserContext, stack: A
         page.choose({"restart.jpg": unique(jpeg())})
         page.enhance(1)
     expect(page.page.locator("#banner")).to_contain_text("does not answer")
+    page.page.set_viewport_size({"width": 375, "height": 800})
+    assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # with the word "Reconnecting"
     again = load_stack(SimpleNamespace(obj=options))  # type: ignore[arg-type]
     with running_board(again, options=options, port=client.port, token="another"):
         expect(page.page.locator("#banner")).to_contain_text("Open the address that it has printed")

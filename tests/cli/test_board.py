@@ -1,6 +1,7 @@
 """`lumendrop board` shows the real ledger and workflow, and its buttons run the commands of the CLI."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -49,6 +50,7 @@ class Page:
         for name, value in [("Host", client.host), *client.page()]:
             self._connection.putheader(name, value)
         self._connection.endheaders()
+        self._socket = self._connection.sock
         self._response = self._connection.getresponse()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -81,6 +83,7 @@ class Page:
             time.sleep(0.05)
 
     def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)  # otherwise, closing waits until the reading thread gets an event
         self._connection.close()
 
 
@@ -230,7 +233,7 @@ def test_search_by_key_status_folder_and_day(board: Client, pipeline: Pipeline) 
         upload.key,
         other.key,
     ]
-    assert found(contains="photo one") == [upload.key]
+    assert found(text="photo one") == [upload.key]
     assert found(folder="in/search/", status="rejected") == [other.key]
     assert found(folder="in/search/", day="2020-01-01") == []
     assert len(found(limit="1")) == 1

@@ -139,7 +139,7 @@ def test_everything_in_a_folder_is_found_or_explained(tmp_path: Path) -> None:
         "sub/loop": "a link to a folder that contains it",
     }
     odd = next(one for one in found if isinstance(one, LocalFile) and one.name == "\udcff.jpg")
-    assert check_name(odd, odd.name) == "its name is not UTF-8"
+    assert check_name(odd.path.name, odd.name) == "its name is not UTF-8"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_everything_in_a_folder_is_found_or_explained(tmp_path: Path) -> None:
     ],
 )
 def test_names_that_cannot_be_uploaded(name: str, reason: str | None) -> None:
-    assert check_name(LocalFile(Path(name), name, 1, 0), name) == reason
+    assert check_name(name, name) == reason
 
 
 def test_a_folder_that_disappears_is_explained(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from lumendrop import ledger
 from lumendrop_cli.photo_files import LocalFile
 from sandbox.__main__ import main
 from sandbox.demo import demo, up
-from sandbox.demo.demo import Process, present
-from sandbox.demo.images import load
-from sandbox.demo.page import Outcome, size_text
+from sandbox.demo.demo import Outcome, Process, present, size_text
+from sandbox.demo.images import load, samples
+from sandbox.demo.saved_board import SavedBoard
 from sandbox.demo.start import Sandbox
 from sandbox.demo.status import StatusReader, UploadStatus
 from tests.demo.locked import REPO
@@ -100,7 +100,10 @@ def test_the_demo_succeeds_if_every_file_has_a_result(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def process(_: Process, photos: list[LocalFile]) -> list[Outcome]:
-        *most, last = [Outcome(photo.name, "enhanced", photo.path, result=tmp_path / photo.name) for photo in photos]
+        *most, last = [
+            Outcome(photo.name, "enhanced", photo.path, result=tmp_path / photo.name, version_id=photo.name)
+            for photo in photos
+        ]
         for photo in photos:
             load(photo.path).resize(2).write_to_file(str(tmp_path / photo.name))
         report = tmp_path / "errors/last.json" if has_report else None
@@ -118,6 +121,9 @@ def test_the_demo_succeeds_if_every_file_has_a_result(
         yield Sandbox(cloud, "http://127.0.0.1:1", tmp_path)
 
     monkeypatch.setattr(Process, "run", process)
+    monkeypatch.setattr(Process, "stack", None)
+    uploads = [{"card": {"version": photo.name}, "kept": ""} for photo in samples()]
+    monkeypatch.setattr(demo, "record", lambda _: {"uploads": uploads})
     monkeypatch.setattr(demo, "sandbox", sandbox)
     assert main(["demo", "--out", str(tmp_path)]) == code
     assert requested == [{"Resolution": "1K"}]
@@ -208,14 +214,15 @@ def test_ctrl_c_prints_no_traceback_however_early(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
-def test_a_result_without_a_preview_is_reported_and_linked(tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_decoded_is_reported_and_linked(tmp_path: Path) -> None:
     (tmp_path / "in.jpg").write_bytes(b"not an image")
     (tmp_path / "out.jpg").write_bytes(b"not an image")
-    outcome = Outcome("in.jpg", "enhanced", tmp_path / "in.jpg", result=tmp_path / "out.jpg")
-    [shown], page = present([outcome], tmp_path, expected=1)
+    outcome = Outcome("in.jpg", "enhanced", tmp_path / "in.jpg", result=tmp_path / "out.jpg", version_id="1")
+    upload: dict[str, Any] = {"card": {"version": "1"}, "kept": ""}
+    [shown], page = present([outcome], tmp_path, SavedBoard({"uploads": [upload]}))
     assert shown.comparison is None
     assert "in.jpg can't be shown" in shown.reason
-    assert "No preview here: in.jpg can&#39;t be shown" in page.read_text()
+    assert '"file": "./out.jpg"' in page.read_text()
 
 
 HOSTILE = "a\x1b]0;owned\x07\x9b31m\u202e\u2066\u200b\r\n[bold]:smile:.jpg"

@@ -58,11 +58,20 @@ def test_the_demo_enhances_photos_and_reports_other_files(tmp_path: Path, locked
     assert f"Report: {out}/errors/cut.jpg.json" in run.stdout
     assert "empty.jpg: Not uploaded: empty." in run.stdout
     assert "notes.txt: Not uploaded: no photo (JPEG, PNG, WebP, HEIC)." in run.stdout
-    page = (out / "index.html").read_text()
-    assert "5 uploads: 2 enhanced, 1 rejected, 2 skipped." in " ".join(page.split())
-    gains = [float(gain) for gain in re.findall(r"([\d.]+) . bicubic", page)]
+    gains = [float(gain) for gain in re.findall(r"([\d.]+) \N{MULTIPLICATION SIGN}", run.stdout)]
     assert len(gains) == 2
     assert min(gains) > 1.2
+    saved = re.search(r'id="saved">(.*)</script>', (out / "index.html").read_text())
+    assert saved
+    uploads = {one["card"]["key"]: one for one in json.loads(saved[1])["uploads"]}
+    assert {key: one["card"]["status"] for key, one in uploads.items()} == {
+        "IMG_1 [1].jpg": "enhanced",
+        "cut.jpg": "rejected",
+        "süd/cat +1%.png": "enhanced",
+    }
+    assert uploads["süd/cat +1%.png"]["file"] == "./s%C3%BCd/cat%20%2B1%25.png.jpg"
+    assert uploads["IMG_1 [1].jpg"]["pictures"].keys() == {"before", "after"}
+    assert [one["name"] for one in uploads["IMG_1 [1].jpg"]["execution"]["states"]][-1] == "PublishEnhanced"
 
 
 class Up:

@@ -56,3 +56,22 @@ def test_a_transaction_that_is_repeated_with_its_token_is_written_once(cloud: Cl
     for _ in range(2):
         cloud.client("dynamodb").transact_write_items(TransactItems=[add(table, "once")], ClientRequestToken="the same")
     assert count(cloud, table, "once") == 1
+
+
+def test_an_item_of_every_type_comes_back_as_it_was_written(cloud: Cloud, table: str) -> None:
+    item = {
+        "id": {"S": "types"},
+        "empty": {"S": ""},
+        "number": {"N": "1.50"},
+        "flag": {"BOOL": False},
+        "null": {"NULL": True},
+        "bytes": {"B": b"\x00\xff"},
+        "list": {"L": [{"S": "a"}, {"M": {"nested": {"N": "2"}, "none": {"NULL": True}}}, {"L": []}]},
+        "sets": {"SS": ["a", "b"]},
+        "numbers": {"NS": ["1", "2"]},
+        "parts": {"BS": [b"1"]},
+    }
+    dynamodb = cloud.client("dynamodb")
+    dynamodb.put_item(TableName=table, Item=item)
+    assert dynamodb.get_item(TableName=table, Key={"id": {"S": "types"}})["Item"] == item
+    assert item in dynamodb.scan(TableName=table)["Items"]

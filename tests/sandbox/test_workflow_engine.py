@@ -244,3 +244,25 @@ def test_a_stopped_execution_ends_quietly(
     eventually(lambda: ended)
     eventually(lambda: not any("_execution_logic" in thread.name for thread in threading.enumerate()))
     assert not failed
+
+
+def test_an_execution_that_ends_while_the_sandbox_closes_ends_quietly(
+    cloud: Cloud, eventually: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[threading.ExceptHookArgs] = []
+    events = cloud.client("events")
+    events.put_rule(Name="closing", EventPattern='{"source": ["aws.states"], "detail": {"status": ["FAILED"]}}')
+    unreachable = "arn:aws:states:us-east-1:123456789012:stateMachine:gone"
+    events.put_targets(Rule="closing", Targets=[{"Id": "gone", "Arn": unreachable, "RoleArn": "arn:aws:iam::1:role/a"}])
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    monkeypatch.setattr(cloud, "is_closing", True)
+    states, arn = cloud.client("stepfunctions"), cloud.outputs["WorkflowArn"]
+    role = states.describe_state_machine(stateMachineArn=arn)["roleArn"]
+    definition = {"QueryLanguage": "JSONata", "StartAt": "Fail", "States": {"Fail": {"Type": "Fail", "Error": "x"}}}
+    machine = states.create_state_machine(name="closing", definition=json.dumps(definition), roleArn=role)
+    started = states.start_execution(stateMachineArn=machine["stateMachineArn"], input="{}")["executionArn"]
+    eventually(lambda: states.describe_execution(executionArn=started)["status"] == "FAILED")
+    eventually(lambda: not any("_execution_logic" in thread.name for thread in threading.enumerate()))
+    events.remove_targets(Rule="closing", Ids=["gone"])
+    events.delete_rule(Name="closing")
+    assert not failed

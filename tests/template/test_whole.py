@@ -135,6 +135,8 @@ def test_continuous_integration_runs_the_required_checks() -> None:
     assert ".ci/run" in jobs["check"]
     assert {"make check-asl", "make test-elsewhere"} <= set(jobs["elsewhere"])
     assert [name for name, job in workflow["jobs"].items() if job.get("continue-on-error")] == ["elsewhere"]
+    assert "make test-board" in jobs["board"]
+    assert "install -qy chromium" in jobs["board"][-2]
 
 
 def _pins(path: str) -> dict[str, tuple[str, list[str]]]:

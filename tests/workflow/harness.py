@@ -11,6 +11,7 @@ import contextlib
 import io
 import itertools
 import json
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -515,9 +516,23 @@ def deployed(**parameters: str) -> Iterator[Workflow]:
     with (
         mock_aws(),
         patch.dict("os.environ", variables),
-        moto_patches.apply(_no_lambda, clients.of, lambda *_, **__: True, DEFAULT_ACCOUNT_ID, REGION),
+        tempfile.TemporaryDirectory() as folder,
+        moto_patches.apply(
+            _no_lambda,
+            clients.of,
+            lambda *_, **__: True,
+            _no_change_set,
+            lambda: False,
+            Path(folder),
+            DEFAULT_ACCOUNT_ID,
+            REGION,
+        ),
     ):
         yield Workflow(clients, parameters)
+
+
+def _no_change_set(*_: object) -> None:
+    raise AssertionError("the stack is deployed without a change set")
 
 
 def _no_lambda(*_: object) -> bytes:

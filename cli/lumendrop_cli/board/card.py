@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from lumendrop_cli import statuses
@@ -12,6 +13,8 @@ from lumendrop_cli.text import clean, clean_value
 from lumendrop_cli.workflow import correlation_id
 
 Card = dict[str, Any]
+
+_PIXELS = re.compile("[0-9]{1,9}x[0-9]{1,9}")
 
 
 def is_active(row: Row) -> bool:
@@ -31,7 +34,7 @@ def card(row: Row, progress: Progress | None = None) -> Card:
         "stage": stage(row, progress),
         "changed": row.get("changed_at") or row.get("finished_at") or "",
         "size": row["size"],
-        "pixels": row.get("pixels"),
+        "pixels": _shown_pixels(row),
         "attempt": row["attempt"],
         "options": _options(row),
         "task": clean_value(row.get("task_id")),
@@ -48,11 +51,37 @@ def card(row: Row, progress: Progress | None = None) -> Card:
         "may_have_cost": outcome.get("may_have_cost"),
         "report": clean_value(row.get("report_key")),
         "reused": bool(row.get("same_as")),
-        "output": {"name": clean(photo["key"]), "bytes": photo.get("bytes"), "pixels": photo.get("pixels")}
+        "output": {"name": clean(photo["key"]), "bytes": photo.get("bytes"), "pixels": _pixels(photo.get("pixels"))}
         if photo.get("key")
         else None,
         "actions": actions(row),
     }
+
+
+def _shown_pixels(row: Row) -> str | None:
+    """Width and height of a row's photo as it is shown, as far as its result tells.
+
+    The ledger has them as the file states them, before its orientation is applied. A result is upright, and has the
+    ratio of the photo as it is shown unless a warning says otherwise.
+    """
+    output = row.get("output") or {}
+    stated, result = _pixels(row.get("pixels")), _pixels(output.get("pixels"))
+    if not stated or not result or "aspect_ratio_changed" in str(output.get("warnings")):
+        return stated
+    width, height = stated.split("x")
+    is_turned = _wider_by(stated) * _wider_by(result) < 0
+    return f"{height}x{width}" if is_turned else stated
+
+
+def _pixels(value: Any) -> str | None:
+    """A width and a height as in `4032x3024`; None for anything else that a row may have."""
+    return value if isinstance(value, str) and _PIXELS.fullmatch(value) else None
+
+
+def _wider_by(pixels: str) -> int:
+    """How many pixels a picture is wider than high."""
+    width, height = map(int, pixels.split("x"))
+    return width - height
 
 
 def stage(row: Row, progress: Progress | None) -> str:

@@ -30,6 +30,8 @@ from lumendrop_cli.workflow import correlation_id
 
 MAX_CARDS = 200
 MAX_ACTIVE = 2000
+MAX_PAGES = 20
+QUEUED_MESSAGES = 200  # of one page; it then has lost touch, and connects again
 
 _RECENT = timedelta(hours=24)
 _ACTIVE = timedelta(hours=27)  # longer than any execution
@@ -38,7 +40,6 @@ _CLAIM_SECONDS = 60
 _ERROR_SECONDS = 5.0
 _KEEP_ALIVE_SECONDS = 15
 _CHECK_SECONDS = 0.5
-_QUEUED_MESSAGES = 1000
 
 
 @dataclass(frozen=True)
@@ -241,9 +242,16 @@ class Feed:
         self._pages: set[asyncio.Queue[str]] = set()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many pages are connected as are served."""
+        return len(self._pages) >= MAX_PAGES
+
     async def events(self) -> AsyncIterator[str]:
         """The events of one page: everything once, then each change. Ends with the server, or if a page is too slow."""
-        queue: asyncio.Queue[str] = asyncio.Queue(_QUEUED_MESSAGES)
+        if self.is_full:
+            return
+        queue: asyncio.Queue[str] = asyncio.Queue(QUEUED_MESSAGES)
         self._pages.add(queue)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())

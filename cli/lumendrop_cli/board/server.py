@@ -24,6 +24,7 @@ from lumendrop_cli import cost, ledger, ledger_index, statuses
 from lumendrop_cli.board import execution
 from lumendrop_cli.board.access import restrict
 from lumendrop_cli.board.card import card
+from lumendrop_cli.board.connections import Connection
 from lumendrop_cli.board.live import IN_SANDBOX, ON_AWS, Budget, Feed, Reader
 from lumendrop_cli.board.security import MAX_JSON_BYTES, Gate
 from lumendrop_cli.errors import CliError, describe, error_code
@@ -39,7 +40,7 @@ _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".
 _NAMES = {"index.html": ("/",), "logo.svg": ("/logo.svg", "/favicon.ico")}
 _HEAD_BYTES = 16
 _CHUNK_BYTES = 262_144
-_SEARCH_PAGE, _MAX_FOUND = 500, 10_000
+_SEARCH_PAGE, _MAX_FOUND = 1000, 10_000
 _MAX_DAYS = 3660
 # The formats that a page may show, by their first bytes. Everything else is only downloaded.
 _IMAGES = ((0, b"\xff\xd8\xff", "image/jpeg"), (0, b"\x89PNG\r\n\x1a\n", "image/png"), (8, b"WEBP", "image/webp"))
@@ -70,8 +71,9 @@ def create_server(stack: Stack, options: Options, port: int, token: str, *, read
     def is_stopping() -> bool:
         return server.should_exit
 
-    config = uvicorn.Config(
+    settings = uvicorn.Config(
         create_app(stack, options, port, token, read_only=read_only, is_stopping=is_stopping),
+        http=Connection,
         access_log=False,  # it would contain the token
         log_level="critical",
         lifespan="off",
@@ -81,7 +83,7 @@ def create_server(stack: Stack, options: Options, port: int, token: str, *, read
         timeout_graceful_shutdown=2,
         h11_max_incomplete_event_size=65_536,
     )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(settings)
     return server
 
 
@@ -105,7 +107,9 @@ def create_app(
         from lumendrop_cli.board import write_routes  # a read-only board does not even load the code that writes
 
         routes += _routes(board, write_routes.ROUTES, "POST")
-    return Gate(Starlette(routes=routes), port, token)
+    app = Starlette(routes=routes)
+    app.router.redirect_slashes = False  # a path has one spelling
+    return Gate(app, port, token)
 
 
 def _static_routes() -> Iterator[Route]:
@@ -150,24 +154,25 @@ def problem(text: str, status: int = 400) -> JSONResponse:
 
 
 async def _config(board: Board, _: Request) -> Response:
-    stack = board.stack
+    return JSONResponse(config(board.stack, read_only=board.read_only))
+
+
+def config(stack: Stack, *, read_only: bool) -> dict[str, Any]:
+    """What the page knows about the stack from the start."""
     names = ("Resolution", "Creativity", "Resemblance", "Metadata", "InputPrefix", "MaxUploadBytes", "SamePhoto")
-    return JSONResponse(
-        {
-            "stack": clean(stack.name),
-            "region": stack.client("dynamodb").meta.region_name,
-            "sandbox": stack.is_sandbox,
-            "read_only": board.read_only,
-            "price_usd": cost.price_usd(stack),
-            "parameters": {name: stack.parameters.get(name, "") for name in names},
-            "input_bucket": stack.output("InputBucketName"),
-            "output_bucket": stack.output("OutputBucketName"),
-            "descriptions": statuses.DESCRIPTIONS,
-        }
-    )
+    return {
+        "stack": clean(stack.name),
+        "region": stack.client("dynamodb").meta.region_name,
+        "sandbox": stack.is_sandbox,
+        "read_only": read_only,
+        "price_usd": cost.price_usd(stack),
+        "parameters": {name: stack.parameters.get(name, "") for name in names},
+    }
 
 
 async def _events(board: Board, _: Request) -> Response:
+    if board.feed.is_full:
+        return problem("Too many pages of this board are open. Close some of them.", 503)
     return StreamingResponse(board.feed.events(), media_type="text/event-stream")
 
 
@@ -183,7 +188,7 @@ async def _search(board: Board, request: Request) -> Response:
     earliest = day or datetime.now(UTC) - timedelta(days=days)
     since = max(earliest, await run_in_threadpool(lambda: board.earliest))
     last_day = day.date() if day else None
-    selected = Filter(wanted, since, query.get("folder", ""), query.get("contains", ""), last_day)
+    selected = Filter(wanted, since, query.get("folder", ""), query.get("text", ""), last_day)
     found = _found(board.stack, selected, _number(query.get("limit"), _SEARCH_PAGE, _MAX_FOUND))
     return StreamingResponse(found, media_type="application/x-ndjson")
 
@@ -221,10 +226,15 @@ def _number(text: str | None, default: int, most: int) -> int:
 
 
 async def _upload(board: Board, request: Request) -> Response:
-    """One upload in full: its card, and the metadata of the photo and of the result."""
     row = await _row(board, request)
-    before, after = await run_in_threadpool(lambda: (_head(board, row, "before"), _head(board, row, "after")))
-    return JSONResponse({"card": card(row), "before": before, "after": after})
+    return JSONResponse(await run_in_threadpool(details, board.stack, row))
+
+
+def details(stack: Stack, row: Row) -> dict[str, Any]:
+    """One upload in full: its card, the metadata of the photo and of the result, and what the result has kept."""
+    before, after = _head(stack, row, "before"), _head(stack, row, "after")
+    kept = (after or {}).get("metadata", {}).get("carried-over", "")
+    return {"card": card(row), "before": before, "after": after, "kept": kept.replace(",", ", ")}
 
 
 async def _execution(board: Board, request: Request) -> Response:
@@ -236,10 +246,12 @@ async def _media(board: Board, request: Request) -> Response:
     """The bytes of an upload's photo or of its result, as an image of a known format or as a download."""
     side, is_download = request.query_params.get("side", ""), "download" in request.query_params
     is_thumbnail = "thumbnail" in request.query_params
+    if side not in ("before", "after"):
+        raise CliError("The request names no photo.")
     row = await _row(board, request, is_background=is_thumbnail)
     if is_thumbnail:
         await board.budget.turn()
-    place = _place(board, row, side)
+    place = _place(board.stack, row, side)
     if place is None:
         return _gone(is_thumbnail)
     try:
@@ -287,27 +299,27 @@ async def _row(board: Board, request: Request, *, is_background: bool = False) -
     return row
 
 
-def _place(board: Board, row: Row, side: str) -> dict[str, str] | None:
+def _place(stack: Stack, row: Row, side: str) -> dict[str, str] | None:
     """Where a photo or its result is, in the stack's own buckets."""
     if side == "before":
         version = row["version_id"]
         place = {"Bucket": row["bucket"], "Key": row["key"]}
     else:
         output = row.get("output") or {}
-        if side != "after" or output.get("bucket") != board.stack.output("OutputBucketName"):
+        if output.get("bucket") != stack.output("OutputBucketName"):
             return None
         version = output.get("version_id")
         place = {"Bucket": output["bucket"], "Key": output["key"]}
     return place | ({"VersionId": version} if version and version != "null" else {})
 
 
-def _head(board: Board, row: Row, side: str) -> dict[str, Any] | None:
+def _head(stack: Stack, row: Row, side: str) -> dict[str, Any] | None:
     """The size, type, and metadata of an object; None if it doesn't exist."""
-    place = _place(board, row, side)
+    place = _place(stack, row, side)
     if place is None:
         return None
     try:
-        found = board.stack.client("s3").head_object(**place)
+        found = stack.client("s3").head_object(**place)
     except ClientError as error:
         if error_code(error) in _GONE:
             return None

@@ -11,25 +11,16 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import IO, Any
 
-from lumendrop_cli import ledger, photo_options, statuses, transfers
+from lumendrop_cli import ledger, photo_files, photo_options, statuses, transfers
 from lumendrop_cli.batches import batches
 from lumendrop_cli.enhance_plan import parallel, photo_key
 from lumendrop_cli.errors import CliError
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.stack import Stack
 
-MAX_KEY_BYTES = 1024
-
 _MOST_PHOTOS = 2000
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
 _OPTIONS = ("resolution", "creativity", "resemblance", "metadata")
-_CONTENT_TYPES = {
-    "jpg": "image/jpeg",
-    "jpeg": "image/jpeg",
-    "png": "image/png",
-    "webp": "image/webp",
-    "heic": "image/heic",
-}
 
 
 @dataclass(frozen=True)
@@ -42,19 +33,30 @@ class Photo:
 
 
 def photo(stack: Stack, values: Mapping[str, str], size: int) -> Photo:
-    """The photo of a request. Raises CliError if its key, its size, or an option is not accepted."""
-    key = f"{stack.parameter('InputPrefix')}{values.get('folder', '')}{values.get('name', '')}"
-    try:
-        length = len(key.encode())
-    except UnicodeEncodeError:
-        raise CliError("The name is not valid Unicode. Rename the file.") from None
-    if not values.get("name") or key.endswith("/") or length > MAX_KEY_BYTES:
-        raise CliError(f"The name must have 1 to {MAX_KEY_BYTES:,} bytes, including the folder. Rename the file.")
+    """The photo of a request. Raises CliError if its name, its size, or an option is not accepted."""
+    folder, name = values.get("folder", ""), values.get("name", "")
+    if problem := name_problem(stack, folder, name):
+        raise CliError(f"{problem} Nothing was uploaded.")
     limit = int(stack.parameter("MaxUploadBytes"))
     if not 0 < size <= limit:
         reason = "is empty" if size == 0 else f"has {size:,} bytes; this stack enhances at most {limit:,}"
         raise CliError(f"The file {reason}. Nothing was uploaded.")
-    return Photo(key, size, options(values))
+    return Photo(_key(stack, folder, name), size, options(values))
+
+
+def name_problem(stack: Stack, folder: str, name: str) -> str | None:
+    """Why `lumendrop enhance` would not upload a file either; None if it would. `name` can have folders."""
+    parts = name.split("/")
+    if not parts[-1]:
+        return "The file has no name."
+    if any(map(photo_files.is_hidden, parts)):
+        return "The file is left out: hidden."
+    reason = photo_files.check_name(parts[-1], _key(stack, folder, name))
+    return reason and f"The file is left out: {reason}."
+
+
+def _key(stack: Stack, folder: str, name: str) -> str:
+    return f"{stack.parameter('InputPrefix')}{folder}{name}"
 
 
 def options(values: Mapping[str, str]) -> dict[str, str]:
@@ -84,7 +86,7 @@ def spool() -> IO[bytes]:
 
 def store(stack: Stack, wanted: Photo, file: transfers.Body, sha256: str) -> dict[str, Any]:
     """Puts the photo into the input bucket in one piece, so that S3 knows the checksum of all of its bytes."""
-    extra = {"ContentType": kind} if (kind := _CONTENT_TYPES.get(wanted.key.rpartition(".")[2].lower())) else {}
+    extra = {"ContentType": kind} if (kind := transfers.content_type(wanted.key)) else {}
     answer = stack.client("s3").put_object(
         Bucket=stack.output("InputBucketName"),
         Key=wanted.key,
@@ -99,13 +101,17 @@ def store(stack: Stack, wanted: Photo, file: transfers.Body, sha256: str) -> dic
 
 
 def plan(stack: Stack, given: Mapping[str, str]) -> dict[str, Any]:
-    """Which photos are enhanced already with these options, so that nothing is paid for them.
+    """Which photos can't be uploaded, and which are enhanced already with these options, so that nothing is paid.
 
     The same photo twice is paid for once. Raises CliError and BadParameter.
     """
     text = photo_options.as_text(stack, options(given))
     photos = _photos(given.get("photos", ""))
-    keys = [photo_key(stack, size, sha256, text) if sha256 else None for size, sha256 in photos]
+    problems = [name_problem(stack, given.get("folder", ""), name) for _, _, name in photos]
+    keys = [
+        photo_key(stack, size, sha256, text) if sha256 and not problem else None
+        for (size, sha256, _), problem in zip(photos, problems, strict=True)
+    ]
     found = (
         _held(stack, sorted({key for key in keys if key})) if stack.parameters.get("SamePhoto") == "reuse" else set()
     )
@@ -114,7 +120,7 @@ def plan(stack: Stack, given: Mapping[str, str]) -> dict[str, Any]:
         enhanced.append(key in found)
         if key:
             found.add(key)
-    return {"enhanced": enhanced}
+    return {"enhanced": enhanced, "problems": problems}
 
 
 def _held(stack: Stack, keys: list[str]) -> set[str]:
@@ -135,13 +141,14 @@ def _is_held(stack: Stack, row: Row) -> bool:
     return row["status"] in statuses.IN_PROGRESS
 
 
-def _photos(text: str) -> list[tuple[int, str]]:
-    """Pairs of a size and a SHA-256. Raises CliError."""
+def _photos(text: str) -> list[tuple[int, str, str]]:
+    """Each photo's size, SHA-256, and name. Raises CliError."""
     try:
         found = json.loads(text)
-        photos = [(size, sha256) for size, sha256 in found]
+        photos = [(size, sha256, name) for size, sha256, name in found]
     except (ValueError, TypeError):
         raise CliError("The request lists no photos.") from None
-    if len(photos) > _MOST_PHOTOS or not all(type(size) is int and type(sha256) is str for size, sha256 in photos):
+    kinds = {tuple(map(type, one)) for one in photos}
+    if len(photos) > _MOST_PHOTOS or not kinds <= {(int, str, str)}:
         raise CliError("The request lists no photos.")
     return photos

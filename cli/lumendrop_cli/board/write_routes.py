@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from threading import Event
-from typing import IO
+from typing import IO, Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -34,26 +34,31 @@ async def _uploads(board: Board, request: Request) -> Response:
 
 
 async def _store(board: Board, wanted: uploads.Photo, file: IO[bytes], sha256: str) -> AsyncIterator[str]:
-    with file:
-        sent = 0
+    """Stores the photo whole, even if the page is gone, and tells how much S3 has."""
+    sent = 0
 
-        def progress(size: int) -> None:
-            nonlocal sent
-            sent = size
+    def progress(size: int) -> None:
+        nonlocal sent
+        sent = size
 
-        body = Body(file, progress, Event())
-        stored = asyncio.create_task(run_in_threadpool(uploads.store, board.stack, wanted, body, sha256))
-        while not (await asyncio.wait({stored}, timeout=_PROGRESS_SECONDS))[0]:
-            yield json_line({"sent": sent})
-        try:
-            yield json_line(stored.result())
-        except Exception as error:  # noqa: BLE001  # a page gets no traceback
-            yield json_line({"error": clean(str(describe(error)))})
-    board.feed.expire("changes", "queue")
+    def end(task: asyncio.Task[dict[str, Any]]) -> None:
+        task.exception()  # nobody else may ask for it
+        file.close()
+        board.feed.expire("changes", "queue")
+
+    body = Body(file, progress, Event())
+    stored = asyncio.create_task(run_in_threadpool(uploads.store, board.stack, wanted, body, sha256))
+    stored.add_done_callback(end)
+    while not (await asyncio.wait({stored}, timeout=_PROGRESS_SECONDS))[0]:
+        yield json_line({"sent": sent})
+    try:
+        yield json_line(stored.result())
+    except Exception as error:  # noqa: BLE001  # a page gets no traceback
+        yield json_line({"error": clean(str(describe(error)))})
 
 
 async def _plan(board: Board, request: Request) -> Response:
-    """What photos will cost. The request has each photo's size and SHA-256 as a list of pairs in JSON."""
+    """What photos will cost. The request lists each photo's size, SHA-256, and name in JSON."""
     given = await read_json(request)
     return JSONResponse(await run_in_threadpool(uploads.plan, board.stack, given))
 

@@ -53,12 +53,13 @@ def apply(
     service_client: Callable[[str, str], Any],
     may: Callable[..., bool],
     deploy: Callable[[Template, str], None],
+    is_closing: Callable[[], bool],
     folder: Path,
     account: str,
     region: str,
 ) -> Iterator[None]:
     """Apply every patch until the context ends; for the arguments, see `patching.Context`."""
-    context = Context(invoke, service_client, may, deploy, folder, account, region)
+    context = Context(invoke, service_client, may, deploy, is_closing, folder, account, region)
     with replacing() as replace:
         for service in _SERVICES:
             service.apply(replace, context)

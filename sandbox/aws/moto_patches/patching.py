@@ -22,12 +22,14 @@ class Context:
     and role ARN; "" stands for the owner of the account. `may` decides whether a principal (a role's ARN or a
     service's name) may perform an action on a resource, given condition keys in lower case as keyword arguments.
     `deploy` creates a stack of a template under a name. `folder` is removed when the cloud closes.
+    `is_closing` tells whether the cloud is being closed, so that its endpoint may be gone.
     """
 
     invoke: Callable[..., bytes]
     service_client: Callable[[str, str], Any]
     may: Callable[..., bool]
     deploy: Callable[[Template, str], None]
+    is_closing: Callable[[], bool]
     folder: Path
     account: str
     region: str

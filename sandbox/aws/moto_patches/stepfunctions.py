@@ -35,7 +35,7 @@ def apply(replace: Replace, context: Context) -> None:
     _name_members_as_aws_does(replace)
     _write_times_as_aws_does(replace)
     _publish_status_changes(replace, context)
-    _stop_quietly(replace)
+    _stop_quietly(replace, context)
 
 
 def stop_executions(account: str, region: str) -> None:
@@ -160,16 +160,17 @@ def _publish_status_changes(replace: Replace, context: Context) -> None:
     replace(BaseExecutionWorkerCommunication, "terminated", publish)
 
 
-def _stop_quietly(replace: Replace) -> None:
-    # moto 5.2.5: a stopped execution continues in its thread and prints a traceback if a call then fails, for example
-    # because the sandbox was closed. AWS: a stopped execution calls nothing.
+def _stop_quietly(replace: Replace, context: Context) -> None:
+    # moto 5.2.5: an execution continues in its thread after it was stopped, and after the sandbox was closed, and
+    # prints a traceback if a call then fails. AWS: a stopped execution calls nothing.
     execute: Any = ExecutionWorker._execution_logic
 
     def execute_until_stopped(self: Any) -> None:
         try:
             execute(self)
         except Exception:
-            if self.env is None or not isinstance(self.env.program_state(), ProgramStopped):
+            is_stopped = self.env is not None and isinstance(self.env.program_state(), ProgramStopped)
+            if not is_stopped and not context.is_closing():
                 raise
 
     replace(ExecutionWorker, "_execution_logic", execute_until_stopped)

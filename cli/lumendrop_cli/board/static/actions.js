@@ -1,6 +1,7 @@
 // Buttons that run commands of the CLI. The command's own question is shown first, with what it costs.
 
-import { $, h, post } from "./dom.js";
+import { post } from "./api.js";
+import { $, h } from "./dom.js";
 import { state } from "./feed.js";
 
 const LABELS = { retry: "Retry …", fetch: "Fetch the result", stop: "Stop …" };

@@ -3,7 +3,7 @@
 import { $, announce, bdi, bytes, h, icon, pixels, seconds } from "./dom.js";
 import { state } from "./feed.js";
 import { STEPS, isMoving, reached, tone, word } from "./stages.js";
-import { forget, show } from "./thumbnails.js";
+import { forget, show, shownPixels } from "./thumbnails.js";
 import { open } from "./detail.js";
 import { actionButtons } from "./actions.js";
 
@@ -79,7 +79,7 @@ function insert(parts, card) {
   if (next < 0) next = order.length;
   $("cards").insertBefore(parts.box, order[next]?.box ?? null);
   order.splice(next, 0, parts);
-  if (!card.local) show(parts.image, card);
+  if (!card.local) show(parts.image, card, () => { parts.facts.textContent = factsOf(parts.card); });
 }
 
 const born = card => (card.submitted ? card.submitted * 1000 : Date.parse(card.changed) || Date.now());
@@ -132,8 +132,9 @@ function buttonsOf(card) {
 }
 
 function factsOf(card) {
-  if (card.output?.pixels && card.pixels) return `${pixels(card.pixels)} → ${pixels(card.output.pixels)}`;
-  return [pixels(card.pixels), card.size ? bytes(card.size) : ""].filter(Boolean).join(" · ");
+  const before = pixels(shownPixels(card));
+  if (card.output?.pixels && before) return `${before} → ${pixels(card.output.pixels)}`;
+  return [before, card.size ? bytes(card.size) : ""].filter(Boolean).join(" · ");
 }
 
 function progress(card) {

@@ -1,10 +1,12 @@
 // One upload in full: the photo before and after, what it cost, its metadata, and its path through the workflow.
 
-import { bdi, bytes, call, clock, h, icon, named, pixels, usd } from "./dom.js";
+import { details, download, execution, media } from "./api.js";
+import { bdi, bytes, clock, h, icon, pixels, usd } from "./dom.js";
 import { onChange, state } from "./feed.js";
 import { tone, word } from "./stages.js";
 import { actionButtons } from "./actions.js";
 import { draw } from "./path.js";
+import { shownPixels } from "./thumbnails.js";
 import "./compare.js";
 
 let current = null;
@@ -31,12 +33,12 @@ onChange(({ cards }) => {
 async function refresh(card) {
   const view = current;
   view.card = card;
-  const [full, execution] = await Promise.all([
-    call(`/api/upload?${named(card)}`).catch(error => ({ error: error.message })),
-    call(`/api/execution?${named(card)}`).catch(error => ({ error: error.message })),
+  const [full, path] = await Promise.all([
+    details(card).catch(error => ({ error: error.message })),
+    execution(card).catch(error => ({ error: error.message })),
   ]);
   if (view !== current) return;
-  view.side.replaceChildren(...facts(card, full), ...draw(execution));
+  view.side.replaceChildren(...facts(card, full), ...draw(path));
   const shows = `${card.stage} ${card.attempt}`;
   if (view.shows !== shows) {
     view.shows = shows;
@@ -45,21 +47,21 @@ async function refresh(card) {
 }
 
 async function photos(view, card, full) {
-  const url = side => `/media?${named(card)}&side=${side}`;
-  if (card.status !== "enhanced" || !full.after) {
-    const image = h("img", { class: "single", alt: `The uploaded photo ${card.name}`, src: url("before"), error: () => image.replaceWith(h("p", { class: "empty" }, "This photo can't be shown here: it was deleted, or this browser can't decode it.")) });
-    view.stage.replaceChildren(image);
-    return;
-  }
+  if (card.status !== "enhanced" || !full.after) return view.stage.replaceChildren(single(`The uploaded photo ${card.name}`, media(card, "before")));
   const compare = h("photo-compare");
   view.stage.replaceChildren(compare);
   try {
-    await compare.load(url("before"), url("after"));
+    await compare.load(media(card, "before"), media(card, "after"));
     compare.handle.focus({ focusVisible: false });
   } catch {
-    compare.remove();
-    view.stage.replaceChildren(h("img", { class: "single", alt: `The enhanced photo ${card.name}`, src: url("after") }), h("p", { class: "hint" }, "This browser can't show the uploaded photo, so there is nothing to compare."));
+    view.stage.replaceChildren(single(`The enhanced photo ${card.name}`, media(card, "after")), h("p", { class: "hint" }, "The uploaded photo can't be shown here, so there is nothing to compare."));
   }
+  return undefined;
+}
+
+function single(alt, src) {
+  const image = h("img", { class: "single", alt, src, error: () => image.replaceWith(h("p", { class: "empty" }, "This photo can't be shown here: it was deleted, or this browser can't decode it.")) });
+  return image;
 }
 
 function facts(card, full) {
@@ -68,8 +70,9 @@ function facts(card, full) {
   const cost = found.reused ? "nothing: the same photo was already enhanced" : found.status === "rejected" ? "nothing" : found.task ? `1 task${found.credits ? `, ${found.credits} credits` : ""}${price ? `, about ${usd(price)}` : ""}` : found.may_have_cost ? "perhaps a task" : "nothing yet";
   const options = Object.entries(found.options).map(([name, value]) => `${name} ${value}`).join(", ");
   const rows = [
-    ["Photo", [pixels(found.pixels), bytes(found.size)].filter(Boolean).join(", ")],
+    ["Photo", [pixels(shownPixels(found)), bytes(found.size)].filter(Boolean).join(", ")],
     ["Result", found.output ? [pixels(found.output.pixels), bytes(found.output.bytes)].filter(Boolean).join(", ") : ""],
+    ["Kept", full.kept],
     ["Options", options],
     ["Cost", cost],
     ["Attempt", found.attempt > 1 ? String(found.attempt) : ""],
@@ -77,15 +80,13 @@ function facts(card, full) {
     ["Version", found.version],
     ["Task", found.task],
   ].filter(([, value]) => value);
-  const links = [];
-  if (full.after) links.push(h("a", { class: "button small", href: `/media?${named(card)}&side=after&download`, download: "" }, icon("download"), "Result"));
-  if (full.before) links.push(h("a", { class: "button small", href: `/media?${named(card)}&side=before&download`, download: "" }, icon("download"), "Original"));
+  const links = [["after", "Result"], ["before", "Original"]].filter(([side]) => full[side] && download(card, side));
   return [
     h("p", { class: "detail-status", "data-tone": tone(found.stage) }, h("span", { class: "pill" }, word(found.stage)), found.code ? h("code", {}, found.code) : null),
     found.message ? h("p", { class: "message" }, found.message) : null,
     found.advice ? h("p", { class: "advice" }, found.advice) : null,
     full.error ? h("p", { class: "message" }, full.error) : null,
-    h("div", { class: "buttons" }, links, actionButtons(found)),
+    h("div", { class: "buttons" }, links.map(([side, text]) => h("a", { class: "button small", href: download(card, side), download: "" }, icon("download"), text)), actionButtons(found)),
     h("dl", { class: "rows" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, bdi(value))))),
     ...metadata("Metadata of the result", full.after),
     ...metadata("Metadata of the photo", full.before),

@@ -1,6 +1,7 @@
 // Drop photos or folders, see what they will cost, and upload them. Nothing is sent before the button is pressed.
 
-import { $, bdi, bytes, h, icon, number, post, usd } from "./dom.js";
+import { post } from "./api.js";
+import { $, bdi, bytes, h, icon, number, usd } from "./dom.js";
 import { state } from "./feed.js";
 import { isKnown, showLocal } from "./cards.js";
 import { make, remember } from "./thumbnails.js";
@@ -138,27 +139,27 @@ function folder() {
   return text && !text.endsWith("/") ? `${text}/` : text;
 }
 
-const good = () => entries.filter(entry => entry.checked && !entry.problem);
+const readable = () => entries.filter(entry => entry.checked && !entry.problem);
+const good = () => readable().filter(entry => !entry.refusal);
 
 let planning = 0;
 /** Asks the server what the photos will cost, and which of them are already enhanced. */
 async function plan() {
-  const photos = good();
+  const photos = readable();
   for (const entry of photos) {
     const side = SIDES[parts.resolution.value || state.config.parameters.Resolution] ?? 0;
     entry.warnings = entry.side > side ? [`The photo is larger (${number(entry.side)} pixels) than the result (${number(side)}).`] : [];
     entry.paid = false;
+    entry.refusal = null; // it depends on the folder
   }
   render();
   if (!photos.length) return;
   const mine = (planning += 1);
   try {
-    const found = await post("/api/plan", { ...options(), photos: JSON.stringify(photos.map(entry => [entry.file.size, entry.sha256 ?? ""])) });
+    const found = await post("/api/plan", { ...options(), folder: folder(), photos: JSON.stringify(photos.map(entry => [entry.file.size, entry.sha256 ?? "", entry.name])) });
     if (mine !== planning) return;
-    photos.forEach((entry, place) => { entry.paid = found.enhanced[place]; });
-    parts.estimate = found;
+    photos.forEach((entry, place) => { entry.paid = found.enhanced[place]; entry.refusal = found.problems[place]; });
   } catch (error) {
-    parts.estimate = null;
     toast(error.message, "bad");
   }
   render();
@@ -188,9 +189,10 @@ function renderNow() {
 }
 
 function row(entry) {
-  const notes = entry.problem ? [entry.problem] : entry.paid ? ["Already enhanced with these options: nothing is paid.", ...entry.warnings] : entry.warnings;
-  return h("li", { "data-tone": entry.problem ? "bad" : notes.length ? "warn" : "" },
-    entry.thumbnail ? h("img", { src: entry.thumbnail, alt: "" }) : h("span", { class: "placeholder" }, icon(entry.problem ? "alert" : "image")),
+  const problem = entry.problem || entry.refusal;
+  const notes = problem ? [problem] : entry.paid ? ["Already enhanced with these options: nothing is paid.", ...entry.warnings] : entry.warnings;
+  return h("li", { "data-tone": problem ? "bad" : notes.length ? "warn" : "" },
+    entry.thumbnail ? h("img", { src: entry.thumbnail.url, alt: "" }) : h("span", { class: "placeholder" }, icon(problem ? "alert" : "image")),
     h("span", { class: "tray-name" }, bdi(entry.name, { title: entry.name }), notes.map(note => h("span", { class: "message" }, note))),
     h("span", { class: "facts" }, bytes(entry.file.size)),
     h("button", { class: "plain", type: "button", "aria-label": `Leave out ${entry.name}`, click: () => { entries = entries.filter(one => one !== entry); plan(); } }, icon("close")));
@@ -221,7 +223,7 @@ function showThumbnail({ id, entry }) {
   if (!entry.thumbnail) return;
   requestAnimationFrame(() => {
     const image = document.querySelector(`[data-id="${id}"] img`);
-    if (image) { image.src = entry.thumbnail; image.hidden = false; }
+    if (image) { image.src = entry.thumbnail.url; image.hidden = false; }
   });
 }
 

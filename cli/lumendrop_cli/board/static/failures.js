@@ -1,6 +1,7 @@
 // Uploads without an enhanced photo, by code, with what to do.
 
-import { $, bdi, clock, h, number, search } from "./dom.js";
+import { search } from "./api.js";
+import { $, bdi, clock, h, number } from "./dom.js";
 import { onChange, state } from "./feed.js";
 import { tone, word } from "./stages.js";
 import { actionButtons, retryAllButton } from "./actions.js";

@@ -1,5 +1,6 @@
 // The connection to the server: its events become the page's state. A hidden page is not connected.
 
+import { events } from "./api.js";
 import { $ } from "./dom.js";
 
 const RETRY_MS = [500, 1000, 2000, 4000];
@@ -29,8 +30,8 @@ function close() {
 
 function open() {
   close();
-  source = new EventSource("/api/events");
-  source.addEventListener("open", () => { attempts = 0; show("live", "Live"); });
+  source = events();
+  source.addEventListener("open", () => { attempts = 0; show("live", source.label ?? "Live"); });
   source.addEventListener("snapshot", event => replace(JSON.parse(event.data)));
   source.addEventListener("change", event => apply(JSON.parse(event.data)));
   source.addEventListener("error", () => retry());
@@ -63,7 +64,8 @@ function show(kind, text) {
 }
 
 function replace(snapshot) {
-  const gone = [...state.cards.keys()].filter(id => !snapshot.cards.some(card => card.id === id));
+  const shown = new Set(snapshot.cards.map(card => card.id));
+  const gone = [...state.cards.keys()].filter(id => !shown.has(id));
   banner("");
   apply({ ...snapshot, gone });
 }

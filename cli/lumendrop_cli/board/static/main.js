@@ -1,6 +1,7 @@
 // Starts the page: reads the stack's description, connects, and switches between the views.
 
-import { $, call } from "./dom.js";
+import { config } from "./api.js";
+import { $, clock } from "./dom.js";
 import { banner, connect, onChange, state } from "./feed.js";
 import * as cards from "./cards.js";
 import * as drop from "./drop.js";
@@ -24,8 +25,8 @@ function showView() {
   }
 }
 
-function describe({ stack, region, sandbox, read_only: readOnly }) {
-  $("stack").textContent = [stack, sandbox ? "sandbox" : region, readOnly ? "read-only" : ""].filter(Boolean).join(" · ");
+function describe({ stack, region, sandbox, read_only: readOnly, saved }) {
+  $("stack").textContent = [stack, sandbox ? "sandbox" : region, saved ? `saved ${clock(saved)}` : readOnly ? "read-only" : ""].filter(Boolean).join(" · ");
   document.title = `${stack} · Lumendrop`;
 }
 
@@ -38,7 +39,7 @@ addEventListener("hashchange", () => { showView(); scrollTo(0, 0); });
 
 figures.update();
 try {
-  state.config = await call("/api/config");
+  state.config = await config();
   describe(state.config);
   drop.build();
   connect();

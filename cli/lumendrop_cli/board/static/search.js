@@ -1,6 +1,7 @@
 // Search over the ledger's index. Only the visible rows exist as elements, so 10,000 scroll like ten.
 
-import { $, bdi, bytes, clock, h, number, pixels, search as find } from "./dom.js";
+import { search as find } from "./api.js";
+import { $, bdi, bytes, clock, h, number, pixels } from "./dom.js";
 import { tone, word } from "./stages.js";
 import { open } from "./detail.js";
 
@@ -24,7 +25,7 @@ export function show(visible) {
 
 function build() {
   const field = (label, control) => h("label", { class: "field" }, h("span", {}, label), control);
-  const contains = h("input", { type: "search", name: "contains", maxlength: 200, placeholder: "part of a key", input: later });
+  const contains = h("input", { type: "search", name: "text", maxlength: 200, placeholder: "part of a key", input: later });
   const folder = h("input", { type: "text", name: "folder", maxlength: 1024, placeholder: "holiday/", input: later });
   const status = h("select", { name: "status", change: search }, h("option", { value: "" }, "any"), STATUSES.map(one => h("option", { value: one }, one)));
   const day = h("input", { type: "date", name: "day", change: search });
