@@ -307,6 +307,15 @@ def test_what_is_damaged_is_left_out_with_a_reason(tmp_path: Path) -> None:
     assert found.carried == ("xmp",)
 
 
+def test_an_extension_that_lacks_a_part_is_named(tmp_path: Path) -> None:
+    whole = upload("xmp-extended.jpg")
+    at = whole.index(b"http://ns.adobe.com/xmp/extension/\0") - 4
+    size = int.from_bytes(whole[at + 2 : at + 4], "big") + 2
+    found, _ = deliver(whole[:at] + whole[at + size :], result("jpg"), tmp_path)
+    assert found.left_out == (LeftOut("xmp extension", "a part of it is missing, or it is too large"),)
+    assert "xmp" in found.carried
+
+
 def test_a_packet_that_declares_entities_is_left_out(tmp_path: Path) -> None:
     bomb = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]>' + packet().replace(b"Harbour", b"&b;")
     base = upload("nothing.jpg")

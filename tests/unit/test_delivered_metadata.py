@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
 
@@ -206,6 +207,20 @@ def test_the_object_keeps_user_metadata_headers_and_tags(world: World, deliver: 
     tags = world.s3.get_object_tagging(Bucket=OUTPUT, Key="a/photo.jpg")["TagSet"]
     assert {one["Key"]: one["Value"] for one in tags} == {"team": "photo", "place": "Ærø"}
     assert output["left_out"] == []
+
+
+def test_what_is_about_the_uploads_bytes_or_its_address_is_not_carried_over(world: World, deliver: ModuleType) -> None:
+    moment = datetime(2020, 1, 1, tzinfo=UTC)
+    redirect = {"WebsiteRedirectLocation": "/other", "StorageClass": "STANDARD_IA"}
+    run(
+        world,
+        deliver,
+        put(world, jpeg(), ContentEncoding="identity", Expires=moment, CacheControl="no-cache", **redirect),
+    )
+
+    photo = stored(world)
+    assert photo["CacheControl"] == "no-cache"
+    assert photo.keys().isdisjoint({"ContentEncoding", "Expires", *redirect})
 
 
 def test_no_location_leaves_out_user_metadata_and_tags_about_places(world: World, deliver: ModuleType) -> None:
