@@ -16,6 +16,7 @@ from lumendrop_cli import cost, enhance_plan, photo_files, photo_options
 from lumendrop_cli.enhance_plan import Photo, Plan, Request
 from lumendrop_cli.enhance_run import AGAIN, Run
 from lumendrop_cli.errors import FAILURE, CliError, NotConfirmed, describe, errors_in_one_line, on_interrupt
+from lumendrop_cli.overlaps import check_overlaps
 from lumendrop_cli.photo_files import LocalFile, Skipped
 from lumendrop_cli.printer import Line, Printer, printer, some_of
 from lumendrop_cli.result_folder import ResultFolder
@@ -96,10 +97,11 @@ class Enhance:
         self._stack, self._request, self._folder, self._out = stack, request, folder, out
         self._asks, self._no_wait = asks, no_wait
         self._delay: str | None = None
+        self._left_out: list[Path] = []
 
     def run(self, paths: Sequence[Path], *, dry_run: bool) -> None:
         """Enhances the photos that are there now. Raises typer.Exit if some were not enhanced."""
-        plan = self._plan(list(photo_files.discover(paths, self._folder.root)))
+        plan = self._plan(paths, list(photo_files.discover(paths, self._folder.root)))
         self._show(plan, dry_run=dry_run)
         if dry_run:
             return
@@ -117,13 +119,14 @@ class Enhance:
 
     def watch(self, paths: Sequence[Path]) -> NoReturn:
         """Enhances photos as they appear, until Ctrl-C. Errors of AWS are reported once, and tried again."""
+        check_overlaps(paths, [], self._folder)
         watcher = Watcher(paths, self._folder.root)
         self._out.note(f"Watching {len(paths):,} path{'' if len(paths) == 1 else 's'}. Press Ctrl-C to end.")
         with on_interrupt(f"Uploaded photos are enhanced without this command. {AGAIN}"):
             try:
                 reported = ""
                 while True:
-                    error = self._watch_until_error(watcher)
+                    error = self._watch_until_error(watcher, paths)
                     if error != reported:
                         self._out.note(f"{error} Trying again.")
                     reported = error
@@ -132,7 +135,7 @@ class Enhance:
                 watcher.close()
         raise AssertionError("unreachable")
 
-    def _watch_until_error(self, watcher: Watcher) -> str:
+    def _watch_until_error(self, watcher: Watcher, paths: Sequence[Path]) -> str:
         """Returns the error of AWS that ended it. What has not ended is given back, to be found again."""
         run = Run(self._stack, self._folder, self._changed, no_wait=self._no_wait)
         planned: list[Photo] = []
@@ -140,8 +143,10 @@ class Enhance:
         try:
             with self._out.progress_bars() as show:
                 while True:
-                    if files := watcher.ready():
-                        planned += self._start(run, files)
+                    files = watcher.ready()
+                    self._report_left_out(watcher.left_out)
+                    if files:
+                        planned += self._start(run, paths, files)
                         files = []
                     run.step(_STEP_SECONDS)
                     if not run.is_active:
@@ -156,8 +161,9 @@ class Enhance:
             left = run.stop()
             watcher.give_back([*files, *(photo.source.file for photo in left)])
 
-    def _start(self, run: Run, files: Sequence[LocalFile]) -> list[Photo]:
+    def _start(self, run: Run, paths: Sequence[Path], files: Sequence[LocalFile]) -> list[Photo]:
         """Starts files that have appeared. Asks only about those that were there at first."""
+        check_overlaps(paths, files, self._folder)
         plan = enhance_plan.make_plan(self._stack, files, self._request, self._folder, lambda _: None)
         if self._asks:
             self._show(plan, dry_run=False)
@@ -166,8 +172,10 @@ class Enhance:
         run.start(plan.photos)
         return plan.photos
 
-    def _plan(self, found: list[LocalFile | Skipped]) -> Plan:
-        names = [one.name for one in found if isinstance(one, LocalFile)]
+    def _plan(self, paths: Sequence[Path], found: list[LocalFile | Skipped]) -> Plan:
+        files = [one for one in found if isinstance(one, LocalFile)]
+        check_overlaps(paths, files, self._folder)
+        names = [file.name for file in files]
         if clash := photo_files.clashing(names):
             raise CliError(
                 f"Two of the paths have a file {clash!r}, but only one can have that name in {self._folder.root}."
@@ -200,6 +208,13 @@ class Enhance:
                 run.step(_STEP_SECONDS)
                 show(run.bars(), len(run.ended), total, run.label())
                 self._report_delay(run.delay)
+
+    def _report_left_out(self, paths: list[Path]) -> None:
+        if paths and paths != self._left_out:
+            self._out.note("These files are left out, because another path has a file with the same name:")
+            for line in some_of([str(path) for path in paths]):
+                self._out.note(line)
+        self._left_out = paths
 
     def _report_delay(self, reason: str | None) -> None:
         if reason and reason != self._delay:
@@ -264,6 +279,7 @@ def _plan_lines(plan: Plan, figures: dict[str, Any], price: str) -> Iterator[str
         "fetch": f"{figures['fetch']:,}; already enhanced, and not paid for again",
         "done": f"{figures['done']:,}; already in the folder for results",
         "failed": f"{figures['failed']:,}; uploaded before, without a result",
+        "names taken": f"{figures['names_taken']:,}; a file there is kept, unless it is an earlier result of the photo",
         "larger": f"{figures['larger_than_result']:,} of the uploads have more pixels than a result can have",
         "skipped": f"{figures['skipped']:,}: " + ", ".join(f"{n:,} {why}" for why, n in _reasons(figures)),
     }

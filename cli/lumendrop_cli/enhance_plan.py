@@ -10,6 +10,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from lumendrop_cli.batches import batches
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.photo_files import LocalFile, Skipped
 from lumendrop_cli.printer import Progress
-from lumendrop_cli.result_folder import ResultFolder
+from lumendrop_cli.result_folder import ResultFolder, signature
 from lumendrop_cli.stack import Stack
 from lumendrop_cli.transfers import Result, Source
 
@@ -66,10 +67,14 @@ class Photo:
 
 @dataclass
 class Plan:
-    """The photos by what happens to them, and what is skipped."""
+    """The photos by what happens to them, and what is skipped.
+
+    `taken` is the number of photos that are not done, and whose name a file in the folder for results has.
+    """
 
     photos: list[Photo] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    taken: int = 0
 
     def in_state(self, state: str) -> list[Photo]:
         return [photo for photo in self.photos if photo.state == state]
@@ -121,9 +126,14 @@ def make_plan(
         source = Source(file, key, sha256, header.content_type, request.metadata, request.options)
         plan.photos.append(Photo(source, header.longer_side))
     for photo in plan.photos:
-        folder.reserve(photo.name)
+        next(folder.names(photo.name, photo.name))  # before a result of another photo gets it
     decide(stack, plan.photos, folder, progress)
+    plan.taken = sum(_is_taken(photo, folder) for photo in plan.photos if photo.state in ("upload", "wait", "fetch"))
     return plan
+
+
+def _is_taken(photo: Photo, folder: ResultFolder) -> bool:
+    return any(signature(folder.path_of(name)) for name in transfers.usual_names(photo.name))
 
 
 def decide(stack: Stack, photos: Sequence[Photo], folder: ResultFolder, progress: Progress) -> None:
@@ -135,16 +145,18 @@ def decide(stack: Stack, photos: Sequence[Photo], folder: ResultFolder, progress
     _find_own_uploads(stack, undecided)
     fetched = [photo for photo in photos if photo.state == "fetch"]
     progress(f"Comparing {len(fetched):,} results with the files of earlier runs …")
-    for photo, done in zip(fetched, parallel(lambda photo: _is_done(stack, photo, folder), fetched), strict=True):
-        photo.state = "done" if done else "fetch"
+    for photo, path in zip(fetched, parallel(lambda photo: _downloaded(stack, photo, folder), fetched), strict=True):
+        photo.path, photo.state = path, "done" if path else "fetch"
 
 
-def _is_done(stack: Stack, photo: Photo, folder: ResultFolder) -> bool:
+def _downloaded(stack: Stack, photo: Photo, folder: ResultFolder) -> Path | None:
+    """The file of an earlier run that is the photo's result."""
     if photo.result is None:
-        return False
-    path = folder.root / folder.reserve(transfers.result_name(photo.source.file, photo.result))
-    photo.path = path
-    return transfers.is_downloaded(stack, path, photo.result)
+        return None
+    with suppress(OSError):  # the download reports it
+        name, is_there = transfers.find_name(stack, photo.source, photo.result, folder)
+        return folder.root / name if is_there else None
+    return None
 
 
 def _find_same_photos(stack: Stack, photos: Sequence[Photo]) -> None:
@@ -288,6 +300,7 @@ def figures(plan: Plan, request: Request) -> dict[str, Any]:
         "fetch": len(plan.in_state("fetch")),
         "done": len(plan.in_state("done")),
         "failed": len(plan.in_state("failed")),
+        "names_taken": plan.taken,
         "larger_than_result": sum((photo.longer_side or 0) > side for photo in uploads),
         "skipped": len(plan.skipped),
         "skipped_reasons": dict(reasons),

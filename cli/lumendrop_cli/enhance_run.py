@@ -135,7 +135,7 @@ class Run:
         if photo.result is None:
             raise CliError(f"{photo.name} has no result. Run the command again.")
         photo.path, photo.is_new_path = transfers.download(
-            self._stack, photo.source.file, photo.result, self._folder, self._stop
+            self._stack, photo.source, photo.result, self._folder, self._stop
         )
 
     def _finish(self, photo: Photo, future: Future[None]) -> None:

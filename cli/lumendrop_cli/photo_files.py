@@ -50,7 +50,6 @@ def discover(paths: Iterable[Path], leave_out: Path) -> Iterator[LocalFile | Ski
 
     `leave_out` is the folder for results. A folder that disappears meanwhile is skipped.
     """
-    left_out = _identity(leave_out)
     for path in paths:
         try:
             status = path.stat()
@@ -58,12 +57,13 @@ def discover(paths: Iterable[Path], leave_out: Path) -> Iterator[LocalFile | Ski
             yield Skipped(str(path), _reason(error))
             continue
         if stat.S_ISDIR(status.st_mode):
-            yield from _walk(path, left_out)
+            yield from _walk(path, leave_out.resolve())
         else:
             yield _file(path, path.name, status)
 
 
-def _walk(root: Path, left_out: Identity | None) -> Iterator[LocalFile | Skipped]:
+def _walk(root: Path, leave_out: Path) -> Iterator[LocalFile | Skipped]:
+    left_out, is_inside = identity(leave_out), root.resolve().is_relative_to(leave_out)
     folders: list[tuple[Path, str, frozenset[Identity]]] = [(root, "", frozenset())]
     while folders:
         folder, prefix, above = folders.pop()
@@ -85,10 +85,11 @@ def _walk(root: Path, left_out: Identity | None) -> Iterator[LocalFile | Skipped
             except OSError as error:
                 yield Skipped(name, _reason(error))
                 continue
-            if not stat.S_ISDIR(status.st_mode):
-                yield _file(Path(entry.path), name, status)
-            elif _identity_of(status) == left_out:
+            leads_there = entry.is_symlink() and not is_inside and Path(entry.path).resolve().is_relative_to(leave_out)
+            if leads_there or _identity_of(status) == left_out:
                 yield Skipped(name, "the folder for results")
+            elif not stat.S_ISDIR(status.st_mode):
+                yield _file(Path(entry.path), name, status)
             elif _identity_of(status) in above | {own}:
                 yield Skipped(name, "a link to a folder that contains it")
             else:
@@ -102,7 +103,8 @@ def _file(path: Path, name: str, status: os.stat_result) -> LocalFile | Skipped:
     return LocalFile(path, name, status.st_size, status.st_mtime_ns)
 
 
-def _identity(path: Path) -> Identity | None:
+def identity(path: Path) -> Identity | None:
+    """What a path leads to, whatever its spelling. None if nothing is there."""
     try:
         return _identity_of(path.stat())
     except OSError:

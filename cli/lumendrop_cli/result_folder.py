@@ -24,9 +24,11 @@ _MOST_NAME_BYTES = 200  # file systems allow 255; the extension and the temporar
 _TEMPORARY = (".lumendrop-", ".partial")
 _ABANDONED_SECONDS = 3600
 
+Signature = tuple[int, int, int]
+
 
 class ResultFolder:
-    """A folder for results. `place` gives each photo its own path. Can be used by several threads.
+    """A folder for results. `names` gives each photo its own names. Can be used by several threads.
 
     Raises CliError if the folder can't be used.
     """
@@ -43,19 +45,27 @@ class ResultFolder:
         self._lock = Lock()
         self._cleaned: set[Path] = set()
 
-    def reserve(self, name: str) -> str:
-        """The path of a photo below the folder, with slashes. No other photo gets it, also not in another case."""
+    def names(self, name: str, photo: str) -> Iterator[str]:
+        """The names that a file of this photo can have, the best first, without end: paths below the folder.
+
+        Each is reserved when it is returned: no other photo gets it, also not in another case. The names are the same
+        in every run that reserves the names of the same photos first.
+        """
         safe = safe_name(name, windows=self._windows)
-        with self._lock:
-            for number in count(1):
-                candidate = safe if number == 1 else _numbered(safe, number)
-                if self._taken.setdefault(self._folded(candidate), name) == name:
-                    return candidate
-        raise AssertionError("unreachable")
+        for number in count():
+            candidate = safe if number == 0 else _disambiguate(safe, f"{photo}\0{number}")
+            with self._lock:
+                is_own = self._taken.setdefault(self._folded(candidate), photo) == photo
+            if is_own:
+                yield candidate
+
+    def path_of(self, name: str) -> Path:
+        """The path of a name. Creates nothing."""
+        return self.root / safe_name(name, windows=self._windows)
 
     def place(self, name: str) -> Path:
-        """Where the result of a photo belongs. Creates its folder. Raises OSError."""
-        path = self.root / self.reserve(name)
+        """The path of a name. Creates its folder. Raises OSError."""
+        path = self.path_of(name)
         self._check_inside(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._check_inside(path.parent)
@@ -83,15 +93,33 @@ class ResultFolder:
                     one.unlink()
 
 
+class PathChanged(Exception):
+    """Somebody wrote, changed, or deleted a file that was to be replaced."""
+
+
+def signature(path: Path) -> Signature | None:
+    """Changes whenever what is at a path does. None if nothing is there."""
+    try:
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 @contextmanager
-def atomic_file(path: Path, mtime_ns: int) -> Iterator[BinaryIO]:
-    """A file that appears at `path` when the block ends, whole and with this modification time, or not at all."""
+def atomic_file(path: Path, mtime_ns: int, replaced: Signature | None) -> Iterator[BinaryIO]:
+    """A file that appears at `path` when the block ends, whole and with this modification time, or not at all.
+
+    It replaces only what has the signature `replaced`. Raises PathChanged if something else is there by then.
+    """
     prefix, suffix = _TEMPORARY
     temporary = path.with_name(f"{prefix}{secrets.token_hex(8)}{suffix}")
     try:
         with temporary.open("xb") as opened:
             yield opened
         os.utime(temporary, ns=(mtime_ns, mtime_ns))
+        if signature(path) != replaced:
+            raise PathChanged
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):
@@ -126,11 +154,12 @@ def _shortened(part: str) -> str:
     return f"{kept.decode(errors='ignore')}-{digest}{extension}"
 
 
-def _numbered(name: str, number: int) -> str:
+def _disambiguate(name: str, by: str) -> str:
+    """A name with a hash, as `deliver` makes it."""
+    digest = hashlib.sha256(by.encode(errors="surrogateescape")).hexdigest()[:12]
     folder, slash, last = name.rpartition("/")
     stem, dot, extension = last.rpartition(".")
-    numbered = f"{stem} ({number}){dot}{extension}" if stem else f"{last} ({number})"
-    return f"{folder}{slash}{numbered}"
+    return f"{folder}{slash}{stem}~{digest}{dot}{extension}" if stem else f"{name}~{digest}"
 
 
 def _folds_names(folder: Path) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import IO, Any, BinaryIO
@@ -19,8 +19,9 @@ from lumendrop_cli import photo_files, photo_options
 from lumendrop_cli.errors import CliError, error_code
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.photo_files import LocalFile
-from lumendrop_cli.result_folder import ResultFolder, atomic_file
+from lumendrop_cli.result_folder import PathChanged, ResultFolder, Signature, atomic_file, signature
 from lumendrop_cli.stack import Stack
+from lumendrop_cli.versions import versions_and_markers
 from lumendrop_cli.workflow import correlation_id
 
 _MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion", "405"})
@@ -237,15 +238,59 @@ def _check_payer(result: Result, found: Mapping[str, Any]) -> None:
         raise ResultGone(f"The result s3://{result.bucket}/{result.key} was replaced by that of another photo.")
 
 
-def result_name(source: LocalFile, result: Result) -> str:
+def usual_names(name: str) -> set[str]:
+    """The names that a photo's result usually has: that of the photo, or that of a JPEG."""
+    return {name, _result_name(name, "image/jpeg")}
+
+
+def _result_name(name: str, content_type: str) -> str:
     """The name of a photo's result: its own, with another extension if the result's format needs one."""
-    extensions = _EXTENSIONS.get(result.content_type, ())
-    if not extensions or source.name.lower().endswith(extensions):
-        return source.name
-    return source.name + extensions[0]
+    extensions = _EXTENSIONS.get(content_type, ())
+    return name if not extensions or name.lower().endswith(extensions) else name + extensions[0]
 
 
-def is_downloaded(stack: Stack, path: Path, result: Result) -> bool:
+def find_name(stack: Stack, source: Source, result: Result, folder: ResultFolder) -> tuple[str, bool]:
+    """The name of a photo's result in the folder for results, and whether the result is there already.
+
+    A file that is neither the result nor an earlier one of the photo is somebody else's, and the result gets another
+    name. What is replaced is still in the output bucket.
+    """
+    return _find_name(stack, _result_name(source.file.name, result.content_type), source, result, folder)[:2]
+
+
+def _find_name(
+    stack: Stack, wanted: str, source: Source, result: Result, folder: ResultFolder
+) -> tuple[str, bool, Signature | None]:
+    """Also returns the signature of the file that may be replaced."""
+    for name in folder.names(wanted, source.file.name):
+        path = folder.root / name
+        found = signature(path)
+        if _is_downloaded(stack, path, result):
+            return name, True, found
+        if found is None or _is_earlier(stack, path, source, result):
+            return name, False, found
+    raise AssertionError("unreachable")
+
+
+def _is_earlier(stack: Stack, path: Path, source: Source, result: Result) -> bool:
+    """Whether a file has the bytes of another version of the photo's result."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return False
+    for key in {result.key, _result_name(source.key, result.content_type)}:
+        for page in versions_and_markers(stack.client("s3"), result.bucket, key):
+            versions = [one for one in page if one["Key"] == key]
+            if not versions:
+                break  # keys are in order, and the key itself is the first with this prefix
+            same_size = [one["VersionId"] for one in versions if one.get("Size") == size]
+            earlier = (replace(result, key=key, version_id=one, size=size) for one in same_size)
+            if any(_is_downloaded(stack, path, one) for one in earlier):
+                return True
+    return False
+
+
+def _is_downloaded(stack: Stack, path: Path, result: Result) -> bool:
     """Whether a file has a result's bytes. Only a file of the same size is read."""
     try:
         if not path.is_file() or path.stat().st_size != result.size:
@@ -263,37 +308,60 @@ def is_downloaded(stack: Stack, path: Path, result: Result) -> bool:
         return False
 
 
-def download(stack: Stack, source: LocalFile, result: Result, folder: ResultFolder, stop: Event) -> tuple[Path, bool]:
+def download(stack: Stack, source: Source, result: Result, folder: ResultFolder, stop: Event) -> tuple[Path, bool]:
     """Downloads a result, with the modification time of the photo. Returns its path, and whether that is new.
 
     Raises ResultGone, OSError.
     """
-    path = folder.place(result_name(source, result))
-    if is_downloaded(stack, path, result):
-        return path, False
+    name, metadata = _download(stack, _result_name(source.file.name, result.content_type), source, result, folder, stop)
+    if metadata and "sidecar" in metadata:
+        with suppress(ResultGone):  # somebody deleted it
+            _download(stack, f"{name}.xmp", source, _sidecar(stack, result), folder, stop)
+    return folder.root / name, metadata is not None
+
+
+def _sidecar(stack: Stack, result: Result) -> Result:
+    """The XMP file next to a result. Raises ResultGone."""
+    key = f"{result.key}.xmp"
+    with _gone(result.bucket, key):
+        head = stack.client("s3").head_object(Bucket=result.bucket, Key=key)
+    return replace(result, key=key, version_id=head.get("VersionId"), size=head["ContentLength"], content_type="")
+
+
+@contextmanager
+def _gone(bucket: str, key: str) -> Iterator[None]:
+    """Turns S3's error for an object that does not exist into ResultGone."""
     try:
-        metadata = _get(stack, result.place, result, path, source.mtime_ns, stop)
+        yield
     except ClientError as error:
         if error_code(error) not in _MISSING:
             raise
-        raise ResultGone(f"The result s3://{result.bucket}/{result.key} was deleted.") from None
-    if "sidecar" in metadata:
-        place = {"Bucket": result.bucket, "Key": f"{result.key}.xmp"}
-        with suppress(stack.client("s3").exceptions.NoSuchKey):  # somebody deleted it
-            _get(stack, place, None, path.with_name(f"{path.name}.xmp"), source.mtime_ns, stop)
-    return path, True
+        raise ResultGone(f"The result s3://{bucket}/{key} was deleted.") from None
+
+
+def _download(
+    stack: Stack, wanted: str, source: Source, result: Result, folder: ResultFolder, stop: Event
+) -> tuple[str, Mapping[str, str] | None]:
+    """Downloads an object. Returns its name in the folder, and its metadata, or None if it was there already."""
+    for _ in range(_TRIES):
+        name, is_there, replaced = _find_name(stack, wanted, source, result, folder)
+        if is_there:
+            return name, None
+        path = folder.place(name)
+        with _gone(result.bucket, result.key), suppress(PathChanged):
+            return name, _get(stack, result, path, source.file.mtime_ns, replaced, stop)
+    raise CliError(f"Other programs change the results of {source.file.name} all the time. Run the command again.")
 
 
 def _get(
-    stack: Stack, place: Mapping[str, str], result: Result | None, path: Path, mtime_ns: int, stop: Event
+    stack: Stack, result: Result, path: Path, mtime_ns: int, replaced: Signature | None, stop: Event
 ) -> Mapping[str, str]:
     """Downloads an object, and returns its metadata. The SDK compares the bytes with S3's checksum."""
     for remaining in reversed(range(_TRIES)):
         try:
-            answer = stack.client("s3").get_object(**place)
-            if result:
-                _check_payer(result, answer)
-            with atomic_file(path, mtime_ns) as opened:
+            answer = stack.client("s3").get_object(**result.place)
+            _check_payer(result, answer)
+            with atomic_file(path, mtime_ns, replaced) as opened:
                 for chunk in answer["Body"].iter_chunks(_CHUNK):
                     if stop.is_set():
                         raise Stopped

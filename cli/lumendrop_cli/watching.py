@@ -16,7 +16,10 @@ RESCAN_SECONDS = 30.0
 
 
 class Watcher:
-    """Watches paths. Notifications only make it look sooner; it works without them."""
+    """Watches paths. Notifications only make it look sooner; it works without them.
+
+    `left_out` are files that have the name of a file in another path, because both would have one key and one result.
+    """
 
     def __init__(self, paths: Sequence[Path], leave_out: Path) -> None:
         self._paths, self._leave_out = paths, leave_out
@@ -24,6 +27,7 @@ class Watcher:
         self._taken: dict[Path, tuple[int, int]] = {}
         self._scan_at = 0.0
         self._changed, self._stop = Event(), Event()
+        self.left_out: list[Path] = []
         Thread(target=self._listen, daemon=True).start()
 
     def ready(self) -> list[LocalFile]:
@@ -32,7 +36,7 @@ class Watcher:
         if now < self._scan_at and not self._changed.is_set():
             return []
         self._changed.clear()
-        found = [one for one in discover(self._paths, self._leave_out) if isinstance(one, LocalFile)]
+        found = self._discover()
         self._seen = {one.path: self._since(one, now) for one in found}
         new = [one for one in found if self._taken.get(one.path) != one.signature]
         complete = [one for one in new if now - self._seen[one.path][1] >= STABLE_SECONDS]
@@ -49,6 +53,15 @@ class Watcher:
 
     def close(self) -> None:
         self._stop.set()
+
+    def _discover(self) -> list[LocalFile]:
+        """One file for each name: the one that was taken, or the first."""
+        found = [one for one in discover(self._paths, self._leave_out) if isinstance(one, LocalFile)]
+        unique: dict[str, LocalFile] = {}
+        for one in sorted(found, key=lambda one: one.path not in self._taken):
+            unique.setdefault(one.name, one)
+        self.left_out = [one.path for one in found if unique[one.name] != one]
+        return list(unique.values())
 
     def _since(self, file: LocalFile, now: float) -> tuple[tuple[int, int], float]:
         """The file's signature, and since when it has it."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lumendrop.aws_errors import GONE, error_code
 from lumendrop.metadata.blocks import LeftOut
+from lumendrop.metadata.places import is_place
+from lumendrop.options import Metadata
 from lumendrop.uploads import Upload
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ _RESERVED_TAGS = "aws:"  # AWS's own tags can't be set
 
 
 class ObjectProperties(msgspec.Struct, frozen=True):
-    """The properties of an upload. `headers` are arguments of PutObject, `tags` is a query string."""
+    """The properties of an upload. `headers` are arguments of PutObject."""
 
     metadata: Mapping[str, str] = {}
     headers: Mapping[str, str] = {}
-    tags: str = ""
+    tags: Mapping[str, str] = {}
     tag_count: int = 0
     left_out: tuple[LeftOut, ...] = ()
 
@@ -41,8 +42,30 @@ def from_response(found: Any) -> ObjectProperties:
     return ObjectProperties(metadata, headers, tag_count=found.get("TagCount", 0), left_out=left_out)
 
 
-def with_tags(client: S3Client, upload: Upload, found: ObjectProperties) -> ObjectProperties:
-    """The same with the tags. Tags that can't be read are left out."""
+def select(client: S3Client, upload: Upload, found: ObjectProperties, choice: Metadata) -> ObjectProperties:
+    """The properties that the enhanced photo gets, with the tags, which are read here."""
+    if choice == "none":
+        return ObjectProperties()
+    complete = _with_tags(client, upload, found)
+    return _without_places(complete) if choice == "no-location" else complete
+
+
+def _without_places(found: ObjectProperties) -> ObjectProperties:
+    kinds = {"user metadata": found.metadata, "tags": found.tags}
+    dropped = {kind: ", ".join(sorted(filter(is_place, named))) for kind, named in kinds.items()}
+    return msgspec.structs.replace(
+        found,
+        metadata={name: value for name, value in found.metadata.items() if not is_place(name)},
+        tags={name: value for name, value in found.tags.items() if not is_place(name)},
+        left_out=(
+            *found.left_out,
+            *(LeftOut(kind, f"no-location leaves out {names}") for kind, names in dropped.items() if names),
+        ),
+    )
+
+
+def _with_tags(client: S3Client, upload: Upload, found: ObjectProperties) -> ObjectProperties:
+    """Tags that can't be read are left out."""
     if not found.tag_count:
         return found
     try:
@@ -50,7 +73,7 @@ def with_tags(client: S3Client, upload: Upload, found: ObjectProperties) -> Obje
     except (BotoCoreError, ClientError) as error:
         return msgspec.structs.replace(found, left_out=(*found.left_out, LeftOut("tags", describe(error))))
     tags = {one["Key"]: one["Value"] for one in answer["TagSet"] if not one["Key"].startswith(_RESERVED_TAGS)}
-    return msgspec.structs.replace(found, tags=urlencode(tags))
+    return msgspec.structs.replace(found, tags=tags)
 
 
 def describe(error: BotoCoreError | ClientError) -> str:

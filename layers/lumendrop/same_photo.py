@@ -58,9 +58,7 @@ def reuse(client: S3Client, ledger: Ledger, wanted: Reuse) -> Row:
 
 def _properties(client: S3Client, photo: Photo) -> ObjectProperties:
     """What the copy gets of its own upload's object."""
-    if photo.options.metadata == "none":
-        return ObjectProperties()
-    return object_properties.with_tags(client, photo.source.upload, photo.source.properties)
+    return object_properties.select(client, photo.source.upload, photo.source.properties, photo.options.metadata)
 
 
 def _reuse(client: S3Client, ledger: Ledger, wanted: Reuse) -> Row:

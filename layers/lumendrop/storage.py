@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus, urlencode
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
@@ -422,7 +422,7 @@ def _carry(
     absent = ", ".join(sorted(theirs.keys() - complete.keys()))
     arguments: dict[str, Any] = dict(properties.headers)
     if properties.tags:
-        arguments["Tagging"] = properties.tags
+        arguments["Tagging"] = urlencode(properties.tags)
     if absent:
         left_out.append(_as_text(LeftOut("user metadata", f"S3 has no room for {absent}")))
     return _Carried(complete, arguments, left_out)

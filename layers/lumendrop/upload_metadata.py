@@ -95,7 +95,7 @@ def read_metadata(client: S3Client, upload: Upload, choice: Metadata) -> UploadM
         found.blocks = transfer.read(reader)
     except Exception as error:  # noqa: BLE001  # a photo that was paid for is delivered without
         found.left_out.append(LeftOut("the file's metadata", _why(error)))
-    found.properties = object_properties.with_tags(client, upload, reader.properties)
+    found.properties = object_properties.select(client, upload, reader.properties, choice)
     return found
 
 

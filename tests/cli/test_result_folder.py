@@ -1,9 +1,9 @@
 """Results are written atomically, and never outside the folder for results."""
 
 import os
+import re
 import stat
 import time
-import unicodedata
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from lumendrop_cli import result_folder
 from lumendrop_cli.errors import CliError
 from lumendrop_cli.photo_files import LocalFile, Skipped, check_name, discover
-from lumendrop_cli.result_folder import ResultFolder, atomic_file, safe_name
+from lumendrop_cli.result_folder import PathChanged, ResultFolder, atomic_file, safe_name, signature
 
 E_NFC, E_NFD = "\u00e9.jpg", "e\u0301.jpg"
 EVIL = ["../../x.jpg", "/etc/passwd", "a/../../x", "..", ".", "", "a//b", "./a", "a/./b", "x\0y", "../" * 50 + "x"]
@@ -53,12 +53,18 @@ def test_a_name_that_is_too_long_is_shortened() -> None:
     assert all(len(name.encode()) <= 200 and name.endswith(".jpg") for name in short)
 
 
+def _reserve(folder: ResultFolder, name: str) -> str:
+    return next(folder.names(name, name))
+
+
 def test_names_that_differ_only_in_case_or_form_get_their_own_files(tmp_path: Path) -> None:
     folder = ResultFolder(tmp_path, windows=True)
     names = ["A.jpg", "a.jpg", E_NFC, E_NFD, "dir/A", "DIR/a"]
-    reserved = [folder.reserve(name) for name in names]
-    assert reserved == ["A.jpg", "a (2).jpg", E_NFC, unicodedata.normalize("NFD", "é (2).jpg"), "dir/A", "DIR/a (2)"]
-    assert [folder.reserve(name) for name in names] == reserved
+    reserved = [_reserve(folder, name) for name in names]
+    patterns = ["A.jpg", "a~HASH.jpg", E_NFC, E_NFD.replace(".", "~HASH."), "dir/A", "DIR/a~HASH"]
+    for name, pattern in zip(reserved, patterns, strict=True):
+        assert re.fullmatch(pattern.replace("HASH", "[0-9a-f]{12}"), name)
+    assert [_reserve(folder, name) for name in names] == reserved
 
 
 def test_a_file_system_that_distinguishes_names_keeps_them(tmp_path: Path) -> None:
@@ -66,7 +72,6 @@ def test_a_file_system_that_distinguishes_names_keeps_them(tmp_path: Path) -> No
     names = ["A.jpg", "a.jpg", E_NFC, E_NFD]
     for name in names:
         folder.place(name).write_text(name)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(folder.reserve(name) for name in names)
     assert len(list(tmp_path.iterdir())) == len(names)
 
 
@@ -82,7 +87,8 @@ def test_a_link_in_the_folder_does_not_lead_out_of_it(tmp_path: Path) -> None:
         folder.place("sub/x.jpg")
     with pytest.raises(OSError, match="leads out of"):
         folder.place("sub/deeper/x.jpg")
-    with atomic_file(folder.place("link.jpg"), 0) as opened:
+    link = folder.place("link.jpg")
+    with atomic_file(link, 0, signature(link)) as opened:
         opened.write(b"result")
     assert (outside / "victim.jpg").read_text() == "precious"
     assert list(outside.iterdir()) == [outside / "victim.jpg"]
@@ -91,10 +97,21 @@ def test_a_link_in_the_folder_does_not_lead_out_of_it(tmp_path: Path) -> None:
 def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_text("before")
-    with pytest.raises(KeyboardInterrupt), atomic_file(path, 0) as opened:
+    with pytest.raises(KeyboardInterrupt), atomic_file(path, 0, signature(path)) as opened:
         opened.write(b"half")
         raise KeyboardInterrupt
     assert (path.read_text(), list(tmp_path.iterdir())) == ("before", [path])
+
+
+@pytest.mark.parametrize("before", [None, "before"])
+def test_a_file_that_somebody_wrote_meanwhile_is_kept(tmp_path: Path, before: str | None) -> None:
+    path = tmp_path / "a.jpg"
+    if before:
+        path.write_text(before)
+    with pytest.raises(PathChanged), atomic_file(path, 0, signature(path)) as opened:
+        opened.write(b"result")
+        path.write_text("somebody's")
+    assert (path.read_text(), list(tmp_path.iterdir())) == ("somebody's", [path])
 
 
 def test_what_a_killed_run_left_behind_is_removed_later(tmp_path: Path) -> None:

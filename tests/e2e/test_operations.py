@@ -35,7 +35,7 @@ def test_readme_commands(pipeline: Pipeline, tmp_path: Path) -> None:
 def test_a_stopped_execution_is_reported_and_can_be_restarted_without_another_charge(pipeline: Pipeline) -> None:
     slow = {"task": [{"seconds": 4}]}
     upload = pipeline.drop_with_faults(slow, "operations/stopped.jpg", jpeg(), "submitted")
-    (execution,) = pipeline.executions()[upload]
+    (execution,) = pipeline.wait_until(lambda: pipeline.executions().get(upload), "its execution starts", [upload])
     which = ("--execution-arn", execution["executionArn"])
     pipeline.aws("stepfunctions", "stop-execution", *which)
     pipeline.wait_for_status(upload, "failed")

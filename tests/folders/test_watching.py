@@ -97,6 +97,22 @@ def test_files_that_were_not_finished_are_found_again(watcher: Watcher, folder: 
     assert _until(watcher, 1) == ["a.jpg"]
 
 
+def test_of_two_files_with_one_name_only_the_first_is_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "STABLE_SECONDS", 0.1)
+    monkeypatch.setattr(watching, "RESCAN_SECONDS", 0.05)
+    monkeypatch.setattr(Watcher, "_listen", lambda _: None)
+    other = folder.parent / "other"
+    other.mkdir()
+    (other / "a.jpg").write_bytes(b"first")
+    watcher = Watcher([folder, other], folder / "out")
+    assert (_until(watcher, 1), watcher.left_out) == (["a.jpg"], [])
+    (folder / "a.jpg").write_bytes(b"second")
+    assert _nothing(watcher, 0.4)
+    assert watcher.left_out == [folder / "a.jpg"]
+    (other / "a.jpg").unlink()
+    assert (_until(watcher, 1), watcher.left_out) == (["a.jpg"], [])
+
+
 def _ended(events: list[Any]) -> list[Any]:
     """`done` is a result with the same bytes as before: bytes after the end of a photo don't change it."""
     return [one for one in events if one.get("event") in ("enhanced", "done")]

@@ -242,3 +242,20 @@ signal.pause()
     assert "close it first" in second
     assert profile == "a profile that does not exist"
     eventually(lambda: has_ended(function))
+
+
+def test_versions_are_listed_whatever_their_keys_contain(cloud: Cloud) -> None:
+    s3, bucket = cloud.client("s3"), cloud.outputs["BucketName"]
+    keys = [f"odd/{one}" for one in ("a b+%41", "esc\x1b[31m", "line\nbreak", "no\ufffecharacter", "ä")]
+    for key in keys:
+        s3.put_object(Bucket=bucket, Key=key, Body=b"photo")
+    s3.delete_object(Bucket=bucket, Key=keys[0])
+    pages = s3.get_paginator("list_object_versions").paginate(
+        Bucket=bucket, Prefix="odd/", PaginationConfig={"PageSize": 2}
+    )
+    versions, markers = [], []
+    for page in pages:
+        versions += [one["Key"] for one in page.get("Versions", [])]
+        markers += [one["Key"] for one in page.get("DeleteMarkers", [])]
+
+    assert (sorted(versions), markers) == (sorted(keys), keys[:1])

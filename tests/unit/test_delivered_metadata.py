@@ -208,6 +208,23 @@ def test_the_object_keeps_user_metadata_headers_and_tags(world: World, deliver: 
     assert output["left_out"] == []
 
 
+def test_no_location_leaves_out_user_metadata_and_tags_about_places(world: World, deliver: ModuleType) -> None:
+    event = put(
+        world, jpeg(), Metadata={"album": "summer", "lat": "54.3", "gps": "x"}, Tagging="team=photo&location=Kiel"
+    )
+    event["options"]["metadata"] = "no-location"
+    output = run(world, deliver, event)
+
+    assert stored(world)["Metadata"].items() >= {"album": "summer"}.items()
+    assert stored(world)["Metadata"].keys().isdisjoint({"lat", "gps"})
+    tags = world.s3.get_object_tagging(Bucket=OUTPUT, Key="a/photo.jpg")["TagSet"]
+    assert tags == [{"Key": "team", "Value": "photo"}]
+    assert output["left_out"] == [
+        "user metadata: no-location leaves out gps, lat",
+        "tags: no-location leaves out location",
+    ]
+
+
 def test_user_metadata_that_has_no_room_is_left_out(world: World, deliver: ModuleType) -> None:
     output = run(world, deliver, put(world, jpeg(), Metadata={"long": "x" * 1900, "short": "y"}))
 

@@ -41,6 +41,15 @@ _OF_OLD_PIXELS = frozenset(
 )
 
 
+# What Exif, TIFF, and Windows define besides the location. Others, as those of GeoTIFF and DNG, can hold anything.
+_WITHOUT_LOCATION = frozenset(
+    [
+        *(*range(0x00FE, 0x0240), 0x4746, 0x4749, 0x8298, 0x829A, 0x829D, 0x8822, 0x8824, *range(0x8827, 0x8836)),
+        *(*range(0x9000, 0x9500), *range(0x9C9B, 0x9CA0), *range(0xA000, 0xA500)),
+    ]
+) - {MAKER_NOTE}
+
+
 class Field(msgspec.Struct, frozen=True):
     """One value: `data` in the block's byte order. `at` is its offset if it is stored outside of its directory."""
 
@@ -170,9 +179,9 @@ def combine(upload: Exif | None, result: Exif | None, changes: Changes) -> tuple
     wanted = _merge(base, upload, result, changes)
     left_out: list[LeftOut] = []
     if not changes.location:
-        wanted["gps"].clear()
-        if wanted["exif"].pop(MAKER_NOTE, None):
+        if MAKER_NOTE in wanted["exif"]:
             left_out.append(LeftOut("maker notes", "some makers repeat the location in them"))
+        wanted = _without_location(wanted)
     elif not _overlaps(base, wanted):
         block = _edit(base, wanted)
         if len(block) <= changes.most_bytes:
@@ -183,6 +192,13 @@ def combine(upload: Exif | None, result: Exif | None, changes: Changes) -> tuple
 
 
 Wanted = dict[Name, dict[int, Field]]
+
+
+def _without_location(wanted: Wanted) -> Wanted:
+    kept: Wanted = {"image": {}, "exif": {}, "gps": {}}
+    for name in ("image", "exif"):
+        kept[name] = {tag: one for tag, one in wanted[name].items() if tag in _WITHOUT_LOCATION}
+    return kept
 
 
 def _merge(base: Exif, upload: Exif | None, result: Exif | None, changes: Changes) -> Wanted:

@@ -14,7 +14,10 @@ _UTF8 = b"\x1b%G"
 _RECORDS = frozenset([*range(1, 10), 240])
 _CHARACTER_SET = (1, 90)
 # City, sublocation, state, country code and name, code and name of the content's location.
-_LOCATION = frozenset([(2, number) for number in (26, 27, 90, 92, 95, 100, 101)])
+_PLACES = (26, 27, 90, 92, 95, 100, 101)
+_WITHOUT_LOCATION = frozenset(
+    [*((1, number) for number in range(256)), *((2, number) for number in range(200) if number not in _PLACES)]
+)
 _OBJECT_PREVIEW = frozenset([(2, 200), (2, 201), (2, 202)])
 
 
@@ -83,10 +86,12 @@ def datasets(data: bytes) -> Iterator[Dataset]:
 
 
 def combine(upload: bytes, result: bytes, *, location: bool) -> bytes:
-    """The upload's datasets, or else the result's, without previews, and without locations unless they are wanted."""
-    dropped = _OBJECT_PREVIEW if location else _OBJECT_PREVIEW | _LOCATION
-    found = (one for one in datasets(upload or result) if one.name[0] in _RECORDS)
-    return b"".join(one.raw for one in found if one.name not in dropped)
+    """The upload's datasets, or else the result's, without previews.
+
+    Unless locations are wanted, only what the standard defines is kept of the first two records, without the places.
+    """
+    found = (one for one in datasets(upload or result) if one.name[0] in _RECORDS and one.name not in _OBJECT_PREVIEW)
+    return b"".join(one.raw for one in found if location or one.name in _WITHOUT_LOCATION)
 
 
 def texts(data: bytes) -> dict[int, list[str]]:

@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 import msgspec
 
 from lumendrop.metadata.blocks import BrokenBlock
+from lumendrop.metadata.places import is_place_property
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XML = "http://www.w3.org/XML/1998/namespace"
@@ -112,12 +113,6 @@ _REGIONS = frozenset(
     ]
 )
 _RESOLUTION = frozenset(f"{{{TIFF}}}{name}" for name in ("XResolution", "YResolution", "ResolutionUnit"))
-_LOCATION = re.compile(
-    r"GPS|Latitude|Longitude|^Altitude$|AbsoluteAltitude|^lat$|^long$|^alt$"
-    r"|^City$|^State$|^Country$|^Location$|^CountryCode$|^LocationCreated$|^LocationShown$|^Sublocation$|^ProvinceState$"
-    r"|^CountryName$|^WorldRegion$|^LocationName$|^LocationId$|^Geo",
-    re.IGNORECASE,
-)
 
 Properties = dict[str, ET.Element]
 """Properties by their name, as in `{http://purl.org/dc/elements/1.1/}title`."""
@@ -219,26 +214,21 @@ def _is_of_old_pixels(name: str, *, rotated: bool) -> bool:
 
 
 def remove_location(packet: Packet) -> None:
-    """Removes coordinates and the names of places, also inside structures."""
-    for name in [one for one in packet.properties if _is_location(one)]:
+    """Removes what is about places, also inside structures."""
+    for name in [one for one in packet.properties if is_place_property(one)]:
         del packet.properties[name]
     for element in packet.properties.values():
         _remove_inner_location(element)
 
 
 def _remove_inner_location(element: ET.Element) -> None:
-    for name in [one for one in element.attrib if _is_location(one)]:
+    for name in [one for one in element.attrib if is_place_property(one)]:
         del element.attrib[name]
     for child in list(element):
-        if _is_location(child.tag):
+        if is_place_property(child.tag):
             element.remove(child)
         else:
             _remove_inner_location(child)
-
-
-def _is_location(name: str) -> bool:
-    namespace, _, local = name[1:].partition("}")
-    return bool(_LOCATION.search(local)) or namespace.startswith("http://www.w3.org/2003/01/geo/")
 
 
 def set_text(packet: Packet, namespace: str, name: str, text: str) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import count
 from threading import local
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlparse
+from urllib.parse import parse_qs, quote, unquote, urlparse
 
 from moto.core.responses import ActionResult
 from moto.iam.access_control import PermissionResult
@@ -37,6 +37,32 @@ def apply(replace: Replace, context: Context) -> None:
     _leave_bucket_policies_to_the_sandbox(replace)
     _check_conditions_of_copies(replace)
     _accept_line_breaks(replace)
+    _encode_keys_of_versions(replace)
+
+
+def _encode_keys_of_versions(replace: Replace) -> None:
+    # moto 5.2.5: ListObjectVersions ignores encoding-type, so a key with a character that XML can't contain is an error
+    # 500. AWS: keys are encoded (https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html).
+    list_versions = S3Response.list_object_versions
+
+    def list_encoded(self: S3Response) -> Any:
+        if self.querystring.get("encoding-type") == ["url"]:
+            serialize = self.serialized
+            self.serialized = lambda found: serialize(ActionResult(_encoded(found.result)))  # type: ignore[assignment]  # for this request
+        return list_versions(self)
+
+    replace(S3Response, "list_object_versions", list_encoded)
+
+
+def _encoded(found: Any) -> Any:
+    """The result of ListObjectVersions with every key URL-encoded."""
+    if isinstance(found, list):
+        return [_encoded(one) for one in found]
+    if not isinstance(found, dict):
+        return found
+    names = ("Key", "Prefix", "Delimiter", "KeyMarker", "NextKeyMarker")
+    encoded = {name: quote(one) if name in names and one else _encoded(one) for name, one in found.items()}
+    return encoded | ({"EncodingType": "url"} if "Versions" in found else {})
 
 
 def _accept_line_breaks(replace: Replace) -> None:
