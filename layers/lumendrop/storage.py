@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,9 @@ _OWN_NAMES = frozenset(
     ]
 )
 _TAGS_REFUSED = ("AccessDenied", "InvalidTag", "BadRequest")
+_LONG_NAMES = frozenset(["profile-ids"])  # has up to 2.5 KB
 _MOST_TEXT, _MOST_LEFT_OUT = 200, 600
+_NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]")
 _SOURCE_NAMES = ("source-bucket", "source-key", "source-key-base64", "source-version-id", "sequencer")
 _ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 _WRITE_TRIES = 8
@@ -395,11 +398,38 @@ def reuse(
 
 
 class _Carried(msgspec.Struct):
-    """The metadata and the other arguments of a write, and what was left out so far."""
+    """The metadata and the other arguments of a write, and what was left out.
 
-    metadata: dict[str, str]
+    `own` and `theirs` are the metadata to write after the `source`, in this order, as far as S3 has room. `missing` is
+    what was left out for other reasons.
+    """
+
+    source: dict[str, str]
+    own: dict[str, str]
+    theirs: dict[str, str]
     arguments: dict[str, Any]
-    left_out: list[str]
+    missing: list[str]
+    metadata: dict[str, str] = {}
+    left_out: list[str] = []
+
+    def complete(self) -> None:
+        """Sets `metadata` and `left_out`. What has no room is named in the metadata too, for which room is reserved."""
+        wanted = self.own | self.theirs
+        room = _MOST_METADATA_BYTES - _size(_fill(self.source, self.own)) - len("left-out")
+        absent: set[str] = set()
+        while True:
+            reasons = [*self.missing, *(_no_room(absent) if absent else ())]
+            self.left_out = _bounded(reasons, _MOST_LEFT_OUT)
+            stated = "; ".join(_bounded(reasons, min(room, _MOST_LEFT_OUT)))
+            source = self.source | ({"left-out": stated} if stated else {})
+            self.metadata = _fill(source, {name: wanted[name] for name in wanted if name not in absent})
+            if wanted.keys() <= self.metadata.keys() | absent:
+                return
+            absent |= wanted.keys() - self.metadata.keys()
+
+    def leave_out(self, one: LeftOut) -> None:
+        self.missing.append(_as_text(one))
+        self.complete()
 
 
 def _carry(
@@ -410,27 +440,43 @@ def _carry(
     Names of ours are never taken from an upload, which could otherwise pretend to be a result.
     """
     missing = [*(result.left_out if result else ()), *properties.left_out]
-    left_out = [*_parts(own.get("left-out"), "; "), *map(_as_text, missing)]
     described = {
         "carried-over": ",".join(result.carried if result else ()),
-        "left-out": "; ".join(left_out)[:_MOST_LEFT_OUT],
         "warnings": ",".join(result.warnings if result else ()),
     }
-    metadata = _metadata(upload, {**own, **{name: value for name, value in described.items() if value}})
+    stated = {**own, **{name: value for name, value in described.items() if value}}
+    earlier = _parts(stated.pop("left-out", None), "; ")
+    profiles = {name: stated.pop(name) for name in _LONG_NAMES & stated.keys()}
     theirs = {name: value for name, value in properties.metadata.items() if name not in _OWN_NAMES}
-    complete = _fill(metadata, theirs)
-    absent = ", ".join(sorted(theirs.keys() - complete.keys()))
     arguments: dict[str, Any] = dict(properties.headers)
     if properties.tags:
         arguments["Tagging"] = urlencode(properties.tags)
-    if absent:
-        left_out.append(_as_text(LeftOut("user metadata", f"S3 has no room for {absent}")))
-    return _Carried(complete, arguments, left_out)
+    texts = list(dict.fromkeys([*earlier, *map(_as_text, missing)]))
+    carried = _Carried(_source_metadata(upload), stated, profiles | theirs, arguments, texts)
+    carried.complete()
+    return carried
 
 
 def _as_text(one: LeftOut) -> str:
-    """A reason as ASCII of bounded length, for metadata and events."""
-    return f"{one.what}: {one.why}"[:_MOST_TEXT].encode("ascii", "replace").decode().replace("; ", ", ")
+    """A reason as printable ASCII of bounded length, for metadata and events."""
+    return _NOT_PRINTABLE.sub("?", f"{one.what}: {one.why}"[:_MOST_TEXT]).replace("; ", ", ")
+
+
+def _no_room(names: set[str]) -> list[str]:
+    return [_as_text(LeftOut("user metadata", f"S3 has no room for {', '.join(sorted(names))}"))]
+
+
+def _bounded(reasons: list[str], most: int) -> list[str]:
+    """The first reasons, which have at most so many characters with a separator of two, and how many more there are."""
+    kept: list[str] = []
+    for one in reasons:
+        rest = len(reasons) - len(kept)
+        following = [f"{rest - 1} more"] if rest > 1 else []
+        if len("; ".join([*kept, one, *following])) > most:
+            shortened = [*kept, f"{rest} more"]
+            return shortened if len("; ".join(shortened)) <= most else kept
+        kept.append(one)
+    return kept
 
 
 def _write(
@@ -478,7 +524,7 @@ def _drop_tags(carried: _Carried, error: ClientError) -> bool:
     code = error_code(error)
     if code not in _TAGS_REFUSED or not carried.arguments.pop("Tagging", None):
         return False
-    carried.left_out.append(_as_text(LeftOut("tags", f"S3 answered {code}")))
+    carried.leave_out(LeftOut("tags", f"S3 answered {code}"))
     return True
 
 
@@ -659,15 +705,14 @@ def _sizes(upload: Upload, result: Result) -> dict[str, str]:
     return {name: value for name, value in stated.items() if value}
 
 
-def _metadata(upload: Upload, provenance: Mapping[str, str]) -> dict[str, str]:
-    """Values that no longer fit are left out, because the delivery of a paid photo must not fail for its metadata."""
-    return _fill(_source_metadata(upload), provenance)
+def _size(metadata: Mapping[str, str]) -> int:
+    return sum(len(name) + len(value) for name, value in metadata.items())
 
 
 def _fill(metadata: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
-    """The metadata with more of it, as far as S3 has room."""
+    """The metadata with more of it, as far as S3 has room. The delivery of a paid photo must not fail for the rest."""
     filled = dict(metadata)
-    room = _MOST_METADATA_BYTES - sum(len(name) + len(value) for name, value in filled.items())
+    room = _MOST_METADATA_BYTES - _size(filled)
     for name, value in more.items():
         if name not in filled and len(name) + len(value) <= room:
             filled[name] = value

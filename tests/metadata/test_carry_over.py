@@ -11,6 +11,8 @@ import pyvips
 
 from lumendrop.containers import FileReader, jpeg, png, webp
 from lumendrop.containers.jpeg import SOS
+from lumendrop.metadata import transfer
+from lumendrop.metadata.blocks import LeftOut
 from tests.metadata import delivering, judges, table
 from tests.metadata.conftest import Delivered
 from tests.metadata.delivering import MODEL, deliver, result
@@ -21,12 +23,16 @@ from tests.metadata.files import (
     dataset,
     exif_segment,
     heic,
+    itxt,
     packet,
     photoshop,
+    picture,
+    raw_profile,
     resource,
     segment,
     upload,
     xmp_segment,
+    ztxt,
 )
 from tests.metadata.judges import Tags
 
@@ -229,10 +235,85 @@ def test_keywords_and_authors_of_iptc_join_those_of_xmp(extension: str, tmp_path
     assert b"<rdf:li>harbour</rdf:li>" in content
 
 
+# ---------------------------------------------------------------- texts of PNG
+
+CUSTOM = {"Project": "Ærø 2024", "parameters": "steps: 20", "Creation Time": "last summer", "Location": "Pier 3"}
+STANDARD = {"Disclaimer": "no sales", "Warning": "flashes", "Source": "scanner 5"}
+
+
+def _texts(content: bytes) -> dict[str, str]:
+    return transfer.read(FileReader(io.BytesIO(content), len(content))).texts
+
+
+def _with_texts(texts: dict[str, str], base: bytes = b"") -> bytes:
+    base = base or picture("PNG")
+    return base[:33] + b"".join(itxt(keyword, text.encode()) for keyword, text in texts.items()) + base[33:]
+
+
+@judged
+def test_texts_stay_texts_in_a_png(tmp_path: Path) -> None:
+    own = _with_texts({"Project": "the result's", "Software": "enhancer"}, result("png"))
+    found, content = deliver(_with_texts(CUSTOM | STANDARD), own, tmp_path)
+    assert _texts(content) == CUSTOM | STANDARD | {"Software": "enhancer"}
+    assert (found.carried, found.left_out) == (("texts",), ())
+    path = tmp_path / "delivered.png"
+    path.write_bytes(content)
+    tags = judges.read([path])[path]
+    assert (tags["PNG:Project"], judges.problems(tags)) == ("Ærø 2024", [])
+
+
+@judged
+@pytest.mark.parametrize("extension", ["jpg", "webp"])
+def test_standard_texts_become_xmp_elsewhere_and_others_are_named(extension: str, tmp_path: Path) -> None:
+    found, content = deliver(_with_texts(CUSTOM | STANDARD), result(extension), tmp_path)
+    path = tmp_path / f"delivered.{extension}"
+    path.write_bytes(content)
+    tags = judges.read([path])[path]
+    names = ("XMP-xmpRights:UsageTerms", "XMP-photoshop:Instructions", "XMP-dc:Source")
+    assert [tags[name] for name in names] == list(STANDARD.values())
+    assert found.left_out == (
+        LeftOut("PNG texts", "XMP has no property for Creation Time, Location, Project, parameters"),
+    )
+
+
+def test_no_location_leaves_out_texts_about_places(tmp_path: Path) -> None:
+    own = _with_texts({"exif:GPSInfo": "54.3"}, result("png"))
+    _, content = deliver(_with_texts(CUSTOM), own, tmp_path, "no-location")
+    assert _texts(content).keys() == CUSTOM.keys() - {"Location"}
+    assert b"GPSInfo" not in content
+
+
+def test_hostile_texts_are_bounded(tmp_path: Path) -> None:
+    bombs = b"".join(ztxt(f"bomb {number}", b"x" * (3 << 20)) for number in range(2))
+    many = b"".join(itxt(f"key {number}", b"text") for number in range(200))
+    broken = chunk(b"tEXt", b"\x1b[2J\0x") * 40_000
+    base = picture("PNG")
+    found, content = deliver(base[:33] + bombs + many + broken + base[33:], result("png"), tmp_path)
+    assert len(_texts(content)) == 100
+    assert len(content) < 4 << 20
+    assert {one.why for one in found.left_out} >= {"it has no valid keyword", "the file has too many texts"}
+
+
+def test_what_else_of_a_png_is_not_carried_over_is_named(tmp_path: Path) -> None:
+    base = picture("PNG")
+    chunks = raw_profile("generic", b"settings") + itxt("Comment", b"one") + itxt("Comment", b"two")
+    found, _ = deliver(base[:33] + chunks + base[33:], result("png"), tmp_path)
+    assert {one.what for one in found.left_out} == {"PNG text Raw profile type generic", "PNG text Comment"}
+
+
 def test_what_is_damaged_is_left_out_with_a_reason(tmp_path: Path) -> None:
     found, _ = deliver(upload("damaged-header.jpg"), result("jpg"), tmp_path)
     assert [(one.what, one.why) for one in found.left_out] == [("exif", "its header is damaged")]
     assert found.carried == ("xmp",)
+
+
+def test_an_extension_that_lacks_a_part_is_named(tmp_path: Path) -> None:
+    whole = upload("xmp-extended.jpg")
+    at = whole.index(b"http://ns.adobe.com/xmp/extension/\0") - 4
+    size = int.from_bytes(whole[at + 2 : at + 4], "big") + 2
+    found, _ = deliver(whole[:at] + whole[at + size :], result("jpg"), tmp_path)
+    assert found.left_out == (LeftOut("xmp extension", "a part of it is missing, or it is too large"),)
+    assert "xmp" in found.carried
 
 
 def test_a_packet_that_declares_entities_is_left_out(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
 
@@ -208,6 +209,20 @@ def test_the_object_keeps_user_metadata_headers_and_tags(world: World, deliver: 
     assert output["left_out"] == []
 
 
+def test_what_is_about_the_uploads_bytes_or_its_address_is_not_carried_over(world: World, deliver: ModuleType) -> None:
+    moment = datetime(2020, 1, 1, tzinfo=UTC)
+    redirect = {"WebsiteRedirectLocation": "/other", "StorageClass": "STANDARD_IA"}
+    run(
+        world,
+        deliver,
+        put(world, jpeg(), ContentEncoding="identity", Expires=moment, CacheControl="no-cache", **redirect),
+    )
+
+    photo = stored(world)
+    assert photo["CacheControl"] == "no-cache"
+    assert photo.keys().isdisjoint({"ContentEncoding", "Expires", *redirect})
+
+
 def test_no_location_leaves_out_user_metadata_and_tags_about_places(world: World, deliver: ModuleType) -> None:
     event = put(
         world, jpeg(), Metadata={"album": "summer", "lat": "54.3", "gps": "x"}, Tagging="team=photo&location=Kiel"
@@ -234,6 +249,41 @@ def test_user_metadata_that_has_no_room_is_left_out(world: World, deliver: Modul
     assert output["left_out"] == ["user metadata: S3 has no room for long"]
 
 
+@pytest.mark.parametrize("size", [700, *range(1450, 1650, 20), 1900])
+def test_the_object_says_what_had_no_room_as_the_event_does(size: int, world: World, deliver: ModuleType) -> None:
+    output = run(world, deliver, put(world, jpeg(), Metadata={"note": "x" * size, "short": "y"}))
+
+    metadata = stored(world)["Metadata"]
+    assert {700: True, 1900: False}.get(size, "note" in metadata) is ("note" in metadata)
+    assert sum(len(name) + len(value) for name, value in metadata.items()) <= 2048
+    assert output["left_out"] == ([] if "note" in metadata else ["user metadata: S3 has no room for note"])
+    assert metadata.get("left-out", "") == "; ".join(output["left_out"])
+
+
+def test_a_long_key_and_many_profiles_leave_room_for_what_is_left_out(world: World, deliver: ModuleType) -> None:
+    event = put(world, upload("damaged-header.jpg"), "a/" + "k" * 1000 + ".jpg", Metadata={"note": "x"})
+    event["options"]["profile_ids"] = ["p" * 128] * 20
+    output = run(world, deliver, event)
+
+    metadata = stored(world, "a/" + "k" * 1000 + ".jpg")["Metadata"]
+    assert output["left_out"] == ["exif: its header is damaged", "user metadata: S3 has no room for profile-ids"]
+    assert (metadata["left-out"], metadata["note"]) == ("; ".join(output["left_out"]), "x")
+
+
+def test_what_is_left_out_is_bounded_and_printable(world: World, deliver: ModuleType) -> None:
+    """40,000 damaged chunks, hundreds of texts, and keywords that a header can't hold."""
+    hostile = b"".join(chunk(b"tEXt", f"k\xff; {number}".encode("latin-1") + b"\0text") for number in range(400))
+    body = png(hostile, chunk(b"tEXt", b"\x1b[2J\0x") * 40_000)
+    output = run(world, deliver, put(world, body, "a/photo.png"))
+
+    text = stored(world, output["key"])["Metadata"]["left-out"]
+    assert text == "; ".join(output["left_out"])
+    assert len(text) <= 600
+    assert text.isprintable()
+    assert text.isascii()
+    assert output["left_out"][-1].endswith(" more")
+
+
 @pytest.mark.parametrize("operation", ["GetObjectTagging", "PutObject"])
 def test_tags_that_are_refused_cost_no_photo(operation: str, world: World, deliver: ModuleType) -> None:
     event = put(world, jpeg(), Tagging="team=photo")
@@ -250,6 +300,7 @@ def test_tags_that_are_refused_cost_no_photo(operation: str, world: World, deliv
     finally:
         events.unregister(f"before-call.s3.{operation}", refuse)
     assert output["left_out"] == ["tags: S3 answered AccessDenied"]
+    assert stored(world)["Metadata"]["left-out"] == "tags: S3 answered AccessDenied"
     assert world.s3.get_object_tagging(Bucket=OUTPUT, Key="a/photo.jpg")["TagSet"] == []
 
 

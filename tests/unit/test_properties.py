@@ -32,6 +32,8 @@ from lumendrop.downloads import DownloadRefused
 from lumendrop.enhancer import Ambiguous, Enhancer, EnhancerError, SubmittedTask, TaskStatus, Unavailable
 from lumendrop.images import Format
 from lumendrop.ledger import EarlierAttempt, Row
+from lumendrop.metadata.blocks import LeftOut
+from lumendrop.object_properties import ObjectProperties
 from lumendrop.options import Options
 from lumendrop.outcomes import Outcome, Rejected
 from lumendrop.polling import Poll, Task
@@ -414,12 +416,21 @@ def test_reports_fit(key: str) -> None:
         assert report.endswith(".json")
 
 
-@given(all_uploads, st.dictionaries(st.text("abc-", min_size=1), st.text("abc,0."), max_size=9))
-def test_metadata_is_ascii_fits_and_identifies_the_source(upload: Upload, provenance: dict[str, str]) -> None:
-    metadata = storage._metadata(upload, provenance)
+texts = st.dictionaries(st.text("abc-", min_size=1), st.text("abc,0.", max_size=900), max_size=9)
+reasons = st.lists(st.builds(LeftOut, st.text(max_size=90), st.text(max_size=300)), max_size=12)
+
+
+@given(all_uploads, texts, texts, reasons)
+def test_metadata_is_ascii_fits_and_identifies_the_source(
+    upload: Upload, provenance: dict[str, str], theirs: dict[str, str], left_out: list[LeftOut]
+) -> None:
+    carried = storage._carry(upload, provenance, ObjectProperties(theirs, left_out=tuple(left_out)))
+    metadata = carried.metadata
     assert storage._source_key(metadata) == upload.key
     assert all((name + value).isascii() for name, value in metadata.items())
     assert sum(len(name) + len(value) for name, value in metadata.items()) <= 2048
+    assert len("; ".join(carried.left_out)) <= 600
+    assert metadata.keys() >= provenance.keys() | theirs.keys() or carried.left_out
 
 
 # ---------------------------------------------------------------- the ledger's rows

@@ -23,8 +23,9 @@ class Blocks(msgspec.Struct):
     """The metadata of a file.
 
     `exif` is a TIFF structure, `xmp` a packet, `extended_xmp` the rest of a packet that exceeded one JPEG segment,
-    `iptc` the datasets of IPTC-IIM. `texts` are by keyword, those of PNG and of Photoshop. `quarter_turns` is the
-    rotation that a HEIF file states, anticlockwise. `is_signed` means Content Credentials (C2PA).
+    `iptc` the datasets of IPTC-IIM. `texts` are those of PNG by keyword, `copyright` is what Photoshop states, by names
+    of ours. `quarter_turns` is the rotation that a HEIF file states, anticlockwise. `is_signed` means Content
+    Credentials (C2PA).
     """
 
     exif: bytes = b""
@@ -32,6 +33,7 @@ class Blocks(msgspec.Struct):
     extended_xmp: bytes = b""
     iptc: bytes = b""
     texts: dict[str, str] = {}
+    copyright: dict[str, str] = {}
     quarter_turns: int = 0
     has_icc: bool = False
     is_signed: bool = False

@@ -9,9 +9,10 @@ from typing import TypeVar
 import msgspec
 
 from lumendrop.containers import Image
-from lumendrop.images import HEIC, JPEG
+from lumendrop.images import HEIC, JPEG, PNG
 from lumendrop.metadata import exif, iptc, jpeg, label, mapping, xmp
 from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, BrokenBlock, LeftOut
+from lumendrop.metadata.places import is_place
 from lumendrop.options import Metadata
 
 T = TypeVar("T")
@@ -29,12 +30,14 @@ class Wanted(msgspec.Struct, frozen=True):
 class Combined(msgspec.Struct):
     """The blocks to deliver. `carried` names those that come from the upload, at least in part.
 
+    Only PNG has a place for `texts`.
     `swaps_sides` is whether the upload is shown with its width and height exchanged, None if that is unknown.
     """
 
     exif: bytes
     packet: xmp.Packet
     iptc: bytes
+    texts: dict[str, str] = {}
     carried: list[str] = []
     left_out: list[LeftOut] = []
     swaps_sides: bool | None = None
@@ -67,9 +70,7 @@ class _Combiner:
         self._combine_exif()
         self._combine_xmp(rotated=rotated)
         self._combine_iptc(is_jpeg=is_modified and self._image.format is JPEG)
-        if self._upload.texts:
-            self._found.carried.append("texts")
-            mapping.add_texts(self._found.packet, self._upload.texts)
+        self._combine_texts(is_png=is_modified and self._image.format is PNG)
         if not is_modified and self._found.exif:
             mapping.add_exif(self._found.packet, exif.parse(self._found.exif))
 
@@ -113,6 +114,17 @@ class _Combiner:
         self._found.iptc = self._attempt("iptc", b"", read, self._upload.iptc) or own
         if not is_jpeg and self._found.iptc:
             mapping.add_iptc(self._found.packet, self._found.iptc)
+
+    def _combine_texts(self, *, is_png: bool) -> None:
+        """All texts stay texts in a PNG. Those with a standard keyword become XMP everywhere."""
+        texts = {name: text for name, text in self._upload.texts.items() if self._location or not is_place(name)}
+        if texts or self._upload.copyright:
+            self._found.carried.append("texts")
+        others = mapping.add_texts(self._found.packet, texts | self._upload.copyright)
+        if is_png:
+            self._found.texts = texts
+        elif others:
+            self._found.left_out.append(LeftOut("PNG texts", f"XMP has no property for {', '.join(others)}"))
 
 
 def _read(default: T, read: Callable[..., T], *blocks: bytes) -> T:

@@ -70,7 +70,7 @@ def _add(found: Blocks, reader: Reader, kind: str, place: _Place, item_data: Box
     start = item_data.data_at if place.method == _IN_ITEM_DATA and item_data else 0
     size = sum(end - at for at, end in place.spans)
     if place.method not in (_IN_FILE, _IN_ITEM_DATA) or size > MOST_BLOCK_BYTES:
-        found.left_out = [*found.left_out, LeftOut(kind, f"it has {size} bytes or is stored in an unusual way")]
+        found.left_out.append(LeftOut(kind, f"it has {size} bytes or is stored in an unusual way"))
         return
     data = b"".join(exactly(reader, start + at, end - at) for at, end in place.spans if end > at)
     if kind == "xmp":

@@ -53,9 +53,9 @@ def read(blocks: Blocks, data: bytes) -> None:
     found = resources(data)
     blocks.iptc = blocks.iptc or found.get(_IPTC_RESOURCE, b"")
     if any(found.get(_COPYRIGHT_FLAG, b"")):
-        blocks.texts |= {"Copyrighted": "True"}
+        blocks.copyright["Copyrighted"] = "True"
     if url := found.get(_COPYRIGHT_URL, b""):
-        blocks.texts |= {"Copyright URL": url.decode("latin-1")}
+        blocks.copyright["Copyright URL"] = url.decode("latin-1")
 
 
 def as_resource(datasets: bytes) -> bytes:

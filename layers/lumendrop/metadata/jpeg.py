@@ -45,8 +45,10 @@ def read(reader: Reader) -> Blocks:
     try:
         iptc.read(found, photoshop)
     except BrokenBlock as error:
-        found.left_out = [LeftOut("iptc", str(error))]
+        found.left_out.append(LeftOut("iptc", str(error)))
     found.extended_xmp = _extension(found.xmp, extension)
+    if extension and not found.extended_xmp:
+        found.left_out.append(LeftOut("xmp extension", "a part of it is missing, or it is too large"))
     return found
 
 

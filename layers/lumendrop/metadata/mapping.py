@@ -54,6 +54,7 @@ _IIM: dict[int, tuple[str, str, Kind]] = {
     122: (PHOTOSHOP, "CaptionWriter", "text"),
 }
 _DATE_CREATED, _TIME_CREATED = 55, 60
+_CREATION_TIME = "Creation Time"
 _KEYWORDS: dict[str, tuple[str, str, Kind]] = {
     "Title": (DC, "title", "Alt"),
     "Author": (DC, "creator", "Seq"),
@@ -61,6 +62,9 @@ _KEYWORDS: dict[str, tuple[str, str, Kind]] = {
     "Copyright": (DC, "rights", "Alt"),
     "Comment": (EXIF, "UserComment", "Alt"),
     "Software": (XMP, "CreatorTool", "text"),
+    "Source": (DC, "source", "text"),
+    "Disclaimer": (XMP_RIGHTS, "UsageTerms", "Alt"),
+    "Warning": (PHOTOSHOP, "Instructions", "text"),
     "Copyrighted": (XMP_RIGHTS, "Marked", "text"),
     "Copyright URL": (XMP_RIGHTS, "WebStatement", "text"),
 }
@@ -144,11 +148,13 @@ def add_iptc(packet: Packet, data: bytes) -> None:
         _add(packet, (PHOTOSHOP, "DateCreated", "text"), [f"{date[:4]}-{date[4:6]}-{date[6:]}{clock}{zone}"])
 
 
-def add_texts(packet: Packet, texts: dict[str, str]) -> None:
-    """Adds the texts that PNG defines keywords for, and those of Photoshop."""
+def add_texts(packet: Packet, texts: dict[str, str]) -> list[str]:
+    """Adds the texts that PNG defines keywords for, and those of Photoshop. Returns the other keywords."""
     for keyword, target in _KEYWORDS.items():
         _add(packet, target, [texts.get(keyword, "")])
-    _add(packet, (XMP, "CreateDate", "text"), [_iso(texts.get("Creation Time", ""))])
+    created = _iso(texts.get(_CREATION_TIME, ""))
+    _add(packet, (XMP, "CreateDate", "text"), [created])
+    return sorted(texts.keys() - _KEYWORDS.keys() - ({_CREATION_TIME} if created else set()))
 
 
 def _iso(text: str) -> str:

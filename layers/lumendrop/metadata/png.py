@@ -14,12 +14,16 @@ from lumendrop.containers.readers import Reader, exactly
 from lumendrop.metadata import iptc
 from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, BrokenBlock, LeftOut, strip_exif_header
 from lumendrop.metadata.jpeg import XMP_HEADER
+from lumendrop.metadata.places import is_place
 from lumendrop.metadata.spliced import Piece, without
 
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _RAW_PROFILE = b"Raw profile type "
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _METADATA = re.compile(rb"eXIf|tEXt|zTXt|iTXt")
+_KEYWORD = re.compile(rb"(?=.{1,79}\Z)[\x21-\x7e\xa1-\xff]+( [\x21-\x7e\xa1-\xff]+)*")
+_MOST_TEXTS = 100
+_COLOR_PROFILES = ("icc", "icm")
 _TAIL_BYTES = 1 << 18
 _MOST_KEYWORD_BYTES = 79
 
@@ -34,7 +38,7 @@ def read(reader: Reader) -> Blocks:
             try:
                 _add(found, chunk.type, _data(reader, chunk))
             except BrokenBlock as error:
-                found.left_out = [*found.left_out, LeftOut(f"PNG chunk {chunk.type.decode()}", str(error))]
+                found.left_out.append(LeftOut(f"PNG chunk {chunk.type.decode()}", str(error)))
     return found
 
 
@@ -79,13 +83,24 @@ def _add(found: Blocks, kind: bytes, data: bytes) -> None:
         _add_profile(found, keyword[len(_RAW_PROFILE) :].decode("latin-1").lower(), _profile(text))
     else:
         decoded = text.decode("utf-8" if kind == b"iTXt" else "latin-1", errors="replace")
-        found.texts = {keyword.decode("latin-1"): decoded} | found.texts
+        _add_text(found, keyword.decode("latin-1"), decoded.replace("\0", ""))
+
+
+def _add_text(found: Blocks, keyword: str, text: str) -> None:
+    """What has no room is left out."""
+    others = [one for name, one in found.texts.items() if name != keyword]
+    if found.texts.get(keyword, text) != text:
+        found.left_out.append(LeftOut(f"PNG text {keyword}", "the file has another one"))
+    elif len(others) >= _MOST_TEXTS or sum(map(len, others)) + len(text) > MOST_BLOCK_BYTES:
+        found.left_out.append(LeftOut(f"PNG text {keyword}", "the file has too many texts"))
+    else:
+        found.texts[keyword] = text
 
 
 def _text(kind: bytes, data: bytes) -> tuple[bytes, bytes]:
     """Keyword and text of a chunk."""
     keyword, separator, rest = data.partition(b"\0")
-    if not separator or not 1 <= len(keyword) <= _MOST_KEYWORD_BYTES:
+    if not separator or not _KEYWORD.fullmatch(keyword):
         raise BrokenBlock("it has no valid keyword")
     if kind == b"tEXt":
         return keyword, rest
@@ -134,29 +149,39 @@ def _add_profile(found: Blocks, name: str, data: bytes) -> None:
             iptc.read(found, data)
         else:
             found.iptc = found.iptc or data
+    elif name not in _COLOR_PROFILES:
+        found.left_out.append(LeftOut(f"PNG text Raw profile type {name}", "its kind is not known"))
 
 
-def write(reader: Reader, exif: bytes, packet: bytes) -> list[Piece]:
-    """The file with these blocks instead of its own. They follow the header, so that readers find them first."""
+def write(reader: Reader, exif: bytes, packet: bytes, texts: dict[str, str], *, location: bool) -> list[Piece]:
+    """The file with these blocks and texts instead of its own. They follow the header, so readers find them first."""
     drop, insert_at = [], 0
     for chunk in chunks(reader):
         insert_at = insert_at or chunk.end
-        if chunk.type == b"eXIf" or (chunk.type in _TEXTS and _is_profile(reader, chunk)):
+        if chunk.type == b"eXIf" or (chunk.type in _TEXTS and _is_replaced(reader, chunk, texts, location=location)):
             drop.append((chunk.at, chunk.end))
     inserted = b"".join(
         [
             _chunk(b"eXIf", exif) if exif else b"",
-            _chunk(b"iTXt", _XMP_KEYWORD + b"\0\0\0\0\0" + packet) if packet else b"",
+            _international_text(_XMP_KEYWORD, packet) if packet else b"",
+            *(_international_text(keyword.encode("latin-1"), text.encode()) for keyword, text in texts.items()),
         ]
     )
     return [*without([], 0, insert_at), inserted, *without(drop, insert_at, reader.size)]
 
 
-def _is_profile(reader: Reader, chunk: Chunk) -> bool:
-    """Whether a text is XMP or a raw profile that is written as a block of its own now."""
+def _is_replaced(reader: Reader, chunk: Chunk, texts: dict[str, str], *, location: bool) -> bool:
+    """Whether a text is a block that is written anew, has the keyword of another one, or is about an unwanted place."""
     head = exactly(reader, chunk.data_at, min(chunk.length, _MOST_KEYWORD_BYTES + 1)) if chunk.length else b""
     keyword = head.partition(b"\0")[0]
-    return keyword == _XMP_KEYWORD or keyword.startswith(_RAW_PROFILE)
+    name = keyword.decode("latin-1")
+    is_block = keyword == _XMP_KEYWORD or keyword.startswith(_RAW_PROFILE)
+    return is_block or name in texts or (is_place(name) and not location)
+
+
+def _international_text(keyword: bytes, text: bytes) -> bytes:
+    """An uncompressed text in UTF-8, without a language."""
+    return _chunk(b"iTXt", keyword + b"\0\0\0\0\0" + text)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

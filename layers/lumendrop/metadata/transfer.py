@@ -61,7 +61,7 @@ def carry_over(result: Spliced, image: Image, upload: Blocks, wanted: Wanted) ->
         if why:
             found.left_out.append(LeftOut("embedding", why))
         is_changed = bool(found.carried or wanted.model) or wanted.metadata == "no-location"
-        pieces = _write(reader, image, found) if is_changed and not why else result.pieces
+        pieces = _write(reader, image, found, wanted) if is_changed and not why else result.pieces
     return CarriedOver(
         Spliced(result.path, tuple(pieces)),
         tuple(dict.fromkeys(found.carried)),
@@ -71,10 +71,10 @@ def carry_over(result: Spliced, image: Image, upload: Blocks, wanted: Wanted) ->
     )
 
 
-def _write(reader: Reader, image: Image, found: Combined) -> list[Piece]:
+def _write(reader: Reader, image: Image, found: Combined, wanted: Wanted) -> list[Piece]:
     if image.format is JPEG:
         return jpeg.write(reader, found.exif, found.packet, found.iptc)
     packet = xmp.serialize(found.packet) if found.packet.properties else b""
     if image.format is PNG:
-        return png.write(reader, found.exif, packet)
+        return png.write(reader, found.exif, packet, found.texts, location=wanted.metadata != "no-location")
     return webp.write(reader, image, found.exif, packet)

@@ -21,7 +21,7 @@ def read(reader: Reader) -> Blocks:
         if chunk.type in (b"EXIF", b"XMP "):
             if chunk.length > MOST_BLOCK_BYTES:
                 name = chunk.type.decode().strip().lower()
-                found.left_out = [*found.left_out, LeftOut(name, f"it has {chunk.length} bytes")]
+                found.left_out.append(LeftOut(name, f"it has {chunk.length} bytes"))
                 continue
             data = exactly(reader, chunk.data_at, chunk.length) if chunk.length else b""
             if chunk.type == b"EXIF":
