@@ -131,7 +131,7 @@ def test_a_bucket_of_another_region_is_refused(lumendrop: Lumendrop, s3: Any) ->
 
 def test_without_a_yes_nothing_is_created(lumendrop: Lumendrop, empty: Sandbox) -> None:
     declined = lumendrop("deploy")  # no terminal, and no --yes
-    assert (declined.code, "Not confirmed, so nothing was done." in declined.err) == (1, True)
+    assert (declined.code, "The question needs a terminal, so nothing was done." in declined.err) == (1, True)
     assert stacks(empty) == {}
 
 
