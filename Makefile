@@ -217,7 +217,7 @@ release-twice: release ## Check that a second build from scratch gives the same 
 	@cmp $(DIST)/SHA256SUMS .aws-sam/release/SHA256SUMS && echo "Both builds are equal."
 
 .PHONY: test-release
-test-release: release $(VENV)/.tests ## Test the wheel: in an empty environment and folder, it deploys to the sandbox and a photo is enhanced.
+test-release: release $(VENV)/.tests $(ELSEWHERE)/.ready ## Test the wheel: in an empty environment and folder, it deploys to the sandbox and to ministack.
 	@$(BIN)/python -m pytest -q -s --import-mode=importlib tests/release
 
 DELETE_PHOTOS ?= no

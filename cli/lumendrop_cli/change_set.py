@@ -102,11 +102,15 @@ def _change(found: dict[str, Any]) -> Change:
 
 
 def discard(account: Account, change_set: ChangeSet) -> None:
-    """Deletes a change set that is not executed, and the empty stack that CloudFormation created for it."""
+    """Deletes a change set that is not executed, and the empty stack that CloudFormation created for it.
+
+    Somebody else may review another change set of the same stack, which then stays.
+    """
     with suppress(ClientError):  # nothing depends on it
         cloudformation = account.client("cloudformation")
         cloudformation.delete_change_set(ChangeSetName=change_set.arn, StackName=change_set.stack_id)
-        if change_set.kind == "CREATE":
+        others = cloudformation.list_change_sets(StackName=change_set.stack_id)["Summaries"]
+        if change_set.kind == "CREATE" and change_set.stack_id not in (one["StackId"] for one in others):
             cloudformation.delete_stack(StackName=change_set.stack_id)
 
 

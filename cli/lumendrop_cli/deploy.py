@@ -233,7 +233,8 @@ def _execute(out: Printer, account: Account, stack: str, change_set: ChangeSet) 
     with on_interrupt(continues, {"stack": stack}), out.progress("Starting …") as progress:
         before = last_event(account, change_set.stack_id)
         account.client("cloudformation").execute_change_set(ChangeSetName=change_set.arn, StackName=change_set.stack_id)
-        events = follow(account, change_set.stack_id, before, len(change_set.changes), progress)
+        names = {one.logical_id for one in change_set.changes}
+        events = follow(account, change_set.stack_id, before, names, progress)
     status = status_of(events, change_set.stack_id)
     if status in _SUCCESS:
         return

@@ -43,10 +43,10 @@ def last_event(account: Account, stack_id: str) -> str:
     return events[0]["EventId"] if events else ""
 
 
-def follow(account: Account, stack_id: str, after: str, total: int, progress: Progress) -> list[Event]:
+def follow(account: Account, stack_id: str, after: str, names: set[str], progress: Progress) -> list[Event]:
     """Shows the progress until the stack's change ended, and returns its events, the oldest first.
 
-    Returns what there is after two hours.
+    `names` are the logical IDs of what is changed. Returns what there is after two hours.
     """
     events: list[Event] = []
 
@@ -54,9 +54,9 @@ def follow(account: Account, stack_id: str, after: str, total: int, progress: Pr
         events[:] = _events_after(account, stack_id, after)
         status = status_of(events, stack_id)
         others = [one for one in events if one["PhysicalResourceId"] != stack_id]
-        done = {one["LogicalResourceId"] for one in others if one["ResourceStatus"].endswith("_COMPLETE")}
+        done = names & {one["LogicalResourceId"] for one in others if one["ResourceStatus"].endswith("_COMPLETE")}
         current = f", {others[-1]['LogicalResourceId']}" if others else ""
-        progress(f"{status or 'Waiting'}: {len(done)} of {total} resources{current} …")
+        progress(f"{status or 'Waiting'}: {len(done)} of {len(names)} resources{current} …")
         return events if status and not status.endswith("_IN_PROGRESS") else None
 
     polling.poll_until(poll, MOST_SECONDS)

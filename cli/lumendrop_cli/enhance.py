@@ -23,7 +23,7 @@ from lumendrop_cli.result_folder import ResultFolder
 from lumendrop_cli.stack import Stack, load_stack
 from lumendrop_cli.watching import Watcher
 
-_UNASKED = 20  # photos that are uploaded without confirmation
+_UNASKED = 20  # tasks that are paid for without confirmation
 _STEP_SECONDS = 0.2
 _RETRY_SECONDS = 10.0
 
@@ -55,7 +55,7 @@ def enhance(
 ) -> None:
     """Enhance photos of this machine: upload them, wait, and download the results. Pays for a task per photo.
 
-    The plan comes first; above 20 photos, the command asks. Photos that are already enhanced are fetched and cost
+    The plan comes first; above 20 tasks, the command asks. Photos that are already enhanced are fetched and cost
     nothing. You can interrupt the command at any time, and run it again: it continues. Without an option, the stack's
     own setting applies. With --json, each line is one JSON document. Exit code 1 if a photo was not enhanced.
     """

@@ -149,7 +149,7 @@ def main(
     region: Annotated[str | None, typer.Option(help="The region of the stack.", metavar="NAME")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")] = False,
 ) -> None:
-    """Operate Lumendrop. Credentials and region are those of the AWS CLI; the sandbox needs none."""
+    """Deploy and operate Lumendrop. Credentials and region are those of the AWS CLI; the sandbox needs none."""
     context.obj = Options(stack, endpoint_url, profile, region, as_json)
 
 

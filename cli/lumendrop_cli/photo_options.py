@@ -40,9 +40,8 @@ def checked(given: Mapping[str, str | None]) -> dict[str, str]:
 def as_text(stack: Stack, metadata: Mapping[str, str]) -> str:
     """The options of a photo as the ledger has them. Raises BadParameter for values that submit rejects."""
     defaults = {name: stack.parameters.get(parameter, "") for name, parameter in _PARAMETERS.items()}
+    defaults = {name: value for name, value in defaults.items() if value}
     given = {name.lower(): value for name, value in metadata.items() if name.lower() in _PARAMETERS}
-    if not given.get("metadata"):
-        given.pop("metadata", None)
     return json.dumps(_parse(defaults | given), separators=(",", ":"))
 
 
@@ -55,34 +54,36 @@ def resolution(text: str) -> str:
 def _parse(values: Mapping[str, str]) -> dict[str, Any]:
     """The options that are sent or differ from their default, in the order of the layer's fields."""
     given = {name: value.strip() for name, value in values.items()}
-    resolution, metadata = given["resolution"].upper(), given.get("metadata", "").lower() or METADATA[0]
+    resolution, metadata = given.get("resolution", "").upper(), given.get("metadata", METADATA[0]).lower()
     if resolution not in RESOLUTIONS:
-        raise _bad("resolution", given["resolution"], " or ".join(RESOLUTIONS))
+        raise _bad("resolution", resolution, " or ".join(RESOLUTIONS))
     if metadata not in METADATA:
         raise _bad("metadata", metadata, ", ".join(METADATA))
     options = {
         "resolution": resolution,
         "creativity": _fraction("creativity", given.get("creativity")),
         "resemblance": _fraction("resemblance", given.get("resemblance")),
-        "profile_ids": _profile_ids(given.get("profile-ids", "")),
+        "profile_ids": _profile_ids(given.get("profile-ids")),
         "metadata": None if metadata == METADATA[0] else metadata,
     }
     return {name: value for name, value in options.items() if value is not None}
 
 
 def _fraction(name: str, text: str | None) -> float | None:
-    if not text:
+    if text is None:
         return None
     if not _NUMBER.fullmatch(text) or not 0 <= float(text) <= 1:
         raise _bad(name, text, "a number from 0.0 to 1.0")
     return float(text)
 
 
-def _profile_ids(text: str) -> list[str] | None:
+def _profile_ids(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
     ids = [part.strip() for part in text.split(",") if part.strip()]
-    if len(ids) > _MOST_PROFILE_IDS or not all(_PROFILE_ID.fullmatch(one) for one in ids):
-        raise _bad("profile-ids", text, f"at most {_MOST_PROFILE_IDS} IDs, separated by commas")
-    return ids or None
+    if not 0 < len(ids) <= _MOST_PROFILE_IDS or not all(_PROFILE_ID.fullmatch(one) for one in ids):
+        raise _bad("profile-ids", text, f"1 to {_MOST_PROFILE_IDS} IDs, separated by commas")
+    return ids
 
 
 def _bad(name: str, value: str, expected: str) -> typer.BadParameter:

@@ -102,11 +102,14 @@ class Printer:
         self._stderr.print(_rich(line, sys.stderr))
 
     def confirm(self, question: str, data: Mapping[str, Any] | None = None) -> None:
-        """Asks for confirmation. Raises CliError with `data` for any answer but yes."""
+        """Asks for confirmation. Raises CliError with `data` for any answer but yes, and without a terminal."""
+        if not _is_terminal(sys.stdin):
+            self.note(question)
+            raise NotConfirmed("The question needs a terminal, so nothing was done. --yes skips it.", FAILURE, data)
         self._stderr.print(_rich(f"{question} [y/N]: ", sys.stderr), end="")
         sys.stderr.flush()
         answer = sys.stdin.readline()
-        if not (sys.stdin.isatty() and answer):
+        if not answer:
             self.note("")  # nobody pressed Enter, so the cursor is still behind the question
         if answer.strip().lower() not in ("y", "yes"):
             raise NotConfirmed("Not confirmed, so nothing was done. --yes skips the question.", FAILURE, data)
@@ -114,11 +117,11 @@ class Printer:
     @property
     def is_interactive(self) -> bool:
         """Whether somebody can answer questions, and read several results."""
-        return not self.as_json and sys.stdin.isatty()
+        return not self.as_json and _is_terminal(sys.stdin)
 
     def ask_secret(self, question: str) -> str:
         """Asks for a text that is not shown, or reads the first line of stdin if it is not a terminal."""
-        if sys.stdin.isatty():
+        if _is_terminal(sys.stdin):
             return getpass.getpass(f"{question}: ", stream=sys.stderr)
         return sys.stdin.readline(_MAX_LINE)
 
@@ -166,6 +169,10 @@ def _one_row(text: Text) -> Text:
 
 def _readable(text: str, stream: TextIO) -> str:
     return text if _is_unicode(stream) else text.replace("…", "...")
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return stream.isatty()
 
 
 def _is_unicode(stream: TextIO) -> bool:

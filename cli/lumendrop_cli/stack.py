@@ -279,5 +279,5 @@ def _nested(resources: dict[str, Resource]) -> Iterator[tuple[str, str]]:
 def _no_such_stack(options: Options, meta: Any) -> str:
     return (
         f"There is no stack {options.stack} in {meta.region_name} at {meta.endpoint_url}. Choose it with --stack and "
-        "its region with --region, or deploy it."
+        "its region with --region, or deploy it: `lumendrop deploy`."
     )

@@ -67,16 +67,16 @@ class Parameters(Protocol):
 
 
 def defaults(parameters: Parameters) -> Options:
-    """The options that the stack's parameters set."""
+    """The options that the stack's parameters set. An empty parameter sets none."""
     names = ("resolution", "creativity", "resemblance", "profile_ids", "metadata")
-    return read({name.replace("_", "-"): getattr(parameters, name) for name in names})
+    return read({name.replace("_", "-"): value for name in names if (value := getattr(parameters, name))})
 
 
 def read(values: Mapping[str, str], defaults: Options | None = None) -> Options:
     """Reads options from text: `resolution`, `creativity`, `resemblance`, `profile-ids` (with commas), `metadata`.
 
-    Options that are missing in `values` come from `defaults`. An empty value means "not sent". Other names are ignored.
-    Raises Rejected, with the name of the option, if the enhancer does not support a value.
+    Options that are missing in `values` come from `defaults`. Other names are ignored. Raises Rejected, with the name
+    of the option, for a value that is empty or that the enhancer does not support.
     """
     given = {name.lower(): value.strip() for name, value in values.items()}
     return Options(
@@ -100,8 +100,6 @@ def _resolution(text: str | None, defaults: Options | None) -> Resolution:
 def _fraction(name: str, given: Mapping[str, str], default: float | None) -> float | None:
     if name not in given:
         return default
-    if not given[name]:
-        return None
     value = float(given[name]) if _NUMBER.fullmatch(given[name]) else math.nan
     if not 0 <= value <= 1:
         raise _bad(name, given[name], "a number from 0.0 to 1.0")
@@ -112,17 +110,17 @@ def _profile_ids(given: Mapping[str, str], default: tuple[str, ...] | None) -> t
     if "profile-ids" not in given:
         return default
     ids = tuple(part.strip() for part in given["profile-ids"].split(",") if part.strip())
-    if len(ids) > _MOST_PROFILE_IDS or not all(_PROFILE_ID.fullmatch(one) for one in ids):
+    if not 0 < len(ids) <= _MOST_PROFILE_IDS or not all(_PROFILE_ID.fullmatch(one) for one in ids):
         raise _bad(
             "profile-ids",
             given["profile-ids"],
-            f"at most {_MOST_PROFILE_IDS} ids of letters, digits, - and _, separated by commas",
+            f"1 to {_MOST_PROFILE_IDS} ids of letters, digits, - and _, separated by commas",
         )
-    return ids or None
+    return ids
 
 
 def _metadata(given: Mapping[str, str], default: Metadata) -> Metadata:
-    wanted = given.get("metadata", "").lower() or default
+    wanted = given.get("metadata", default).lower()
     if wanted not in _METADATA:
         raise _bad("metadata", given["metadata"], "keep, no-location, or none")
     return cast(Metadata, wanted)

@@ -67,11 +67,16 @@ class Lumendrop:
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
 
-    def __call__(self, *arguments: str, stdin: str = "", env: Mapping[str, str | None] = {}) -> CommandResult:
-        """`env` changes environment variables; None removes one."""
+    def __call__(
+        self, *arguments: str, stdin: str = "", typed: str | None = None, env: Mapping[str, str | None] = {}
+    ) -> CommandResult:
+        """`stdin` comes from a pipe, `typed` from a terminal. `env` changes environment variables; None removes one."""
         environment = {"AWS_ENDPOINT_URL": self._endpoint, **ENVIRONMENT, **env}
-        with patch("typer.testing._get_command", _parser):
-            result = CliRunner().invoke(app, arguments, input=stdin, env=environment)
+        with (
+            patch("typer.testing._get_command", _parser),
+            patch("lumendrop_cli.printer._is_terminal", lambda _: typed is not None),
+        ):
+            result = CliRunner().invoke(app, arguments, input=stdin if typed is None else typed, env=environment)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert BUG not in result.stderr

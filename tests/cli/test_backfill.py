@@ -78,7 +78,7 @@ def test_a_dry_run_shows_the_number_and_the_cost_and_sends_nothing(lumendrop: Lu
     assert shown.code == 0
     assert f"114 photos in s3://{pipeline.outputs['InputBucketName']}/{place}:" in shown.out
     assert "about 13.44 USD at 0.12 USD per task" in shown.out
-    declined = lumendrop("backfill", "--prefix", place, stdin="n\n")
+    declined = lumendrop("backfill", "--prefix", place, typed="n\n")
     assert declined.code == 1
     assert "at most 112 tasks, about 13.44 USD. Continue?" in declined.err
     assert _runs(pipeline) == before
@@ -132,7 +132,7 @@ def test_photos_without_an_event_are_sent_and_paid_once(lumendrop: Lumendrop, pi
     place = "in/backfill/run/"
     with _without_events(pipeline):
         lost = [pipeline.drop(f"{place}{number}.jpg", jpeg()) for number in range(3)]
-    done = lumendrop("backfill", "--prefix", place, stdin="y\n")
+    done = lumendrop("backfill", "--prefix", place, typed="y\n")
     assert done.code == 0, done.err
     assert "3 photos were sent to the upload queue" in done.out
     pipeline.wait(lost)
@@ -200,7 +200,7 @@ def test_ctrl_c_names_the_backfill_that_continues_and_stop_ends_it(
         assert f"The backfill continues: {execution}. `lumendrop stop --backfill` stops it." in interrupted.err
         running = lumendrop("backfill", "--prefix", "in/backfill/interrupted/", "--dry-run")
         assert f"another backfill, {execution}" in running.out
-        declined = lumendrop("stop", "--backfill", stdin="n\n")
+        declined = lumendrop("stop", "--backfill", typed="n\n")
         assert (declined.code, "Stop 1 backfill?" in declined.err, execution in declined.err) == (1, True, True)
         assert lumendrop.ok("stop", "--backfill", "--yes")["backfills"] == [execution]
     states = pipeline.cloud.client("stepfunctions")

@@ -19,7 +19,7 @@ def test_a_stopped_upload_is_reported_and_fetched_without_paying_again(
         pipeline.wait_for_status(upload, "submitted")
     early = lumendrop("fetch", one.key)
     assert (early.code, "workflow is still running" in early.err) == (1, True)
-    declined = lumendrop("stop", one.key, stdin="n\n")
+    declined = lumendrop("stop", one.key, typed="n\n")
     assert (declined.code, "not refunded" in declined.err) == (1, True)
     assert len(lumendrop.ok("stop", one.key, "--yes")["stopped"]) == 1
     assert any("-other-jpg-" in execution for execution in lumendrop.ok("stop", "--all", "--yes")["stopped"])
@@ -28,7 +28,7 @@ def test_a_stopped_upload_is_reported_and_fetched_without_paying_again(
         assert pipeline.report(upload.key)["code"] == "execution_aborted"
     pipeline.wait_until(lambda: lumendrop("stop", "--all", "--yes").code == 1, "no execution is running")
 
-    paying = lumendrop("retry", one.key, stdin="n\n")
+    paying = lumendrop("retry", one.key, typed="n\n")
     assert "The results of 1 may still exist. To get one without paying again: `lumendrop fetch KEY`." in paying.err
     running = lumendrop("fetch", one.key, "--timeout", "1")
     assert (running.code, "still running after 1 seconds" in running.err) == (1, True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -145,9 +146,9 @@ def test_the_printer_prints_hostile_text_literally(text: str, capsys: pytest.Cap
 def test_no_command_prints_hostile_text_raw(
     lumendrop: Lumendrop, hostile_rows: None, arguments: tuple[str, ...]
 ) -> None:
-    shown = lumendrop(*arguments, stdin="n\n")
+    shown = lumendrop(*arguments, typed="n\n")
     _assert_safe(shown)
-    document = lumendrop("--json", *arguments, stdin="n\n")
+    document = lumendrop("--json", *arguments, typed="n\n")
     _assert_safe(document)
     assert isinstance(document.json, dict)
     assert (document.code, document.json.get("exit_code", document.code)) == (shown.code, shown.code)
@@ -234,10 +235,20 @@ def test_a_full_disk_is_reported(pipeline: Pipeline, options: tuple[str, ...]) -
 
 
 def test_a_question_leaves_stdout_alone(lumendrop: Lumendrop) -> None:
-    declined = lumendrop("smoke", stdin="n\n")
+    declined = lumendrop("smoke", typed="n\n")
     assert (declined.code, declined.out) == (1, "")
     assert declined.err.startswith("This pays for 1 task")
-    assert lumendrop("--json", "smoke", stdin="").json["exit_code"] == 1
+    assert lumendrop("--json", "smoke", typed="").json["exit_code"] == 1
+
+
+@pytest.mark.parametrize("arguments", [("smoke",), ("destroy",)], ids=" ".join)
+def test_without_a_terminal_every_question_is_refused(pipeline: Pipeline, arguments: tuple[str, ...]) -> None:
+    tasks = len(pipeline._all_tasks())
+    done = _run(pipeline.cloud.endpoint, "--json", *arguments, stdin="y\n")
+    assert (done.returncode, json.loads(done.stdout)["exit_code"]) == (1, 1)
+    assert "needs a terminal" in json.loads(done.stdout)["error"]
+    assert "--yes" in json.loads(done.stdout)["error"]
+    assert len(pipeline._all_tasks()) == tasks
 
 
 @pytest.mark.parametrize(
@@ -270,9 +281,10 @@ def test_ctrl_c_ends_a_process_with_130(pipeline: Pipeline, question: bool) -> N
     command = [sys.executable, "-c", as_in_a_terminal, "--json", "smoke", *([] if question else ["--yes"])]
     environment = {name: value for name, value in ENVIRONMENT.items() if value is not None}
     environment |= {"AWS_ENDPOINT_URL": pipeline.cloud.endpoint, "PYTHONPATH": "cli", "PATH": os.defpath}
-    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    terminal, end = pty.openpty()
+    pipes: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
     try:
-        with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=end, **pipes) as process:
             shown = b""
             while (b"Continue? [y/N]: " if question else b"waits for submit") not in shown:
                 shown += os.read(process.stderr.fileno(), 4096)  # type: ignore[union-attr]
@@ -282,6 +294,8 @@ def test_ctrl_c_ends_a_process_with_130(pipeline: Pipeline, question: bool) -> N
             finally:
                 process.kill()
     finally:
+        os.close(end)
+        os.close(terminal)
         events.enable_rule(Name=rule)
         delete_versions(pipeline.cloud.client("s3"), pipeline.outputs["InputBucketName"], "in/lumendrop-smoke/")
     assert (process.returncode, json.loads(out)["exit_code"]) == (130, 130)

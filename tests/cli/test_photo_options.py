@@ -24,9 +24,9 @@ PARAMETERS = {
 }
 VALUES = {
     "resolution": ("1K", "4k", " 1k ", "2K"),
-    "creativity": ("0", ".5", "1.000", "+0.25", "1e-1", "1.1", "half", "0_1", " "),
-    "resemblance": ("1",),
-    "profile-ids": ("a,b", " a ,, b ", "a b", ",".join("p" * 21)),
+    "creativity": ("0", ".5", "1.000", "+0.25", "1e-1", "1.1", "half", "0_1", " ", ""),
+    "resemblance": ("1", ""),
+    "profile-ids": ("a,b", " a ,, b ", "a b", "", ",,", ",".join("p" * 21)),
     "metadata": ("keep", " No-Location", "none", "", "all"),
 }
 

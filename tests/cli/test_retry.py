@@ -25,7 +25,7 @@ def test_unknown_uploads_are_sent_again_only_after_confirmation(lumendrop: Lumen
     upload = _failed_upload(pipeline, "in/retry/unknown.jpg", submit=[{"kind": "reset"}])
     dry = lumendrop.ok("retry", "--unknown", "--dry-run")
     assert (dry["sent"], [one["key"] for one in dry["uploads"]]) == (0, [upload.key])
-    declined = lumendrop("retry", "--unknown", stdin="n\n")
+    declined = lumendrop("retry", "--unknown", typed="n\n")
     assert (declined.code, "This pays for 1 new task, about 0.12 USD. Continue?" in declined.err) == (1, True)
     assert " rows read, 1 found …" in declined.err
     assert f"  {upload.key}  unknown, version {upload.version_id}\n" in declined.err
@@ -56,7 +56,7 @@ def test_pay_pays_for_an_enhanced_upload_and_names_it_first(lumendrop: Lumendrop
     photo = f"s3://{pipeline.outputs['OutputBucketName']}/{pipeline.rows()[upload]['output']['key']}"
     refused = lumendrop("--json", "retry", upload.key, "--yes")
     assert (refused.code, "use --pay" in refused.json["error"]) == (1, True)
-    declined = lumendrop("retry", upload.key, "--pay", stdin="n\n")
+    declined = lumendrop("retry", upload.key, "--pay", typed="n\n")
     named = f"  {upload.key}  enhanced, version {upload.version_id}; the new result replaces {photo}\n"
     assert (declined.code, named in declined.err) == (1, True)
     assert "This pays for 1 new task, about 0.12 USD. Continue?" in declined.err

@@ -51,7 +51,7 @@ def test_the_built_in_photo_is_a_new_one_each_time() -> None:
 def test_nothing_is_paid_without_confirmation(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
     before = len(pipeline._all_tasks())
     for answer in ("n\n", ""):
-        result = lumendrop("smoke", stdin=answer)
+        result = lumendrop("smoke", typed=answer)
         assert (result.code, "This pays for 1 task, about 0.12 USD. Continue?" in result.err) == (1, True)
     assert len(pipeline._all_tasks()) == before
 
@@ -59,7 +59,7 @@ def test_nothing_is_paid_without_confirmation(lumendrop: Lumendrop, pipeline: Pi
 def test_a_photo_of_your_own_may_cost_nothing(lumendrop: Lumendrop, pipeline: Pipeline, tmp_path: Path) -> None:
     photo = tmp_path / "mine.png"
     photo.write_bytes(built_in_photo())
-    result = lumendrop("smoke", str(photo), stdin="n\n")
+    result = lumendrop("smoke", str(photo), typed="n\n")
     assert "about 0.12 USD, or for nothing if the same photo is already enhanced. Continue?" in result.err
 
 

@@ -41,8 +41,8 @@ def test_the_report_has_nothing_private(done: Any, pipeline: Pipeline) -> None:
     assert not re.search(r"s3://|https?://", text)
 
 
-def run(lumendrop: Lumendrop, tmp_path: Path, *options: str, stdin: str = "") -> CommandResult:
-    return lumendrop("verify", "--report", str(tmp_path / "report.json"), *options, stdin=stdin)
+def run(lumendrop: Lumendrop, tmp_path: Path, *options: str, typed: str | None = None) -> CommandResult:
+    return lumendrop("verify", "--report", str(tmp_path / "report.json"), *options, typed=typed)
 
 
 def test_a_refuted_assumption_fails_the_command(
@@ -75,7 +75,7 @@ def test_without_a_permission_nothing_is_refuted(
 
 def test_nothing_is_paid_without_confirmation(lumendrop: Lumendrop, pipeline: Pipeline, tmp_path: Path) -> None:
     before = len(pipeline._all_tasks())
-    result = run(lumendrop, tmp_path, stdin="n\n")
+    result = run(lumendrop, tmp_path, typed="n\n")
     assert (result.code, "This pays for 1 task" in result.err) == (1, True)
     assert (len(pipeline._all_tasks()), list(tmp_path.iterdir())) == (before, [])
 

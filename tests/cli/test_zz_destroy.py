@@ -61,7 +61,7 @@ def test_destroy_deletes_photos_only_with_the_option(
     before = _stacks(pipeline)
     assert "lumendrop" in before
     for arguments, answer in ((("destroy",), ""), (("destroy", "--delete-photos"), "n\n")):
-        declined = lumendrop(*arguments, stdin=answer)
+        declined = lumendrop(*arguments, typed=answer)
         assert declined.code == 1
         assert all(f"{count:,} object versions in {bucket}" in declined.err for bucket, count in buckets.items())
         assert ("permanently DELETED" in declined.err) is (len(arguments) == 2)
@@ -69,7 +69,7 @@ def test_destroy_deletes_photos_only_with_the_option(
         assert {name: _count_versions(pipeline, name) for name in buckets} == buckets
 
     running = _start_and_wait(pipeline)
-    declined = lumendrop("destroy", stdin="n\n")
+    declined = lumendrop("destroy", typed="n\n")
     assert "Running executions: 1. Their tasks are paid for, and their photos are not delivered." in declined.err
     assert running in declined.err
     assert "Waiting uploads: 1. They are not paid for" in declined.err

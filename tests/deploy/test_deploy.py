@@ -202,7 +202,7 @@ def test_values_that_are_not_given_stay(lumendrop: Lumendrop) -> None:
 
 
 def test_data_that_would_leave_the_stack_is_named(lumendrop: Lumendrop) -> None:
-    declined = lumendrop("deploy", "--parameter", "ExistingInputBucket=mine", stdin="n\n")
+    declined = lumendrop("deploy", "--parameter", "ExistingInputBucket=mine", typed="n\n")
     assert "  InputBucket (AWS::S3::Bucket)" in declined.err
     warning = "WARNING: InputBucket leaves the stack. It stays in the account, outside the stack. It holds photos."
     assert warning in declined.err
@@ -225,7 +225,7 @@ def newer(built: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("newer")
 def test_upgrade_shows_what_is_new(lumendrop: Lumendrop) -> None:
-    shown = lumendrop("upgrade", stdin="n\n")
+    shown = lumendrop("upgrade", typed="n\n")
     assert "- Something of 0.3.0." in shown.err
     assert not [text for text in ("Something of 0.2.0", "Not yet", "Something of 0.1.0") if text in shown.err]
     assert "Update the stack lumendrop" in shown.err

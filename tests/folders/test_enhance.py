@@ -152,7 +152,7 @@ def test_above_twenty_photos_the_command_asks(lumendrop: Lumendrop, tmp_path: Pa
     for number in range(21):
         _photo(tmp_path / "photos" / f"{number}.jpg")
     declined = lumendrop(
-        "enhance", str(tmp_path / "photos"), "-o", str(tmp_path / "out"), "--prefix", "in/q", stdin="n\n"
+        "enhance", str(tmp_path / "photos"), "-o", str(tmp_path / "out"), "--prefix", "in/q", typed="n\n"
     )
     assert (declined.code, "This pays for 21 tasks, about 2.52 USD. Continue?" in declined.err) == (1, True)
 

@@ -18,6 +18,7 @@ import pytest
 
 from release.build import MOST_BYTES
 from sandbox.demo.start import ROOT, Sandbox, sandbox
+from tests.elsewhere.cloud import _ministack
 
 DIST = ROOT / "dist"
 SECONDS = 300
@@ -115,6 +116,35 @@ def test_the_wheel_deploys_and_a_photo_is_enhanced(
         [command, "upgrade", "--yes", "--json"], cwd=tmp_path, env=environment, capture_output=True, check=True
     )
     assert json.loads(again.stdout)["changes"] == []
+
+
+def test_another_emulator_creates_and_updates_the_stack(
+    command: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, socket_enabled: None
+) -> None:
+    """ministack, which runs the layer's packages as they are: only on an arm64 machine could it enhance a photo."""
+    with _ministack(tmp_path_factory.mktemp("ministack")) as endpoint:
+        environment = {"PATH": os.defpath, "HOME": str(tmp_path), "AWS_ENDPOINT_URL": endpoint}
+
+        def run(*arguments: str) -> Any:
+            done = subprocess.run(
+                [command, *arguments, "--yes", "--json"],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            return json.loads(done.stdout)
+
+        created = run("deploy", "--parameter", "DailyTaskLimit=60", "--parameter", "Resolution=1K")
+        assert {one["action"] for one in created["changes"]} == {"create"}
+        assert run("deploy")["changes"] == []
+        updated = run("upgrade", "--parameter", "DailyTaskLimit=70")
+        assert (updated["executed"], updated["uploaded"], updated["warnings"]) == (True, [], [])
+        assert "SubmitFunction" in {one["logical_id"] for one in updated["changes"]}
+        assert updated["outputs"].keys() == created["outputs"].keys()
 
 
 class Terminal:

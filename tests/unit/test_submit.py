@@ -243,9 +243,9 @@ def test_the_stacks_options_are_sent(world: World, configured: LoadFunction) -> 
     assert json.loads(world.row()["options"]) == sent
 
 
-def test_a_photos_metadata_overrides_the_stack_and_empty_means_not_sent(world: World, configured: LoadFunction) -> None:
-    submit = configured(CREATIVITY="0.2", RESEMBLANCE="0.7", PROFILE_IDS="p-1")
-    metadata = {"resolution": "1k", "creativity": "0.9", "resemblance": "", "profile-ids": "", "author": "somebody"}
+def test_a_photos_metadata_overrides_the_stack(world: World, configured: LoadFunction) -> None:
+    submit = configured(CREATIVITY="0.2", RESEMBLANCE="", PROFILE_IDS="")
+    metadata = {"resolution": "1k", "creativity": "0.9", "author": "somebody"}
     submit.handler(world.upload(metadata=metadata), Context())
 
     (sent,) = world.enhancer.submits
@@ -279,6 +279,12 @@ def test_a_refusal_of_options_that_were_not_sent_is_a_rejection(world: World, su
 BAD_OPTIONS = [
     ("resolution", "8K"),
     ("resolution", ""),
+    ("creativity", ""),
+    ("creativity", " "),
+    ("resemblance", ""),
+    ("profile-ids", ""),
+    ("profile-ids", ",,"),
+    ("metadata", ""),
     ("creativity", "1.01"),
     ("creativity", "0_1"),
     ("resemblance", "-0"),
