@@ -99,8 +99,8 @@ def _check_name(stack: str) -> None:
     """Raises BadParameter for a name that CloudFormation refuses, or that is too long for the names of the topics."""
     if not re.fullmatch(rf"[A-Za-z][A-Za-z0-9-]{{0,{_MOST_NAME - 1}}}", stack):
         raise typer.BadParameter(
-            f"a stack can't be named {stack!r}. Use a letter, then letters, digits, and hyphens, {_MOST_NAME} in all at "
-            "most"
+            f"a stack can't be named {stack!r}. Use a letter, then letters, digits, and hyphens, at most {_MOST_NAME} "
+            "in all"
         )
 
 
