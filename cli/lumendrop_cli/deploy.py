@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -28,6 +29,7 @@ from lumendrop_cli.template_parameters import for_change_set, read_parameters
 
 _SUCCESS = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 # Lumendrop's stacks have this output. Others are not touched.
+_MOST_NAME = 93  # docs/limits.md: the display names of the topics
 _OWN_OUTPUT = "LedgerTableName"
 
 ParameterOption = Annotated[
@@ -87,9 +89,19 @@ def deploy(
     """
     release = load_release()
     values = read_parameters(parameter, config, release.parameters)
+    _check_name(context.obj.stack)
     account = open_account(context)
     deployed = find_deployed(account, context.obj.stack)
     apply_release(context, release, account, deployed, values, artifact_bucket, dry_run=dry_run, yes=yes)
+
+
+def _check_name(stack: str) -> None:
+    """Raises BadParameter for a name that CloudFormation refuses, or that is too long for the names of the topics."""
+    if not re.fullmatch(rf"[A-Za-z][A-Za-z0-9-]{{0,{_MOST_NAME - 1}}}", stack):
+        raise typer.BadParameter(
+            f"a stack can't be named {stack!r}. Use a letter, then letters, digits, and hyphens, at most {_MOST_NAME} "
+            "in all"
+        )
 
 
 def apply_release(

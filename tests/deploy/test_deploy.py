@@ -50,6 +50,8 @@ def test_a_clone_has_nothing_to_deploy(lumendrop: Lumendrop, monkeypatch: pytest
         (("--parameter", "Resolution=8K"), "Resolution must be one of 1K, 4K, not '8K'"),
         (("--parameter", "AlarmEmail=nobody"), "AlarmEmail must be empty or an e-mail address, not 'nobody'"),
         (("--parameter", f"ApiBaseUrl=https://{'a' * 64}"), "ApiBaseUrl must be an https URL"),
+        (("--stack", "x" * 94), "a stack can't be named"),
+        (("--stack", "my_stack"), "a stack can't be named 'my_stack'"),
         (("--config", "missing.toml"), "missing.toml can't be read: No such file or directory"),
     ],
 )

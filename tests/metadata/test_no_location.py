@@ -69,7 +69,7 @@ def _about_places(path: Path) -> set[str]:
 
 
 @judged
-@pytest.mark.parametrize("extension", ["jpg", "webp", "xmp"])
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp", "xmp"])
 def test_no_tag_about_a_place_is_left(extension: str, source: Path, tmp_path: Path) -> None:
     before = _about_places(source)
     assert len(before) > 180
