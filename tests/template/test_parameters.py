@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -180,12 +181,13 @@ def _is_allowed(value: object, parameter: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize(
     ("parameter", "option"),
-    [("Creativity", "creativity"), ("Resemblance", "resemblance"), ("ProfileIds", "profile-ids")],
+    [("Creativity", "creativity"), ("Resemblance", "resemblance"), ("ProfileIds", "profile_ids")],
 )
 def test_submit_can_parse_what_the_template_accepts(parameter: str, option: str) -> None:
     """Otherwise, submit could not start, and every upload would go to the dead-letter queue."""
     for value in ACCEPTED[parameter]:
-        options.read({"resolution": "4K", option: value})
+        empty: Any = dict.fromkeys(("creativity", "resemblance", "profile_ids", "metadata"), "")
+        options.defaults(SimpleNamespace(**{**empty, "resolution": "4K", option: value}))
 
 
 def test_a_wrong_value_is_rejected_with_a_readable_message() -> None:
