@@ -24,6 +24,7 @@ from lumendrop_cli.errors import FAILURE, CliError, from_aws_error, on_interrupt
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.ledger_index import Filter
 from lumendrop_cli.printer import Line, Progress, printer
+from lumendrop_cli.selection import DryRunOption
 from lumendrop_cli.smoke import built_in_photo, check_acceptable, check_result, wait_for_events, wait_for_result
 from lumendrop_cli.stack import Stack, load_stack
 from lumendrop_cli.text import to_json
@@ -84,6 +85,7 @@ def verify(
         Path, typer.Option("--report", "-o", help="The file for the report.", dir_okay=False, metavar="FILE")
     ] = Path("lumendrop-verify.json"),
     timeout: Annotated[int, typer.Option(min=1, help="Seconds to wait for the result.")] = 600,
+    dry_run: DryRunOption = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")] = False,
 ) -> None:
     """Confirm on a live stack what no emulator can confirm. Pays for one task, and otherwise only reads.
@@ -95,6 +97,11 @@ def verify(
     body = built_in_photo()
     check_acceptable(stack, body)
     _check_writable(report)
+    if dry_run:
+        names = [one.name for one in ASSUMPTIONS]
+        would = f"This would pay for {cost.describe(stack, 1)}, and check: {', '.join(names)}."
+        out.result({"assumptions": names, "cost_usd": cost.cost_usd(stack, 1)}, [would])
+        return
     if not yes:
         out.confirm(f"This pays for {cost.describe(stack, 1)}. Continue?")
     with out.progress("Waiting for EventBridge …") as progress:

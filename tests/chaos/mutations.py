@@ -136,8 +136,10 @@ MUTATIONS = (
         "a requeued message is not deleted",
         "only crashes in the dead-letter queue",
         SUBMIT,
-        "        requeue(message, error)\n        return",
-        "        requeue(message, error)\n        raise",
+        '        skip("enhanced photo")\n    except upload_queue.WAITS as error:\n'
+        "        requeue(message, upload_queue.defer(error))\n",
+        '        skip("enhanced photo")\n    except upload_queue.WAITS as error:\n'
+        "        requeue(message, upload_queue.defer(error))\n        raise\n",
         EMPTY_BALANCE,
     ),
     Mutation(
@@ -343,8 +345,8 @@ MUTATIONS = (
     Mutation(
         "every copy of a requeued message continues",
         "paid once",
-        SUBMIT,
-        "        return LEDGER.take_requeue(message.chain, message.requeue_count + 1, message.message_id)",
+        "layers/lumendrop/upload_queue.py",
+        "        return ledger.take_requeue(message.chain, message.requeue_count + 1, message.message_id)",
         "        return True",
         tests=(
             "tests/unit/test_interruptions.py::test_of_several_copies_of_a_message_one_continues",

@@ -80,6 +80,11 @@ def test_nothing_is_paid_without_confirmation(lumendrop: Lumendrop, pipeline: Pi
     assert (len(pipeline._all_tasks()), list(tmp_path.iterdir())) == (before, [])
 
 
+def test_a_dry_run_names_the_cost_and_what_is_checked(lumendrop: Lumendrop, tmp_path: Path) -> None:
+    assert "This would pay for 1 task, about 0.12 USD, and check: keys," in run(lumendrop, tmp_path, "--dry-run").out
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_report_that_cannot_be_written_is_found_before_anything_is_paid(
     lumendrop: Lumendrop, pipeline: Pipeline, tmp_path: Path
 ) -> None:
