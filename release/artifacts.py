@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from lumendrop_cli.release import REFERENCES
 from sandbox.aws.template import parse_yaml
 
 Template = dict[str, Any]
@@ -39,9 +40,10 @@ def write_artifacts(build: Path, template: Template, target: Path) -> None:
 
 
 def _write_artifact(name: str, resource: dict[str, Any], build: Path, target: Path) -> None:
-    if resource["Type"] not in _ARTIFACTS:
+    if resource["Type"] not in REFERENCES:
         return
-    reference, pack, extension = _ARTIFACTS[resource["Type"]]
+    reference = REFERENCES[resource["Type"]]
+    pack, extension = _ARTIFACTS[resource["Type"]]
     content = pack(build / resource["Properties"][reference])
     file = f"{name}-{hashlib.sha256(content).hexdigest()}.{extension}"
     (target / file).write_bytes(content)
@@ -58,13 +60,19 @@ def require_bytecode(build: Path) -> None:
 
 
 def zip_folder(folder: Path) -> bytes:
-    """A zip of the folder's files: sorted, and without their times and modes."""
+    """A zip of the folder's files."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return zipped({path.relative_to(folder).as_posix(): path.read_bytes() for path in paths})
+
+
+def zipped(contents: Mapping[str, bytes]) -> bytes:
+    """A zip of these contents by name, without times and modes of their own."""
     packed = BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _TIME)
+        for name, content in contents.items():
+            entry = zipfile.ZipInfo(name, _TIME)
             entry.external_attr, entry.create_system = _MODE, _UNIX
-            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)
     return packed.getvalue()
 
 
@@ -82,11 +90,11 @@ def _to_json(template: Template) -> str:
     return json.dumps(template, separators=(",", ":"), default=str)
 
 
-# By type: the property that refers to a file, how the file is packed, and its extension.
-_ARTIFACTS: dict[str, tuple[str, Callable[[Path], bytes], str]] = {
-    "AWS::Serverless::Function": ("CodeUri", zip_folder, "zip"),
-    "AWS::Serverless::LayerVersion": ("ContentUri", zip_folder, "zip"),
+# By type: how the file that a resource refers to is packed, and its extension.
+_ARTIFACTS: dict[str, tuple[Callable[[Path], bytes], str]] = {
+    "AWS::Serverless::Function": (zip_folder, "zip"),
+    "AWS::Serverless::LayerVersion": (zip_folder, "zip"),
     # Not as JSON: `${Substitutions}` without quotes are numbers.
-    "AWS::Serverless::StateMachine": ("DefinitionUri", Path.read_bytes, "asl.yaml"),
-    "AWS::CloudFormation::Stack": ("TemplateURL", _nested_template, "json"),
+    "AWS::Serverless::StateMachine": (Path.read_bytes, "asl.yaml"),
+    "AWS::CloudFormation::Stack": (_nested_template, "json"),
 }

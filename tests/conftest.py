@@ -21,6 +21,18 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 # The tests of each of these directories share a sandbox.
 _SHARED_SANDBOX = {"e2e", "cli", "deploy", "folders", "production", "sandbox", "workflow"}
 
+_WITH_SOCKETS = _SHARED_SANDBOX - {"workflow"} | {"board", "client", "elsewhere"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sockets are disabled in all other directories.
+
+    A shared sandbox serves requests of its own between and during all tests; a blocked socket would end its server.
+    """
+    for item in items:
+        if item.path.parent.name in _WITH_SOCKETS:
+            item.add_marker(pytest.mark.enable_socket)
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from lumendrop_cli.errors import AWS_ERROR, CliError, error_code
+from lumendrop_cli.photo_files import sha256_of
 from lumendrop_cli.printer import Progress
 from lumendrop_cli.stack import Account
 
@@ -87,11 +86,11 @@ def upload_missing(account: Account, bucket: str, files: Mapping[str, bytes], pr
     """Uploads the files that the bucket doesn't have with the same content, and returns the names of these."""
     uploaded = []
     for number, (name, content) in enumerate(files.items(), 1):
-        checksum = base64.b64encode(hashlib.sha256(content).digest()).decode()
+        expected = sha256_of([content])
         owned = {"Bucket": bucket, "Key": key_of(name), "ExpectedBucketOwner": account.number}
-        if _checksum(account, owned) != checksum:
+        if _checksum(account, owned) != expected:
             progress(f"Uploading {name.partition('-')[0]} ({number} of {len(files)}, {len(content):,} bytes) …")
-            account.client("s3").put_object(**owned, Body=content, ChecksumAlgorithm="SHA256", ChecksumSHA256=checksum)
+            account.client("s3").put_object(**owned, Body=content, ChecksumAlgorithm="SHA256", ChecksumSHA256=expected)
             uploaded.append(name)
     return uploaded
 

@@ -28,8 +28,8 @@ from lumendrop_cli.stack import Account, load_stack, open_account
 from lumendrop_cli.template_parameters import for_change_set, read_parameters
 
 _SUCCESS = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
-# Lumendrop's stacks have this output. Others are not touched.
 _MOST_NAME = 93  # docs/limits.md: the display names of the topics
+# Lumendrop's stacks have this output. Others are not touched.
 _OWN_OUTPUT = "LedgerTableName"
 
 ParameterOption = Annotated[

@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from lumendrop_cli.image_header import HEAD_BYTES, Header, read_header
@@ -149,7 +150,7 @@ def inspect(file: LocalFile, most_bytes: int) -> tuple[Header, str] | str:
             header = read_header(head)
             if header is None:
                 return "no photo (JPEG, PNG, WebP, HEIC)"
-            return header, _digest(hashlib.sha256(head), iter(lambda: opened.read(_CHUNK), b""))
+            return header, sha256_of(chain([head], iter(lambda: opened.read(_CHUNK), b"")))
     except OSError as error:
         return _reason(error)
 
@@ -157,7 +158,7 @@ def inspect(file: LocalFile, most_bytes: int) -> tuple[Header, str] | str:
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in base64 as S3 has it."""
     with path.open("rb") as opened:
-        return _digest(hashlib.sha256(), iter(lambda: opened.read(_CHUNK), b""))
+        return sha256_of(iter(lambda: opened.read(_CHUNK), b""))
 
 
 def md5(path: Path) -> str:
@@ -169,7 +170,9 @@ def md5(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _digest(digest: hashlib._Hash, chunks: Iterator[bytes]) -> str:
+def sha256_of(chunks: Iterable[bytes]) -> str:
+    """The SHA-256 of some bytes, in base64 as S3 has it."""
+    digest = hashlib.sha256()
     for chunk in chunks:
         digest.update(chunk)
     return base64.b64encode(digest.digest()).decode()

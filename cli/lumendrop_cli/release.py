@@ -13,7 +13,7 @@ from lumendrop_cli.errors import CliError
 
 _FOLDER = Path(__file__).with_name("release_files")
 # By type: the property that names a file of the release.
-_REFERENCES = {
+REFERENCES = {
     "AWS::Serverless::Function": "CodeUri",
     "AWS::Serverless::LayerVersion": "ContentUri",
     "AWS::Serverless::StateMachine": "DefinitionUri",
@@ -41,7 +41,7 @@ class Release:
         """The template with the places of the uploaded files. `keys` are by file name, `url` is the bucket's."""
         template = deepcopy(self.template)
         for resource in template["Resources"].values():
-            if name := _REFERENCES.get(resource["Type"]):
+            if name := REFERENCES.get(resource["Type"]):
                 key = keys[resource["Properties"][name]]
                 place = f"{url}/{key}" if name == "TemplateURL" else {"Bucket": bucket, "Key": key}
                 resource["Properties"][name] = place
@@ -66,7 +66,7 @@ def load_release() -> Release:
             "install a release: `pipx install lumendrop`, or the wheel that `make release` builds."
         )
     template = json.loads((_FOLDER / "template.json").read_text(encoding="utf-8"))
-    properties = [(_REFERENCES.get(one["Type"]), one.get("Properties", {})) for one in template["Resources"].values()]
+    properties = [(REFERENCES.get(one["Type"]), one.get("Properties", {})) for one in template["Resources"].values()]
     return Release(
         version=template["Outputs"]["Version"]["Value"],
         template=template,

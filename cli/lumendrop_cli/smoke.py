@@ -67,7 +67,7 @@ def smoke(
         f"{key} is still being processed, may be paid for, and is not deleted. `lumendrop status {key}` shows it."
     )
     with on_interrupt(continues, {"key": key}), out.progress(f"Uploading {key} …") as progress:
-        version_id = _upload(stack, key, body)
+        version_id = upload(stack, key, body)
         try:
             row = wait_for_result(stack, key, version_id, timeout, progress)
             check_result(stack, row)
@@ -152,10 +152,10 @@ def built_in_photo() -> bytes:
     )
 
 
-def _upload(stack: Stack, key: str, body: bytes) -> str:
-    """Puts the photo into the input bucket and returns its version ID."""
+def upload(stack: Stack, key: str, body: bytes, **more: str) -> str:
+    """Puts the photo into the input bucket, with more arguments of PutObject, and returns its version ID."""
     bucket = stack.output("InputBucketName")
-    version_id: str | None = stack.client("s3").put_object(Bucket=bucket, Key=key, Body=body).get("VersionId")
+    version_id: str | None = stack.client("s3").put_object(Bucket=bucket, Key=key, Body=body, **more).get("VersionId")
     if version_id is None:
         raise CliError(f"The bucket {bucket} has no versioning, so uploads are rejected. Run `lumendrop doctor`.")
     return version_id

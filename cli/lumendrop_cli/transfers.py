@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -186,10 +184,7 @@ def _has_bytes(s3: Any, place: Mapping[str, str], head: Mapping[str, Any], sourc
         return bool(etag == photo_files.md5(source.file.path))
     version = {"VersionId": head["VersionId"]} if "VersionId" in head else {}
     body = s3.get_object(**place, **version)["Body"]
-    digest = hashlib.sha256()
-    for chunk in body.iter_chunks(_CHUNK):
-        digest.update(chunk)
-    return base64.b64encode(digest.digest()).decode() == source.sha256
+    return bool(photo_files.sha256_of(body.iter_chunks(_CHUNK)) == source.sha256)
 
 
 def _whole_sha256(head: Mapping[str, Any]) -> str | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import platform
@@ -23,9 +21,17 @@ from lumendrop_cli import cost, ledger_index, polling
 from lumendrop_cli.errors import FAILURE, CliError, from_aws_error, on_interrupt
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.ledger_index import Filter
+from lumendrop_cli.photo_files import sha256_of
 from lumendrop_cli.printer import Line, Progress, printer
 from lumendrop_cli.selection import DryRunOption
-from lumendrop_cli.smoke import built_in_photo, check_acceptable, check_result, wait_for_events, wait_for_result
+from lumendrop_cli.smoke import (
+    built_in_photo,
+    check_acceptable,
+    check_result,
+    upload,
+    wait_for_events,
+    wait_for_result,
+)
 from lumendrop_cli.stack import Stack, load_stack
 from lumendrop_cli.text import to_json
 from lumendrop_cli.workflow import correlation_id, execution_arn
@@ -118,21 +124,17 @@ def verify(
 
 
 def _send(stack: Stack, key: str, body: bytes, timeout: int, progress: Progress) -> Evidence:
-    s3, bucket = stack.client("s3"), stack.output("InputBucketName")
     progress(f"Uploading {key} …")
-    sha256 = base64.b64encode(hashlib.sha256(body).digest()).decode()
-    put = s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="image/png", ChecksumAlgorithm="SHA256")
-    if "VersionId" not in put:
-        raise CliError(f"The bucket {bucket} has no versioning, so uploads are rejected. Run `lumendrop doctor`.")
-    row = wait_for_result(stack, key, put["VersionId"], timeout, progress)
+    version_id = upload(stack, key, body, ContentType="image/png", ChecksumAlgorithm="SHA256")
+    row = wait_for_result(stack, key, version_id, timeout, progress)
     check_result(stack, row)
-    place = row["output"]
+    s3, bucket, place = stack.client("s3"), stack.output("InputBucketName"), row["output"]
     return Evidence(
         stack,
-        sha256,
+        sha256_of([body]),
         key,
         row,
-        s3.head_object(Bucket=bucket, Key=key, VersionId=put["VersionId"], ChecksumMode="ENABLED"),
+        s3.head_object(Bucket=bucket, Key=key, VersionId=version_id, ChecksumMode="ENABLED"),
         s3.head_object(Bucket=place["bucket"], Key=place["key"]),
     )
 

@@ -35,28 +35,19 @@ _PARTIAL = (".filepart", ".part", ".partial", ".crdownload")
 _MOST_KEY_BYTES = 1024
 _MOST_METADATA_BYTES = 2048  # S3's limit for all names and values together
 _MOST_SOURCE_KEY_BYTES = 1024
+_SOURCE_NAMES = ("source-bucket", "source-key", "source-key-base64", "source-version-id", "sequencer")
 _OWN_NAMES = frozenset(
     [
-        *("source-bucket", "source-key", "source-key-base64", "source-version-id", "sequencer", "source-pixels"),
-        *(
-            "result-pixels",
-            "result-bytes",
-            "source-pictures",
-            "correlation-id",
-            "same-as",
-            "task-id",
-            "attempt",
-            "model",
-        ),
-        *("resolution", "creativity", "resemblance", "profile-ids", "metadata", "carried-over", "left-out", "warnings"),
-        "sidecar",
+        *_SOURCE_NAMES,
+        *("source-pixels", "source-pictures", "result-pixels", "result-bytes", "correlation-id", "same-as", "task-id"),
+        *("attempt", "model", "resolution", "creativity", "resemblance", "profile-ids", "metadata", "carried-over"),
+        *("left-out", "warnings", "sidecar"),
     ]
 )
 _TAGS_REFUSED = ("AccessDenied", "InvalidTag", "BadRequest")
 _LONG_NAMES = frozenset(["profile-ids"])  # has up to 2.5 KB
 _MOST_TEXT, _MOST_LEFT_OUT = 200, 600
 _NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]")
-_SOURCE_NAMES = ("source-bucket", "source-key", "source-key-base64", "source-version-id", "sequencer")
 _ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 _WRITE_TRIES = 8
 _GET_DENIED = ("AccessDenied", "403")

@@ -9,11 +9,6 @@ pytest.register_assert_rewrite("tests.board.fakes")
 from tests.board.fakes import Client, FakeStack, running_board  # noqa: E402  # after the registration
 
 
-@pytest.fixture(autouse=True)
-def _with_sockets(socket_enabled: None) -> None:
-    """The boards listen on the loopback interface."""
-
-
 @pytest.fixture
 def stack() -> FakeStack:
     return FakeStack()

@@ -37,11 +37,6 @@ def api_key(pipeline: Pipeline) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def _with_sockets(socket_enabled: None) -> None:
-    """Sockets are disabled unless a test requests them. This enables them before `pipeline` starts."""
-
-
-@pytest.fixture(autouse=True)
 def _poll_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sandbox needs no protection from frequent polling, unlike AWS."""
     monkeypatch.setattr(polling, "INTERVAL_SECONDS", 0.1)

@@ -33,11 +33,6 @@ class Keys(ApiKey):
         return self.held
 
 
-@pytest.fixture(autouse=True)
-def sockets(socket_enabled: None) -> None:
-    """These tests use real sockets."""
-
-
 @contextmanager
 def short_timeouts() -> Iterator[None]:
     """Short timeouts for calls without an answer. Other calls keep theirs, because the machine may be busy."""

@@ -9,9 +9,9 @@ import pytest
 from lumendrop_cli import release
 from release.artifacts import read_template, write_artifacts
 from sandbox.demo.start import ROOT, Sandbox, sandbox
-from tests.cli.conftest import Lumendrop, _poll_often, _with_sockets
+from tests.cli.conftest import Lumendrop, _poll_often
 
-__all__ = ["_poll_often", "_with_sockets"]
+__all__ = ["_poll_often"]
 
 CHANGELOG = """# Changes
 

@@ -78,7 +78,7 @@ def elsewhere(parameters: Mapping[str, str], folder: Path, tree: Path = ROOT) ->
     key = secrets.token_urlsafe(24)
     with (
         _enhancer(key, folder / "enhancer.log", ["--task-seconds", "0.2"]) as enhancer,
-        _ministack(folder) as endpoint,
+        ministack(folder) as endpoint,
     ):
         cloud = Elsewhere(endpoint)
         deploy(cloud.client, STACK, {"ApiBaseUrl": enhancer.url, **parameters}, tree)
@@ -88,7 +88,7 @@ def elsewhere(parameters: Mapping[str, str], folder: Path, tree: Path = ROOT) ->
 
 
 @contextlib.contextmanager
-def _ministack(folder: Path) -> Iterator[str]:
+def ministack(folder: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}

@@ -45,8 +45,3 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
 def events(pipeline: Pipeline) -> EventRecorder:
     """The events that S3 and the workflow publish from now on."""
     return EventRecorder(pipeline, "elsewhere", {"source": ["aws.s3", "lumendrop"]})
-
-
-@pytest.fixture(autouse=True)
-def _with_sockets(socket_enabled: None) -> None:
-    """Enables sockets, which are disabled by default, before `pipeline` starts."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 import time
 import uuid
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import files
 from pathlib import Path
 from typing import Any
 
+from release.artifacts import zipped
 from sandbox.aws.template import parse_yaml
 from sandbox.demo.start import ROOT
 
@@ -90,14 +89,6 @@ def layer(tree: Path) -> Iterator[tuple[str, bytes]]:
             yield f"python/{file.as_posix()}", file.read_binary()
     for path in (tree / "layers/lumendrop").rglob("*.py"):
         yield f"python/{path.relative_to(tree / 'layers').as_posix()}", path.read_bytes()
-
-
-def zipped(contents: Mapping[str, bytes]) -> bytes:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as file:
-        for name, content in contents.items():
-            file.writestr(name, content)
-    return archive.getvalue()
 
 
 def _wait(describe: Callable[[], dict[str, Any]], field: str) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from tests.cli.conftest import (
     _poll_often,
-    _with_sockets,
     api_key,
     lumendrop,
     pipeline,
 )
 
-__all__ = ["_poll_often", "_with_sockets", "api_key", "lumendrop", "pipeline"]
+__all__ = ["_poll_often", "api_key", "lumendrop", "pipeline"]

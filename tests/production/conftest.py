@@ -90,8 +90,3 @@ def _encrypt(cloud: Cloud) -> None:
     rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": default}]}
     for bucket in (INPUT, OUTPUT):
         cloud.client("s3").put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=rules)
-
-
-@pytest.fixture(autouse=True)
-def _with_sockets(socket_enabled: None) -> None:
-    """Sockets are disabled unless a test requests them. This enables them before `pipeline` starts."""

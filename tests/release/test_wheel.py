@@ -18,7 +18,7 @@ import pytest
 
 from release.build import MOST_BYTES
 from sandbox.demo.start import ROOT, Sandbox, sandbox
-from tests.elsewhere.cloud import _ministack
+from tests.elsewhere.cloud import ministack
 
 DIST = ROOT / "dist"
 SECONDS = 300
@@ -122,7 +122,7 @@ def test_another_emulator_creates_and_updates_the_stack(
     command: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, socket_enabled: None
 ) -> None:
     """ministack, which runs the layer's packages as they are: only on an arm64 machine could it enhance a photo."""
-    with _ministack(tmp_path_factory.mktemp("ministack")) as endpoint:
+    with ministack(tmp_path_factory.mktemp("ministack")) as endpoint:
         environment = {"PATH": os.defpath, "HOME": str(tmp_path), "AWS_ENDPOINT_URL": endpoint}
 
         def run(*arguments: str) -> Any:

@@ -20,11 +20,6 @@ def cloud() -> Iterator[Cloud]:
         yield opened
 
 
-@pytest.fixture(autouse=True)
-def _with_sockets(socket_enabled: None) -> None:
-    """The cloud serves requests of its own between and during all tests. A blocked socket would end its server."""
-
-
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], Any]], Any]:
     """Waits until a call returns something true, and returns it."""

@@ -14,8 +14,6 @@ from botocore.exceptions import ClientError
 from sandbox.aws.cloud import Cloud, FunctionFailed
 from tests.sandbox import NAME
 
-pytestmark = pytest.mark.enable_socket
-
 STACK = Path(__file__).with_name("stack") / "template.yaml"
 REPO = STACK.parents[3]
 

@@ -13,8 +13,6 @@ import pytest
 from sandbox.aws import event_source
 from sandbox.aws.cloud import Cloud
 
-pytestmark = pytest.mark.enable_socket
-
 
 @pytest.fixture
 def send(cloud: Cloud) -> Callable[..., str]:

@@ -7,10 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytestmark = pytest.mark.enable_socket  # for the cloud of the other tests, which keeps polling
-
 REPO = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import json, sys

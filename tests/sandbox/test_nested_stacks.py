@@ -15,8 +15,6 @@ from tests.sandbox import NAME
 
 REPO = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.enable_socket
-
 
 def describe(cloud: Cloud, stack: str) -> dict[str, Any]:
     found: dict[str, Any] = cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]

@@ -17,8 +17,6 @@ from sandbox.aws.cloud import Cloud, CloudError
 from sandbox.aws.permissions import Call
 from sandbox.aws.role_checks import require_permissions, require_trust
 
-pytestmark = pytest.mark.enable_socket
-
 
 @pytest.fixture
 def as_worker(cloud: Cloud) -> Callable[[str], Any]:

@@ -11,8 +11,6 @@ from moto.sqs.models import Message, sqs_backends
 
 from sandbox.aws.cloud import ACCOUNT, Cloud
 
-pytestmark = pytest.mark.enable_socket
-
 WAITING = 10_000
 
 

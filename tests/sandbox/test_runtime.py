@@ -15,8 +15,6 @@ import pytest
 
 from sandbox.aws.runtime import MAX_ENVIRONMENTS, Function, Pool, Throttled
 
-pytestmark = pytest.mark.enable_socket
-
 STACK = Path(__file__).with_name("stack")
 REPO = STACK.parents[2]
 CHECKER = Function(

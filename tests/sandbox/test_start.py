@@ -10,8 +10,6 @@ import pytest
 
 from sandbox.aws.gate import Gate
 
-pytestmark = pytest.mark.enable_socket
-
 STACK = Path(__file__).with_name("stack") / "template.yaml"
 REPO = STACK.parents[3]
 

@@ -8,8 +8,6 @@ from botocore.exceptions import ClientError
 
 from sandbox.aws.cloud import Cloud
 
-pytestmark = pytest.mark.enable_socket
-
 WRITES = 200
 
 

@@ -13,8 +13,6 @@ from moto.stepfunctions.parser.backend import execution
 
 from sandbox.aws.cloud import Cloud
 
-pytestmark = pytest.mark.enable_socket
-
 Execute = Callable[..., dict[str, Any]]
 
 
