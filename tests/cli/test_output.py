@@ -255,7 +255,7 @@ def test_a_terminal_without_utf8_gets_escapes(pipeline: Pipeline, locale: dict[s
 
 
 # Without this device, only a file system of its own could be full.
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_a_full_disk_is_reported(pipeline: Pipeline, options: tuple[str, ...]) -> None:
     with Path("/dev/full").open("wb") as full:

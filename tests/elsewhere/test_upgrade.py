@@ -27,7 +27,7 @@ SLOW: list[Any] = [{"seconds": 8}]  # longer than an update takes
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tree of the earlier version."""
     archive = subprocess.run(["git", "archive", EARLIER, *PARTS], cwd=ROOT, capture_output=True, check=False)
-    if archive.returncode:
+    if archive.returncode:  # a shallow clone, or a source archive, has no earlier version; CI fetches all of them
         pytest.skip(f"This clone's history has no commit {EARLIER}. Get it with: git fetch --unshallow")
     tree = tmp_path_factory.mktemp("earlier")
     subprocess.run(["tar", "-x", "-C", tree], input=archive.stdout, check=True)

@@ -10,10 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 TOOLS = {"exiftool": "libimage-exiftool-perl", "exiv2": "exiv2"}
 # The judges are no Python packages, so `make test` can't install them. CI does; elsewhere, tests say what to install.
 MISSING = {tool: package for tool, package in TOOLS.items() if shutil.which(tool) is None}
 REASON = f"not installed: {', '.join(MISSING)}. On Debian: apt-get install {' '.join(MISSING.values())}"
+NEEDED = pytest.mark.skipif(bool(MISSING), reason=REASON)
+"""For tests that ask the judges."""
 
 Tags = dict[str, Any]
 """Values by group and name, as in `ExifIFD:LensModel`."""

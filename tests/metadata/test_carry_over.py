@@ -36,12 +36,11 @@ from tests.metadata.files import (
 )
 from tests.metadata.judges import Tags
 
-judged = pytest.mark.skipif(bool(judges.MISSING), reason=judges.REASON)  # see judges.MISSING
 EXTENSIONS = list(delivering.RESULTS)
 LOCATION = re.compile(r"GPS|City|Location|State$|Country|Sub-location")
 
 
-@judged
+@judges.NEEDED
 def test_nothing_is_lost_that_was_not_dropped_on_purpose(
     folder: Path, tags: dict[Path, Tags], delivered: Delivered
 ) -> None:
@@ -54,18 +53,18 @@ def test_nothing_is_lost_that_was_not_dropped_on_purpose(
     assert lost == {}
 
 
-@judged
+@judges.NEEDED
 def test_exiftool_finds_nothing_wrong(tags: dict[Path, Tags], delivered: Delivered) -> None:
     paths = [path for ways in delivered.values() for path in ways.values()]
     assert {path.name: judges.problems(tags[path]) for path in paths if judges.problems(tags[path])} == {}
 
 
-@judged
+@judges.NEEDED
 def test_exiv2_reads_everything(delivered: Delivered) -> None:
     assert judges.exiv2_problems(path for ways in delivered.values() for path in ways.values()) == ""
 
 
-@judged
+@judges.NEEDED
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_the_old_pixels_are_not_described(extension: str, tags: dict[Path, Tags], delivered: Delivered) -> None:
     for name, ways in delivered.items():
@@ -76,7 +75,7 @@ def test_the_old_pixels_are_not_described(extension: str, tags: dict[Path, Tags]
         assert not [one for one in found if re.search(r"^IFD1|hdrgm|GContainer|MotionPhoto|MicroVideo", one)], name
 
 
-@judged
+@judges.NEEDED
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_no_location_leaves_out_coordinates_and_places(extension: str, tmp_path: Path) -> None:
     names = [
@@ -117,7 +116,7 @@ def test_none_without_a_label_delivers_the_result_as_it_is(extension: str, tmp_p
     assert found.carried == ()
 
 
-@judged
+@judges.NEEDED
 def test_the_label_names_the_source_type_the_model_and_the_software(
     tags: dict[Path, Tags], delivered: Delivered
 ) -> None:
@@ -159,7 +158,7 @@ def test_the_compressed_image_is_identical_and_decodes_to_the_same_pixels(extens
 # ---------------------------------------------------------------- results with metadata of their own
 
 
-@judged
+@judges.NEEDED
 def test_technical_tags_of_the_result_stay_and_descriptive_ones_are_the_uploads(tmp_path: Path) -> None:
     own = block("sony", "big", orientation=1).replace(b"A harbour at dusk", b"enhancer's words!")
     _, content = deliver(
@@ -197,7 +196,7 @@ SIGNED = {
 }
 
 
-@judged
+@judges.NEEDED
 @pytest.mark.parametrize("kind", SIGNED)
 def test_a_signed_or_heic_result_is_not_modified_and_gets_a_sidecar(kind: str, tmp_path: Path) -> None:
     found, content = deliver(upload("exif-xmp-iptc.jpg"), SIGNED[kind], tmp_path)
@@ -250,7 +249,7 @@ def _with_texts(texts: dict[str, str], base: bytes = b"") -> bytes:
     return base[:33] + b"".join(itxt(keyword, text.encode()) for keyword, text in texts.items()) + base[33:]
 
 
-@judged
+@judges.NEEDED
 def test_texts_stay_texts_in_a_png(tmp_path: Path) -> None:
     own = _with_texts({"Project": "the result's", "Software": "enhancer"}, result("png"))
     found, content = deliver(_with_texts(CUSTOM | STANDARD), own, tmp_path)
@@ -262,7 +261,7 @@ def test_texts_stay_texts_in_a_png(tmp_path: Path) -> None:
     assert (tags["PNG:Project"], judges.problems(tags)) == ("Ærø 2024", [])
 
 
-@judged
+@judges.NEEDED
 @pytest.mark.parametrize("extension", ["jpg", "webp"])
 def test_standard_texts_become_xmp_elsewhere_and_others_are_named(extension: str, tmp_path: Path) -> None:
     found, content = deliver(_with_texts(CUSTOM | STANDARD), result(extension), tmp_path)

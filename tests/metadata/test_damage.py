@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import pyvips
 
 from lumendrop import containers
@@ -119,7 +118,7 @@ def is_about_structure(problem: str) -> bool:
     return not any(one in problem for one in ("[minor]", "MakerNote", "Maker notes", "maker notes", "text encoding"))
 
 
-@pytest.mark.skipif(bool(judges.MISSING), reason=judges.REASON)  # see judges.MISSING
+@judges.NEEDED
 def test_ten_thousand_damaged_blocks_break_nothing(tmp_path: Path) -> None:
     left_out, complaints = check(COUNT, JUDGED, tmp_path)
     assert complaints == []

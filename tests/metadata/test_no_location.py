@@ -15,7 +15,6 @@ from tests.metadata.delivering import deliver, result
 from tests.metadata.files import dataset, jpeg, packet, photoshop, resource, xmp_segment
 from tests.metadata.test_carry_over import SIGNED
 
-judged = pytest.mark.skipif(bool(judges.MISSING), reason=judges.REASON)  # see judges.MISSING
 ABOUT_PLACES = re.compile(
     r"gps|locat|city|country|state|province|region|place|lat|long|coord|altitude|geo|cell|county|municip|locality|island"
     r"|water_?body|continent|^coverage|MobileNetwork",
@@ -68,7 +67,7 @@ def _about_places(path: Path) -> set[str]:
     return {one for one in found if ABOUT_PLACES.search(one.partition(":")[2]) and "File:" not in one}
 
 
-@judged
+@judges.NEEDED
 @pytest.mark.parametrize("extension", ["jpg", "png", "webp", "xmp"])
 def test_no_tag_about_a_place_is_left(extension: str, source: Path, tmp_path: Path) -> None:
     before = _about_places(source)
