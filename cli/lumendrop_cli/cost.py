@@ -9,7 +9,7 @@ _DEFAULT_PRICE = 0.12
 # A task with profiles costs 0.15 instead of 0.12 USD there.
 _PROFILES_FACTOR = 1.25
 # USD a month, without a photo: docs/benchmarks.md, Cost. A key of the account's own is listed at KMS.
-_FIXED_PRICE = 2.56
+_FIXED_PRICE = 2.86
 _KEY_PRICE = 1.0
 
 

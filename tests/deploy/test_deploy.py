@@ -85,7 +85,7 @@ def test_a_dry_run_shows_the_changes_and_leaves_nothing_but_artifacts(
     assert f"Create the stack lumendrop in us-east-1, account {ACCOUNT}, with version 0.2.0." in shown.out
     assert "  3 Lambda Function" in shown.out
     assert "  1 DynamoDB Table" in shown.out
-    assert "The stack costs about 2.56 USD a month." in shown.out
+    assert "The stack costs about 2.86 USD a month." in shown.out
     assert stacks(empty) == {}
     keys = {one["Key"] for one in s3.list_objects_v2(Bucket=BUCKET)["Contents"]}
     artifacts = {f"lumendrop/{path.name}" for path in built.iterdir()} - {
