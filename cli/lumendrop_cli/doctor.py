@@ -23,7 +23,7 @@ _COLORS = {"ok": "green", "warning": "yellow", "problem": "red"}
 _RECENT = timedelta(hours=24)
 _AGE_WINDOW = timedelta(minutes=15)
 _OLD_SECONDS = 3600
-_RECENT_SUCCESSES = 10
+_RECENT_SUCCESSES = 30
 _MAX_COUNTED = 100
 _NAMED = 5
 _GRACE = timedelta(minutes=15)
@@ -123,7 +123,7 @@ def _balance(stack: Stack, balance: float | None) -> Finding:
     top_up = "Top up the balance. Uploads resume automatically within 15 minutes."
     if balance is None:
         return Finding("balance", "warning", "The enhancer's response has no balance in a known format.")
-    price = (_last_enhanced(stack) or {}).get("credits")
+    price = next((row["credits"] for row in _enhanced(stack) if row.get("credits")), None)  # reused photos have none
     if not price:
         text = f"{balance:,g} credits. The price of a task is not known yet."
         return Finding("balance", "ok", text) if balance > 0 else Finding("balance", "problem", text, top_up)
@@ -251,7 +251,7 @@ def _daily_limit(stack: Stack) -> Iterator[Finding]:
 
 
 def _executions(stack: Stack) -> Iterator[Finding]:
-    last = _last_enhanced(stack)
+    last = next(_enhanced(stack), None)
     if last:
         yield Finding("last success", "ok", f"{last['key']}, {last.get('finished_at')}.")
     else:
@@ -295,8 +295,8 @@ def _names(keys: list[str]) -> str:
     return f"{', '.join(keys[:_NAMED])}{more}"
 
 
-def _last_enhanced(stack: Stack) -> ledger.Row | None:
-    """The newest enhanced upload among the last successful executions. Those of rejected uploads are successful too."""
+def _enhanced(stack: Stack) -> Iterator[ledger.Row]:
+    """The enhanced uploads among the last successful executions, newest first. Those of rejected ones succeed too."""
     states = stack.client("stepfunctions")
     listed = states.list_executions(
         stateMachineArn=stack.output("WorkflowArn"), statusFilter="SUCCEEDED", maxResults=_RECENT_SUCCESSES
@@ -305,8 +305,7 @@ def _last_enhanced(stack: Stack) -> ledger.Row | None:
         upload = json.loads(states.describe_execution(executionArn=execution["executionArn"])["input"]).get("upload")
         row = ledger.row_of(stack, upload["key"], upload["version_id"]) if upload else None
         if row and row["status"] == statuses.ENHANCED:
-            return row
-    return None
+            yield row
 
 
 def _count_recent(stack: Stack, status: str) -> int:

@@ -105,6 +105,20 @@ def test_a_healthy_stack_has_no_problems(lumendrop: Lumendrop, pipeline: Pipelin
     assert api_key not in text.out + text.err + json.dumps(found)
 
 
+def test_the_price_is_known_after_a_reused_photo(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    """A reused photo costs nothing, and says nothing about the price."""
+    photo = jpeg(97, 71)
+    for name in ("paid", "reused"):
+        pipeline.wait([pipeline.drop_same(f"in/doctor/{name}.jpg", photo)])
+    pipeline.account(credits=11)
+    try:
+        (found,) = [one for one in lumendrop("doctor", "--json").json["findings"] if one["check"] == "balance"]
+    finally:
+        pipeline.account(credits=100_000)
+    assert found["level"] == "problem"
+    assert "11 credits: 0 tasks at 12 credits" in found["finding"]
+
+
 @pytest.mark.parametrize(
     ("fault", "check", "finding", "to_do"),
     [
