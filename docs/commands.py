@@ -29,7 +29,7 @@ def _head(group: Any, exit_codes: str) -> Iterator[str]:
     yield ""
     yield "<!-- python docs/commands.py writes this page from the commands. -->"
     yield ""
-    yield f"{group.help} `pipx install lumendrop` installs the command."
+    yield f"{group.help} `pipx install` with the wheel of a release installs the command."
     yield "[Operations](operations.md#commands) explains when to use which."
     yield ""
     yield "These options come before or after the name of any command:"

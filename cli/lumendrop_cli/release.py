@@ -63,7 +63,7 @@ def load_release() -> Release:
     if not (_FOLDER / "template.json").exists():
         raise CliError(
             "This installation has no artifacts to deploy, because it runs from a clone. Deploy with `make deploy`, or "
-            "install a release: `pipx install lumendrop`, or the wheel that `make release` builds."
+            "install a release: `pipx install` with its wheel, or with the one that `make release` builds."
         )
     template = json.loads((_FOLDER / "template.json").read_text(encoding="utf-8"))
     properties = [(REFERENCES.get(one["Type"]), one.get("Properties", {})) for one in template["Resources"].values()]
