@@ -94,7 +94,7 @@ sandbox: $(VENV)/.sandbox ## Run the stack until Ctrl-C, for the AWS CLI and lum
 	@$(BIN)/python -m sandbox up --port $(PORT) $(if $(VERBOSE),--verbose)
 
 .PHONY: test
-test: $(VENV)/.tests ## Run all tests, in two processes per core (at most four). `.venv/bin/pytest PATH` runs some of them.
+test: $(VENV)/.tests ## Run all tests: about six minutes on two cores. `.venv/bin/pytest PATH` runs some of them.
 	@PYTHONUTF8=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
@@ -108,7 +108,7 @@ else
 endif
 
 .PHONY: test-elsewhere
-test-elsewhere: $(VENV)/.tests $(ELSEWHERE)/.ready ## Deploy the template to ministack, another implementation of AWS, and run the pipeline there.
+test-elsewhere: $(VENV)/.tests $(ELSEWHERE)/.ready ## Run the end-to-end tests on ministack, another AWS emulator: about seven minutes.
 	@PYTHONUTF8=1 $(BIN)/python -m pytest -q tests/elsewhere
 
 JSONATA := .venv-jsonata
@@ -121,7 +121,7 @@ $(JSONATA)/.ready: requirements/jsonata/package-lock.json
 	@touch $@
 
 .PHONY: check-asl
-check-asl: $(VENV)/.tests ## Evaluate the workflows' expressions with the official JSONata engine as well. Skips if Node is not installed.
+check-asl: $(VENV)/.tests ## Compare the sandbox's JSONata results with the official engine's, for both workflows. Skips if Node is not installed.
 ifneq ($(NODE),)
 check-asl: $(JSONATA)/.ready
 	@PYTHONPATH=layers:cli $(BIN)/python -m tests.jsonata $(JSONATA)/node_modules
@@ -140,11 +140,11 @@ UPLOADS ?= 500
 KEYS ?= 400
 
 .PHONY: chaos
-chaos: $(VENV)/.tests ## Check the promises under injected faults, about 15 minutes per seed: make chaos [SEED=1] [SEEDS=20] [JOBS=4] [UPLOADS=500] [KEYS=400].
+chaos: $(VENV)/.tests ## Check the promises under random faults, about 15 minutes per seed: make chaos [SEED=1] [SEEDS=20] [JOBS=4] [UPLOADS=500] [KEYS=400].
 	@$(BIN)/python -m tests.chaos --seed $(SEED) --seeds $(SEEDS) --jobs $(JOBS) --uploads $(UPLOADS) --keys $(KEYS)
 
 .PHONY: model
-model: $(VENV)/.tests ## Explore every interleaving of deliveries, crashes, answers, and endings of an upload: five minutes.
+model: $(VENV)/.tests ## Check the promises in every order in which deliveries, crashes, and answers can happen to an upload: two minutes.
 	@PYTHONPATH=layers $(BIN)/python -m tests.model.explorer
 
 .PHONY: enhance-kills
@@ -175,7 +175,7 @@ bench-first-run: $(VENV)/.benchmarks ## Measure set-up, demo, and sandbox in fre
 	@$(BIN)/python -m benchmarks.first_run $(if $(FULL),--full)
 
 .PHONY: bench-pages
-bench-pages: $(VENV)/.benchmarks ## Fill README, docs/benchmarks.md, and docs/limits.md with the benchmarks' figures.
+bench-pages: $(VENV)/.benchmarks ## Copy the figures that the benchmarks measured into README.md and docs/.
 	@PYTHONPATH=layers $(BIN)/python -m benchmarks.pages
 
 .PHONY: pictures
@@ -207,7 +207,7 @@ build-twice: build ## Check that a second build from scratch gives the same resu
 DIST ?= dist
 
 .PHONY: release
-release: build $(VENV)/.sandbox ## Build the wheel that `lumendrop deploy` needs nothing else for, SHA256SUMS, and the bill of materials into dist/.
+release: build $(VENV)/.sandbox ## Build the release into dist/: the wheel with the built template, SHA256SUMS, and the bill of materials.
 	@PYTHONPATH=. $(BIN)/python -m release.build .aws-sam/build $(DIST)
 
 .PHONY: release-twice

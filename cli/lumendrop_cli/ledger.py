@@ -148,7 +148,7 @@ def scan(stack: Stack, field: str, value: str, progress: Progress) -> list[Row]:
     for page in pages:
         rows += rows_from(stack, page["Items"])
         scanned += page["ScannedCount"]
-        progress(f"{scanned:,} rows read, {len(rows):,} found …")
+        progress(f"read {scanned:,} rows of the ledger, found {len(rows):,} …")
     return rows
 
 

@@ -27,7 +27,7 @@ def test_unknown_uploads_are_sent_again_only_after_confirmation(lumendrop: Lumen
     assert (dry["sent"], [one["key"] for one in dry["uploads"]]) == (0, [upload.key])
     declined = lumendrop("retry", "--unknown", typed="n\n")
     assert (declined.code, "This pays for 1 new task, about 0.12 USD. Continue?" in declined.err) == (1, True)
-    assert " rows read, 1 found …" in declined.err
+    assert " of the ledger, found 1 …" in declined.err
     assert f"  {upload.key}  unknown, version {upload.version_id}\n" in declined.err
     assert pipeline.rows()[upload]["attempt"] == 1
     assert lumendrop.ok("retry", "--unknown", "--yes")["sent"] == 1

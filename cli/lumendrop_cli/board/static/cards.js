@@ -96,6 +96,7 @@ function build(card) {
   const buttons = h("div", { class: "buttons", hidden: true });
   const box = h("li", { class: "card", "data-id": card.id }, opener, h("div", { class: "body" }, name, h("div", { class: "line" }, status, facts), steps, note, buttons));
   const parts = { box, image, label, opener, status, facts, steps, note, buttons, card, born: born(card), stage: null };
+  name.addEventListener("click", () => opener.click()); // with the keyboard, the thumbnail alone is enough
   return parts;
 }
 
