@@ -18,7 +18,7 @@ settings.register_profile("thorough", settings.get_profile("usual"), max_example
 os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "Lumendrop/lumendrop"
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
-# The tests of each of these directories share a sandbox.
+# The tests of each of these directories share a sandbox, those of `cli` two, because they take the longest.
 _SHARED_SANDBOX = {"e2e", "cli", "deploy", "folders", "production", "sandbox", "workflow"}
 
 _WITH_SOCKETS = _SHARED_SANDBOX - {"workflow"} | {"board", "client", "elsewhere"}
@@ -59,6 +59,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def _group(nodeid: str) -> str:
     """The group of a test: its directory, if its tests share a sandbox; itself, if it opens one; otherwise its file."""
     file = PurePosixPath(nodeid.partition("::")[0])
+    if file.parent.name == "cli":
+        return "cli, a to m" if file.name < "test_n" else "cli, n to z"
     if file.parent.name in _SHARED_SANDBOX:
         return file.parent.name
     return nodeid if file.name == "test_chaos.py" else str(file)
