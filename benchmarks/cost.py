@@ -28,6 +28,7 @@ FUNCTIONS = {"SubmitFunction": "submit", "CheckStatusFunction": "check_status", 
 PHOTOS = 8  # the sandbox's maximum of environments per function, so that no photo waits
 PHOTO_PIXELS = 3000
 WAIT_SECONDS = 240
+BATCHES = 5
 HOURS_PER_MONTH = 730
 MONTHLY_PHOTOS = (1_000, 10_000, 100_000)
 # Assumed, because the sandbox's enhancer is on the same machine: the time to create a task, and a round trip.
@@ -56,21 +57,28 @@ class Measured:
 
 
 def measure() -> Measured:
-    """Processes two batches in real time: one to warm up, one to measure."""
+    """Processes batches in real time until one met only warm functions, which is measured."""
     with sandbox({}, enhancer_arguments=["--task-seconds", str(ESTIMATE_SECONDS)]) as running:
         cloud = running.cloud
         photo = _photo()
-        _batch(cloud, photo, "warm")
-        before = {one: _Mark(cloud, one) for one in FUNCTIONS}
-        calls = len(cloud._permissions.calls)
-        executions = _batch(cloud, photo, "measured")
-        functions = {one: mark.since(cloud) for one, mark in before.items()}
-        logged = statistics.mean(mark.logged(cloud) for mark in before.values()) * len(before) / PHOTOS
-        requests = Counter(call.action for call in list(cloud._permissions.calls)[calls:])
+        for number in range(BATCHES):
+            folder = f"batch-{number}"
+            before = {one: _Mark(cloud, one) for one in FUNCTIONS}
+            calls = len(cloud._permissions.calls)
+            executions = _batch(cloud, photo, folder)
+            functions = {one: mark.since(cloud) for one, mark in before.items()}
+            logged = statistics.mean(mark.logged(cloud) for mark in before.values()) * len(before) / PHOTOS
+            requests = Counter(call.action for call in list(cloud._permissions.calls)[calls:])
+            if not requests["secretsmanager:GetSecretValue"]:  # a function that starts reads the API key
+                break
+        else:
+            raise SystemExit(
+                f"Functions started in each of {BATCHES} batches, so none was warm. Try again on an idle machine."
+            )
         histories = [_history(cloud, one) for one in executions]
         rows = cloud.client("dynamodb").scan(TableName=cloud.outputs["LedgerTableName"])["Items"]
         size = max(len(json.dumps(row)) for row in rows)
-        results = cloud.client("s3").list_objects_v2(Bucket=cloud.outputs["OutputBucketName"], Prefix="measured/")
+        results = cloud.client("s3").list_objects_v2(Bucket=cloud.outputs["OutputBucketName"], Prefix=f"{folder}/")
     entered = [sum("stateEnteredEventDetails" in event for event in history) for history in histories]
     return Measured(
         functions,

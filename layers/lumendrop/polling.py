@@ -16,7 +16,7 @@ import msgspec
 
 from lumendrop.outcomes import Outcome
 
-_FIRST_SECONDS = 5
+_FIRST_SECONDS = 12
 _EARLY_SECONDS = 4  # before half of the vendor's estimate
 _NEAR_SECONDS = (2, 5)
 _NEAR_SHARE = 0.04

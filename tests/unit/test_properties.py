@@ -377,8 +377,8 @@ def test_a_day_of_polling_fits_into_the_workflows_history(
 
 @given(st.none() | st.floats(1e-6, 1e9))
 def test_the_first_poll_is_early(estimated: float | None) -> None:
-    assert 2 <= polling.first_wait(estimated) <= 5
-    assert polling.first_wait(None) == 5
+    assert 2 <= polling.first_wait(estimated) <= 12
+    assert polling.first_wait(None) == 12
 
 
 # ---------------------------------------------------------------- keys

@@ -80,19 +80,19 @@ def test_no_function_is_invoked_without_a_task_to_wait_for(ran: Ran, name: str) 
 
 
 def test_waits_as_long_as_the_last_poll_returned(ran: Ran) -> None:
-    assert ran("enhanced after several polls").waits == [5, 11, 3, 2]
-    assert ran("delivered on the second attempt").waits == [5, 20]
+    assert ran("enhanced after several polls").waits == [12, 11, 3, 2]
+    assert ran("delivered on the second attempt").waits == [12, 20]
 
 
 def test_a_crash_of_check_status_costs_one_iteration(ran: Ran) -> None:
     run = ran("check_status crashes once")
-    assert run.waits == [5, 7, 60]
+    assert run.waits == [12, 7, 60]
     assert run.payloads("CheckStatus")[2]["poll"] == WAITING | {"state": "waiting", "wait_seconds": 60}
 
 
 def test_throttling_of_check_status_costs_one_iteration(ran: Ran) -> None:
     run = ran("check_status throttled for longer")
-    assert run.waits == [5, 60]
+    assert run.waits == [12, 60]
     wanted = {"state": "waiting", "wait_seconds": 60, "lambda_throttled": True}
     assert run.payloads("CheckStatus")[0]["poll"] == run.given["poll"] | wanted
 
@@ -100,7 +100,7 @@ def test_throttling_of_check_status_costs_one_iteration(ran: Ran) -> None:
 @pytest.mark.parametrize("name", ["deliver crashes once", "deliver throttled for longer"])
 def test_a_failed_delivery_costs_one_iteration(ran: Ran, name: str) -> None:
     run = ran(name)
-    assert run.waits == [5, 60]
+    assert run.waits == [12, 60]
     assert run.payloads("CheckStatus")[1]["poll"] == COMPLETED | {"state": "waiting", "wait_seconds": 60}
 
 
@@ -112,7 +112,7 @@ def test_a_delayed_delivery_keeps_the_state_of_the_poll(ran: Ran) -> None:
 @pytest.mark.parametrize("name", ["check_status throttled", "deliver throttled"])
 def test_a_transient_error_of_lambda_costs_no_iteration(ran: Ran, name: str) -> None:
     run = ran(name)
-    assert run.waits == [5]
+    assert run.waits == [12]
     assert run.calls.count("Invoke") == 5
     assert len(run.retries) == 3
     assert sum(run.retries) <= 14
