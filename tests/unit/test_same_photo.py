@@ -118,6 +118,19 @@ def finish(world: World, deliver: ModuleType, event: Event, attempt: int = 1, re
     return answer
 
 
+def report(world: World, deliver: ModuleType, event: Event) -> Any:
+    """What the workflow does with an upload that is rejected."""
+    row, run = row_of(world, event), run_of(world, event)
+    body = {"upload": run["upload"], "status": "rejected"}
+    world.dynamodb.update_item(
+        TableName="ledger",
+        Key={"pk": {"S": row["pk"]}, "sk": {"S": row["sk"]}},
+        UpdateExpression="SET finished_at = :now",
+        ExpressionAttributeValues={":now": {"S": "2026-01-31T12:00:00Z"}},
+    )
+    return deliver.handler({"correlation_id": run["correlation_id"], "report": body}, Context())
+
+
 def paid(world: World, submit: ModuleType, deliver: ModuleType, key: str = "a.jpg", **metadata: str) -> Event:
     """An upload that was paid for and delivered."""
     event = drop(world, key, **metadata)
@@ -490,10 +503,7 @@ def test_a_report_about_an_older_upload_is_removed(world: World, submit: ModuleT
     paid(world, submit, deliver)
     bad = drop(world, "b.jpg", b"text")
     submit.handler(bad, Context())
-    run = run_of(world, bad)
-    body = {"upload": run["upload"], "status": "rejected"}
-    reported = deliver.handler({"correlation_id": run["correlation_id"], "report": body}, Context())
-    assert reported["report_key"] == "errors/b.jpg.json"
+    assert report(world, deliver, bad)["report_key"] == "errors/b.jpg.json"
     submit.handler(drop(world, "b.jpg"), Context())
 
     assert world.s3.list_objects_v2(Bucket=OUTPUT, Prefix="errors/")["KeyCount"] == 0
@@ -553,6 +563,52 @@ def test_an_interrupted_reuse_is_completed(
     assert stored(world, row["output"]["key"])["Metadata"]["source-version-id"] == version(second)
     assert len(world.enhancer.submits) == 1
     assert len(world.executions()) == 2
+
+
+def test_a_copy_whose_upload_was_rejected_meanwhile_is_recorded(
+    world: World, submit: ModuleType, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The photo is deleted, another delivery is rejected and reported, and the function is killed after the copy."""
+    first = paid(world, submit, deliver)
+    second = drop(world, "b.jpg")
+    call_api = BaseClient._make_api_call
+
+    def killed(client: Any, name: str, parameters: dict[str, Any]) -> Any:
+        if name != "CopyObject":
+            return call_api(client, name, parameters)
+        patch.undo()
+        world.s3.delete_object(Bucket=INPUT, Key="b.jpg", VersionId=version(second))
+        submit.handler(second, Context())
+        report(world, deliver, second)
+        call_api(client, name, parameters)
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(BaseClient, "_make_api_call", killed)
+        submit.handler(second, Context())
+    assert row_of(world, second)["status"] == "rejected"
+    submit.handler(second, Context())
+
+    payer, row = row_of(world, first), row_of(world, second)
+    assert (row["status"], row["output"]["key"]) == ("enhanced", "b.jpg.png")
+    assert (row["same_as"], row["options"]) == (run_of(world, first)["correlation_id"], payer["options"])
+    assert (row["task_id"], row["attempt"]) == (payer["task_id"], 2)
+    assert run_of(world, second, 2)["delivery"]["output"]["key"] == "b.jpg.png"
+    assert world.s3.list_objects_v2(Bucket=OUTPUT, Prefix="errors/")["KeyCount"] == 0
+    assert len(world.enhancer.submits) == 1
+
+
+def test_an_upload_that_was_rejected_stays_rejected_if_no_copy_was_made(
+    world: World, submit: ModuleType, deliver: ModuleType, logs: io.StringIO
+) -> None:
+    paid(world, submit, deliver)
+    bad = drop(world, "b.jpg", b"text")
+    submit.handler(bad, Context())
+    report(world, deliver, bad)
+    submit.handler(bad, Context())
+
+    assert row_of(world, bad)["status"] == "rejected"
+    assert "already ended" in logs.getvalue()
 
 
 # ---------------------------------------------------------------- the owner pays again
