@@ -827,7 +827,7 @@ def _look(state: State, name: str) -> tuple[str, Answer, State]:
     key = upload(name).key
     if any(one.key == key and one.upload == name for one in state.photos):
         return "", Answer("looked", DeliveredObject("out", key, "", 9, "jpeg")), state
-    return "finds nothing", Answer("looked in vain"), state
+    return "finds nothing", Answer("looked, found nothing"), state
 
 
 def _with_photo(state: State, name: str, payer: str) -> State:
