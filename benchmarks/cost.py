@@ -29,6 +29,7 @@ PHOTOS = 8  # the sandbox's maximum of environments per function, so that no pho
 PHOTO_PIXELS = 3000
 WAIT_SECONDS = 240
 BATCHES = 5
+STAGGER_SECONDS = 1  # functions that work at the same moment would wait for each other's CPU
 HOURS_PER_MONTH = 730
 MONTHLY_PHOTOS = (1_000, 10_000, 100_000)
 # Assumed, because the sandbox's enhancer is on the same machine: the time to create a task, and a round trip.
@@ -125,10 +126,11 @@ def _photo() -> bytes:
 
 
 def _batch(cloud: Cloud, photo: bytes, folder: str) -> list[str]:
-    """Uploads photos concurrently; returns their executions once all photos are enhanced."""
+    """Uploads photos, which run concurrently; returns their executions once all photos are enhanced."""
     for number in range(PHOTOS):
         key, bucket = f"{folder}/{number}.jpg", cloud.outputs["InputBucketName"]
         cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=photo + key.encode())  # no two are the same photo
+        time.sleep(STAGGER_SECONDS)
     deadline = time.monotonic() + WAIT_SECONDS
     states = cloud.client("stepfunctions")
     while time.monotonic() < deadline:

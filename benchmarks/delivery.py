@@ -35,7 +35,7 @@ from tests.metadata.files import exif_segment, packet, xmp_segment
 from tests.metadata.makers import block
 
 OURS, FLOOR = "deliver", "floor: raw to disk, raw from disk"
-STYLES = dict(zip(CONTENDERS, ("-", "--", (0, (8, 2, 1, 2, 1, 2)), ":", "-", "-."), strict=True))
+STYLES = dict(zip(CONTENDERS, ("-", ":", "--", (0, (8, 2, 1, 2, 1, 2)), ":", "-", "-."), strict=True))
 FIGURES = {
     "seconds": "seconds",
     "of_floor": "of floor",
@@ -168,8 +168,6 @@ def serve(folder: Path) -> None:
         "API_BASE_URL": base,
         "OUTPUT_BUCKET": BUCKET,
         "BUCKET_OWNER": "123456789012",
-        "ENHANCEMENT_LABEL": "omit" if os.environ.get("BENCH_METADATA") else "write",
-        "BENCH_METADATA": os.environ.get("BENCH_METADATA", "keep"),
         "LUMENDROP_ALLOW_LOOPBACK": "true",
         "POWERTOOLS_LOG_LEVEL": "CRITICAL",
         "POWERTOOLS_METRICS_DISABLED": "true",
@@ -243,7 +241,7 @@ def plot(figures: dict[str, Any]) -> None:
     """Seconds and peak memory by size, a line for each contender."""
     made, (seconds, memory) = plots.figure(2)
     sizes = [int(size.split()[0]) for size in figures]
-    colours = {OURS: plots.OURS, FLOOR: plots.LIMIT}
+    colours = {OURS: plots.OURS, f"{OURS}, without metadata": plots.OURS, FLOOR: plots.LIMIT}
     for name in CONTENDERS:
         style = {"color": colours.get(name, plots.PEER), "marker": "o", "linestyle": STYLES[name], "label": name}
         seconds.plot(sizes, [one[name]["seconds"]["median"] for one in figures.values()], **style)
@@ -260,14 +258,11 @@ def main() -> None:
     """Prints the table; writes the JSON and the plot."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.delivery", description=__doc__)
     parser.add_argument("--megabytes", type=int, nargs="+", default=[1, 10, 50, 100])
-    parser.add_argument("--without", action="store_true", help="deliver without metadata (Metadata: none, no label)")
     parser.add_argument("--rounds", type=int, default=7, help="deliveries per size and contender (default 7)")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve(arguments.serve)
-    if arguments.without:
-        os.environ["BENCH_METADATA"] = "none"
     figures = measure(arguments.megabytes, arguments.rounds)
     rows = [
         [f"{size}: {name}", *(one[key]["median"] for key in FIGURES)]
@@ -275,8 +270,6 @@ def main() -> None:
         for name, one in contenders.items()
     ]
     plots.show("Delivery", ["", *FIGURES.values()], rows)
-    if arguments.without:
-        return
     plot(figures)
     results.write("delivery", "make bench-delivery", {"seed": SEED, "sizes": figures})
 

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,8 +38,9 @@ Deliver = Callable[[str, str, str], None]
 """Delivers the result at a URL, of a task with this ID, to a key."""
 
 
-def ours() -> Deliver:
+def ours(metadata: str = "keep") -> Deliver:
     """The deliver function: requests the link, verifies the result, writes it conditionally."""
+    os.environ["ENHANCEMENT_LABEL"] = "omit" if metadata == "none" else "write"
     sys.path[:0] = [str(REPO / "functions" / "deliver"), str(REPO / "layers")]
     bundle = os.environ["AWS_CA_BUNDLE"]
     certifi.where = lambda: bundle  # deliver trusts certifi's authorities only
@@ -51,7 +53,7 @@ def ours() -> Deliver:
 
     def deliver(_: str, task: str, key: str) -> None:
         event["upload"] |= {"bucket": UPLOADS, "key": key, "version_id": "null", "size": int(task)}
-        event["options"]["metadata"] = os.environ["BENCH_METADATA"]
+        event["options"]["metadata"] = metadata
         event["task"]["id"] = task
         output = app.handler(event, Context())
         if output["state"] != "enhanced":
@@ -165,6 +167,7 @@ def overlapped() -> Deliver:
 
 CONTENDERS = {
     "deliver": ours,
+    "deliver, without metadata": partial(ours, "none"),
     "requests.get().content, put_object": in_memory,
     "the same, connected to the vendor": in_memory_connected,
     "curl, aws s3 cp": shell,

@@ -123,8 +123,13 @@ def _delivery() -> list[Cells]:
     if size not in sizes:
         return []
     one = {name: contender["of_floor"]["median"] for name, contender in sizes[size].items() if "of_floor" in contender}
-    others = [f"{number(one[name])} ({name})" for name in list(one)[1:4]]
-    return [[f"delivery of {size}, times the floor", "≤ 1.15", number(one["deliver"]), ", ".join(others), "1"]]
+    plain = "deliver, without metadata"
+    others = [f"{number(one[name])} ({name})" for name in [name for name in one if name != plain][1:4]]
+    rows = [[f"delivery of {size}, times the floor", "≤ 1.15", number(one["deliver"]), ", ".join(others), "1"]]
+    if plain in one:
+        ratio = number(one["deliver"] / one[plain])
+        rows.append([f"delivery of {size} with metadata, times without", "≤ 1.05", ratio, "", "1"])
+    return rows
 
 
 def _polling() -> list[Cells]:
