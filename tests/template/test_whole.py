@@ -148,6 +148,7 @@ def test_continuous_integration_runs_the_required_checks() -> None:
     assert {"make check-asl", "make check-cdk", "make test-elsewhere"} <= set(jobs["elsewhere"])
     assert [name for name, job in workflow["jobs"].items() if job.get("continue-on-error")] == ["elsewhere"]
     assert "make test-board" in jobs["board"]
+    assert workflow["jobs"]["command"]["strategy"]["matrix"]["system"] == ["windows-latest", "macos-latest"]
     assert "install -qy chromium" in jobs["board"][-2]
 
 
