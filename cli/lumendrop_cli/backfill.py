@@ -18,6 +18,7 @@ from lumendrop_cli.ledger import Row
 from lumendrop_cli.polling import poll_until
 from lumendrop_cli.printer import Progress, printer
 from lumendrop_cli.stack import Stack, load_stack
+from lumendrop_cli.text import count
 from lumendrop_cli.workflow import running_backfills
 
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
@@ -78,7 +79,9 @@ def backfill(
         for line in _lines(stack, data):
             out.note(line)
         bound = "about" if data["same_photo"] else "at most"
-        out.confirm(f"This pays for {bound} {data['tasks']:,} tasks, about {data['cost_usd']:,.2f} USD. Continue?")
+        out.confirm(
+            f"This pays for {bound} {count(data['tasks'], 'task')}, about {data['cost_usd']:,.2f} USD. Continue?"
+        )
     started = stack.client("stepfunctions").start_execution(
         stateMachineArn=stack.output("BackfillWorkflowArn"), input=json.dumps({"prefix": prefix})
     )
@@ -96,7 +99,7 @@ def backfill(
     if not data["sent"]:
         out.result(data, [f"There are no photos in {_uri(stack, prefix)}.", *also])
         raise typer.Exit(FAILURE)
-    sent = f"{data['sent']:,} photos were sent to the upload queue. Photos that are already enhanced create no task."
+    sent = f"{count(data['sent'], 'photo')} sent to the upload queue. Photos that are already enhanced create no task."
     out.result(data, [sent, *also, "`lumendrop doctor` shows how many are waiting."])
 
 
@@ -124,7 +127,7 @@ def _survey(stack: Stack, prefix: str, progress: Progress) -> Survey:
         rows = ledger.batch_get(stack, uploads)
         for photo, upload in zip(batch, uploads, strict=True):
             _count(survey, photo, rows.get(upload), largest)
-        progress(f"{survey.photos:,} photos counted, {survey.new:,} of them new …")
+        progress(f"{count(survey.photos, 'photo')} counted, {survey.new:,} of them new …")
     return survey
 
 
@@ -205,7 +208,7 @@ def _lines(stack: Stack, data: dict[str, Any]) -> list[str]:
     }
     price = f"about {data['cost_usd']:,.2f} USD at {data['price_usd']:.2f} USD per task"
     return [
-        f"{data['photos']:,} photos in {place}:",
+        f"{count(data['photos'], 'photo')} in {place}:",
         *(f"  {name:<12} {value}" for name, value in counts.items() if not value.startswith("0,")),
         f"  {'cost':<12} {price}; {data['days']:,} days at the daily limit",
         *_circumstances(data),
@@ -215,7 +218,7 @@ def _lines(stack: Stack, data: dict[str, Any]) -> list[str]:
 def _circumstances(data: dict[str, Any]) -> Iterator[str]:
     """What delays the photos, or sends them too."""
     if data["waiting"]:
-        yield f"  {'queue':<12} {data['waiting']:,} uploads wait already; photos among them are paid for once"
+        yield f"  {'queue':<12} {count(data['waiting'], 'upload')} waiting already; photos among them are paid for once"
     if data["event_source"] != event_source.ENABLED:
         state = data["event_source"].lower()
         yield f"  {'paused':<12} the event source is {state}: photos wait until `lumendrop resume`"

@@ -84,7 +84,7 @@ def _lost(stack: Stack) -> str | None:
 def _reason(message: str) -> str | None:
     try:
         line: Any = json.loads(message)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     reason = line.get("reason") if isinstance(line, dict) and line.get("message") == "upload requeued" else None
     return str(reason) if reason else None

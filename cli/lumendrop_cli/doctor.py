@@ -6,16 +6,19 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Literal
 
 import typer
 from botocore.exceptions import ClientError
 
-from lumendrop_cli import enhancer, event_delivery, event_source, ledger, statuses, upload_queue
+from lumendrop_cli import enhancer, event_delivery, event_source, ledger, ledger_index, statuses, upload_queue
 from lumendrop_cli.batches import batches
 from lumendrop_cli.errors import FAILURE, CliError, from_aws_error, is_denied
 from lumendrop_cli.printer import Line, Progress, printer
 from lumendrop_cli.stack import Stack, load_stack
+from lumendrop_cli.text import count
+from lumendrop_cli.times import utc_text
 from lumendrop_cli.workflow import correlation_id, execution_of_each
 
 Level = Literal["ok", "warning", "problem"]
@@ -25,6 +28,7 @@ _AGE_WINDOW = timedelta(minutes=15)
 _OLD_SECONDS = 3600
 _RECENT_SUCCESSES = 30
 _MAX_COUNTED = 100
+_MAX_PAGES = 20  # of 1,000 rows each, so at most some seconds and 0.001 USD
 _NAMED = 5
 _GRACE = timedelta(minutes=15)
 _ALARMS_PER_CALL = 100
@@ -129,12 +133,15 @@ def _balance(stack: Stack, balance: float | None) -> Finding:
         return Finding("balance", "ok", text) if balance > 0 else Finding("balance", "problem", text, top_up)
     tasks = int(balance // price)
     waiting = upload_queue.count_messages(stack, stack.output("UploadQueueUrl"))
-    text = f"{balance:,g} credits: {tasks:,} tasks at {price:g} credits, the price of the last enhanced photo."
+    text = f"{balance:,g} credits: {count(tasks, 'task')} at {price:g} credits, the price of the last enhanced photo."
     if tasks < 1:
         return Finding("balance", "problem", text, top_up)
     if tasks < waiting:
         return Finding(
-            "balance", "warning", f"{text} {waiting:,} uploads wait.", "Top up the balance before it runs out."
+            "balance",
+            "warning",
+            f"{text} {count(waiting, 'upload')} waiting.",
+            "Top up the balance before it runs out.",
         )
     return Finding("balance", "ok", text)
 
@@ -206,15 +213,13 @@ def _bucket_pair(stack: Stack, source: str, target: str) -> Iterator[Finding]:
 def _queues(stack: Stack) -> Iterator[Finding]:
     dead = upload_queue.count_messages(stack, stack.output("DeadLetterQueueUrl"))
     if dead:
-        text = (
-            f"{dead:,} messages: submit failed on them five times, or EventBridge could not deliver them to the queue."
-        )
+        text = f"{count(dead, 'message')}: submit failed five times, or EventBridge could not deliver to the queue."
         to_do = "Find the cause in the log of submit, fix it, and send the messages back: `lumendrop redrive`."
         yield Finding("dead-letter queue", "problem", text, to_do)
     else:
         yield Finding("dead-letter queue", "ok", "Empty.")
     waiting = upload_queue.count_messages(stack, stack.output("UploadQueueUrl"))
-    yield Finding("upload queue", "ok", f"{waiting:,} uploads wait or are being submitted.")
+    yield Finding("upload queue", "ok", f"{count(waiting, 'upload')} waiting or being submitted.")
     age = _oldest_seconds(stack)
     if age is None:
         yield Finding("oldest upload", "ok", "Age not available: CloudWatch has no recent data point.")
@@ -242,7 +247,7 @@ def _oldest_seconds(stack: Stack) -> float | None:
 
 def _daily_limit(stack: Stack) -> Iterator[Finding]:
     limit, used = int(stack.parameter("DailyTaskLimit")), ledger.count_tasks(stack, datetime.now(UTC).date())
-    text = f"{used:,} of {limit:,} tasks today (UTC)."
+    text = f"{used:,} of {count(limit, 'task')} today (UTC)."
     if used < limit:
         yield Finding("daily limit", "ok", text)
     else:
@@ -253,19 +258,37 @@ def _daily_limit(stack: Stack) -> Iterator[Finding]:
 def _executions(stack: Stack) -> Iterator[Finding]:
     last = next(_enhanced(stack), None)
     if last:
-        yield Finding("last success", "ok", f"{last['key']}, {last.get('finished_at')}.")
+        yield Finding("last success", "ok", f"{last['key']}, {utc_text(str(last.get('finished_at')))}.")
     else:
         text = f"None of the last {_RECENT_SUCCESSES} successful executions enhanced a photo."
         yield Finding(
             "last success", "warning", text, "Test the stack with `lumendrop smoke`, which pays for one task."
         )
     failed = sum(_count_recent(stack, status) for status in _UNSUCCESSFUL)
-    if failed:
-        count = f"{failed:,}" if failed < _MAX_COUNTED else f"{_MAX_COUNTED:,} or more"
-        to_do = "See the reports below errors/ in the output bucket, or `lumendrop status KEY`."
-        yield Finding("executions", "warning", f"{count} failed in the last 24 hours.", to_do)
-    else:
+    if not failed:
         yield Finding("executions", "ok", "None failed in the last 24 hours.")
+        return
+    text = f"{failed:,}{' or more' if failed >= _MAX_COUNTED else ''} failed in the last 24 hours"
+    still, read_all = _count_open(stack)
+    if still:
+        text += f"; {count(still, 'upload')}{'' if read_all else ' or more'} without a photo now."
+        to_do = "See their reports: `lumendrop list --status failed --status unknown --since 24h`."
+        yield Finding("executions", "warning", text, to_do)
+    elif read_all:
+        yield Finding("executions", "ok", f"{text}; no upload of that time is failed or unknown now.")
+    else:
+        to_do = "To find what is still open: `lumendrop list --status failed --status unknown --since 24h`."
+        yield Finding("executions", "warning", f"{text}.", to_do)
+
+
+def _count_open(stack: Stack) -> tuple[int, bool]:
+    """The failed and unknown uploads that changed in the last 24 hours, and whether all of them were read."""
+    wanted = ledger_index.Filter(("failed", statuses.UNKNOWN), datetime.now(UTC) - _RECENT)
+    pages = ledger_index.pages(stack, wanted)
+    try:
+        return sum(map(len, islice(pages, _MAX_PAGES))), next(pages, None) is None
+    except CliError:  # the ledger has no index
+        return 0, False
 
 
 def _deadlines(stack: Stack) -> Iterator[Finding]:
@@ -276,14 +299,14 @@ def _deadlines(stack: Stack) -> Iterator[Finding]:
     paid = [row["key"] for row in idle if row.get("task_id")]  # also if submit can't read the row
     claimed = [row["key"] for row in idle if row["status"] == statuses.CLAIMED]
     if paid:
-        text = f"{len(paid):,} paid uploads are past their deadline, and no workflow runs for them: {_names(paid)}."
+        text = f"{count(len(paid), 'paid upload')} past the deadline, without a running workflow: {_names(paid)}."
         to_do = (
             "`lumendrop fetch KEY` ends one without paying again: with its photo while the result lives (24 hours), "
             "otherwise with a report. `lumendrop backfill` does it for all whose upload still exists."
         )
         yield Finding("deadlines", "problem", text, to_do)
     if claimed and not upload_queue.count_messages(stack, stack.output("UploadQueueUrl")):
-        text = f"{len(claimed):,} uploads are claimed, and no message continues them: {_names(claimed)}."
+        text = f"{count(len(claimed), 'upload')} claimed, without a message that continues: {_names(claimed)}."
         to_do = "`lumendrop backfill --prefix KEY` sends each again. It becomes unknown, and is not paid for again."
         yield Finding("deadlines", "problem", text, to_do)
     if not paid and not claimed:
@@ -322,7 +345,9 @@ def _alarms(stack: Stack) -> Iterator[Finding]:
     active = [alarm for alarm in _describe_alarms(stack, names) if alarm["StateValue"] == "ALARM"]
     for alarm in active:
         yield Finding("alarms", "problem", f"{alarm['AlarmName']} is in ALARM.", alarm.get("AlarmDescription", ""))
-    if not active:
+    if not active and stack.is_sandbox:
+        yield Finding("alarms", "ok", f"{len(names)}, not simulated: the sandbox never evaluates them.")
+    elif not active:
         yield Finding("alarms", "ok", f"None of {len(names)} is in ALARM.")
 
 

@@ -15,12 +15,13 @@ from botocore.parsers import ResponseParserError
 from lumendrop_cli import cost, enhance_plan, photo_files, photo_options
 from lumendrop_cli.enhance_plan import Photo, Plan, Request
 from lumendrop_cli.enhance_run import AGAIN, Run
-from lumendrop_cli.errors import FAILURE, CliError, NotConfirmed, describe, errors_in_one_line, on_interrupt
+from lumendrop_cli.errors import FAILURE, CliError, NotConfirmed, describe, on_interrupt
 from lumendrop_cli.overlaps import check_overlaps
 from lumendrop_cli.photo_files import LocalFile, Skipped
 from lumendrop_cli.printer import Line, Printer, printer, some_of
 from lumendrop_cli.result_folder import ResultFolder
 from lumendrop_cli.stack import Stack, load_stack
+from lumendrop_cli.text import count
 from lumendrop_cli.watching import Watcher
 
 _UNASKED = 20  # tasks that are paid for without confirmation
@@ -69,13 +70,12 @@ def enhance(
     options = photo_options.checked(given)
     if watch and dry_run:
         raise typer.BadParameter("give only one of --watch and --dry-run")
-    with errors_in_one_line():
-        stack, out = load_stack(context), printer(context)
-        request = Request(_key_prefix(stack, prefix), options, photo_options.as_text(stack, options))
-        command = Enhance(stack, request, ResultFolder(out_folder), out, asks=not yes, no_wait=no_wait)
-        if watch:
-            command.watch(paths)
-        command.run(paths, dry_run=dry_run)
+    stack, out = load_stack(context), printer(context)
+    request = Request(_key_prefix(stack, prefix), options, photo_options.as_text(stack, options))
+    command = Enhance(stack, request, ResultFolder(out_folder), out, asks=not yes, no_wait=no_wait)
+    if watch:
+        command.watch(paths)
+    command.run(paths, dry_run=dry_run)
 
 
 def _key_prefix(stack: Stack, prefix: str | None) -> str:
@@ -108,6 +108,7 @@ class Enhance:
         if not plan.photos:
             raise typer.Exit(FAILURE)
         self._confirm(plan)
+        self._folder.create()
         run, began = Run(self._stack, self._folder, self._changed, no_wait=self._no_wait), time.monotonic()
         with on_interrupt(f"Uploaded photos are enhanced without this command. {AGAIN}"):
             try:
@@ -121,7 +122,7 @@ class Enhance:
         """Enhances photos as they appear, until Ctrl-C. Errors of AWS are reported once, and tried again."""
         check_overlaps(paths, [], self._folder)
         watcher = Watcher(paths, self._folder.root)
-        self._out.note(f"Watching {len(paths):,} path{'' if len(paths) == 1 else 's'}. Press Ctrl-C to end.")
+        self._out.note(f"Watching {count(len(paths), 'path')}. Press Ctrl-C to end.")
         with on_interrupt(f"Uploaded photos are enhanced without this command. {AGAIN}"):
             try:
                 reported = ""
@@ -169,6 +170,7 @@ class Enhance:
             self._show(plan, dry_run=False)
             self._confirm(plan)
             self._asks = False
+        self._folder.create()
         run.start(plan.photos)
         return plan.photos
 
@@ -180,7 +182,7 @@ class Enhance:
             raise CliError(
                 f"Two of the paths have a file {clash!r}, but only one can have that name in {self._folder.root}."
             )
-        with self._out.progress(f"Reading {len(names):,} files …") as progress:
+        with self._out.progress(f"Reading {count(len(names), 'file')} …") as progress:
             return enhance_plan.make_plan(self._stack, found, self._request, self._folder, progress)
 
     def _confirm(self, plan: Plan) -> None:
@@ -272,7 +274,7 @@ def _line(photo: Photo, text: str) -> Line:
 
 
 def _plan_lines(plan: Plan, figures: dict[str, Any], price: str) -> Iterator[str]:
-    yield f"{figures['photos']:,} photos, {_size(figures['bytes'])}:"
+    yield f"{count(figures['photos'], 'photo')}, {_size(figures['bytes'])}:"
     counts = {
         "upload": f"{figures['upload']:,}, {_size(figures['upload_bytes'])}; pays for {price}",
         "in progress": f"{figures['in_progress']:,}; uploaded before, and not paid for again",

@@ -23,6 +23,7 @@ from lumendrop_cli.photo_files import LocalFile, Skipped
 from lumendrop_cli.printer import Progress
 from lumendrop_cli.result_folder import ResultFolder, signature
 from lumendrop_cli.stack import Stack
+from lumendrop_cli.text import count
 from lumendrop_cli.transfers import Result, Source
 
 THREADS = 16
@@ -109,7 +110,7 @@ def make_plan(
     for one in found:
         if isinstance(one, Skipped):
             plan.skipped.append(one)
-        elif reason := photo_files.check_name(one.path.name, request.prefix + one.name):
+        elif reason := photo_files.check_name(one.path.name, request.prefix + one.name) or folder.problem(one.name):
             plan.skipped.append(Skipped(one.name, reason))
         else:
             files.append(one)
@@ -138,13 +139,13 @@ def _is_taken(photo: Photo, folder: ResultFolder) -> bool:
 
 def decide(stack: Stack, photos: Sequence[Photo], folder: ResultFolder, progress: Progress) -> None:
     """Sets the state of each photo."""
-    progress(f"Looking up {len(photos):,} photos in the ledger …")
+    progress(f"Looking up {count(len(photos), 'photo')} in the ledger …")
     _find_same_photos(stack, photos)
     undecided = [photo for photo in photos if photo.state == "planned"]
-    progress(f"Looking up {len(undecided):,} photos in the input bucket …")
+    progress(f"Looking up {count(len(undecided), 'photo')} in the input bucket …")
     _find_own_uploads(stack, undecided)
     fetched = [photo for photo in photos if photo.state == "fetch"]
-    progress(f"Comparing {len(fetched):,} results with the files of earlier runs …")
+    progress(f"Comparing {count(len(fetched), 'result')} with the files of earlier runs …")
     for photo, path in zip(fetched, parallel(lambda photo: _downloaded(stack, photo, folder), fetched), strict=True):
         photo.path, photo.state = path, "done" if path else "fetch"
 

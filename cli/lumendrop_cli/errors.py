@@ -25,6 +25,8 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
+from lumendrop_cli.text import sentence
+
 FAILURE, USAGE_ERROR, AWS_ERROR, INTERRUPTED = 1, 2, 3, 130
 
 BUG = "This is a bug of lumendrop; please report it."
@@ -64,11 +66,8 @@ _INVALID_CREDENTIALS = frozenset(
 class CliError(Exception):
     """A command can't continue. The text describes the cause and what to do; `code` is the exit code.
 
-    `data` has the details for programs, such as the execution that continues. With `in_one_line`, its document is one
-    line, because the command prints one document per line.
+    `data` has the details for programs, such as the execution that continues.
     """
-
-    in_one_line = False
 
     def __init__(self, message: str, code: int = FAILURE, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -89,26 +88,13 @@ def on_interrupt(message: str, data: Mapping[str, Any] | None = None) -> Iterato
         raise CliError(f"Interrupted. {message}".rstrip(), INTERRUPTED, data) from None
 
 
-@contextmanager
-def errors_in_one_line() -> Iterator[None]:
-    """For commands that print one JSON document per line: any error inside the block becomes such a line."""
-    try:
-        yield
-    except typer.Exit:
-        raise
-    except Exception as error:
-        described = describe(error)
-        described.in_one_line = True
-        described.data = {"event": "error", **described.data}
-        raise described from error
-
-
 def describe(error: Exception) -> CliError:
     """The CliError for any exception."""
     if isinstance(error, CliError):
         return error
     if isinstance(error, typer.TyperException):
-        return CliError(f"{error.format_message().rstrip('.')}. See `lumendrop COMMAND --help`.", error.exit_code)
+        message = sentence(error.format_message().replace(": Value error, ", ": ", 1))
+        return CliError(f"{message} See `lumendrop COMMAND --help`.", error.exit_code)
     if isinstance(error, typer.Abort):
         return CliError("The input ended, so nothing was done.")
     if isinstance(error, BotoCoreError | ClientError | ResponseParserError):
@@ -127,7 +113,7 @@ def from_aws_error(error: BotoCoreError | ClientError | ResponseParserError) -> 
     if isinstance(error, ClientError):
         return CliError(_describe(error), AWS_ERROR)
     advice = next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), "")
-    return CliError(f"{str(error).rstrip('.')}. {advice}".rstrip(), AWS_ERROR)
+    return CliError(f"{sentence(str(error))} {advice}".rstrip(), AWS_ERROR)
 
 
 def not_aws() -> CliError:
@@ -157,7 +143,7 @@ def is_denied(error: ClientError) -> bool:
 
 def _describe(error: ClientError) -> str:
     code, message = error_code(error), error.response.get("Error", {}).get("Message", "")
-    summary = f"AWS returned {code} for {error.operation_name}: {message.strip().rstrip('.')}."
+    summary = f"AWS returned {code} for {error.operation_name}: {sentence(message)}"
     if is_denied(error):
         return (
             f"{summary} These credentials lack the permission. Ask the owner of the account, or choose another profile "

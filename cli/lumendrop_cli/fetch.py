@@ -14,8 +14,9 @@ from lumendrop_cli.ledger import Row
 from lumendrop_cli.ledger_index import Filter
 from lumendrop_cli.polling import poll_until
 from lumendrop_cli.printer import Printer, Progress, printer
-from lumendrop_cli.selection import DryRunOption, PrefixOption, SinceOption, StatusOption
+from lumendrop_cli.selection import DryRunOption, PrefixOption, SinceOption, StatusOption, TimeoutOption
 from lumendrop_cli.stack import Stack, load_stack
+from lumendrop_cli.text import count
 from lumendrop_cli.workflow import correlation_id, execution_arn, execution_of_each, running_executions
 
 _SHOWS = "`lumendrop status KEY` shows its progress."
@@ -28,7 +29,7 @@ def fetch(
     status: StatusOption = None,
     since: SinceOption = None,
     prefix: PrefixOption = None,
-    timeout: Annotated[int, typer.Option(min=1, help="Seconds to wait for the result.")] = 600,
+    timeout: TimeoutOption = 600,
     dry_run: DryRunOption = False,
 ) -> None:
     """Fetch the result of a failed upload without paying again.
@@ -74,18 +75,21 @@ def _fetched(stack: Stack, row: Row, execution: str, ended: dict[str, Any] | Non
 
 def _fetch_all(stack: Stack, wanted: Filter, timeout: int, dry_run: bool, out: Printer) -> None:
     with out.progress("Reading the ledger …") as progress:
-        paid = [row for row in selection.select(stack, wanted, progress) if _is_paid(row)]
+        paid = [row for row in selection.select(stack, wanted, progress) if ledger.may_have_result(row)]
         running = execution_of_each(stack) if paid else {}
     rows = [row for row in paid if correlation_id(row) not in running]
     if dry_run or not rows:
-        count = f"{len(rows):,} upload{'' if len(rows) == 1 else 's'}"
-        summary = f"This would fetch {count} without paying." if rows else "No matching upload can be fetched."
+        summary = (
+            f"This would fetch {count(len(rows), 'upload')} without paying."
+            if rows
+            else "No matching upload can be fetched."
+        )
         data = {"fetched": [], "would_fetch": [row["key"] for row in rows], "running": len(paid) - len(rows)}
         out.result(data, [*(f"  {row['key']}" for row in rows), summary])
         if not rows:
             raise typer.Exit(FAILURE)
         return
-    text = f"Running the workflows of {len(rows):,} uploads again with the same tasks …"
+    text = f"Running the workflow of {count(len(rows), 'upload')} again with the same task …"
     with on_interrupt(f"The workflows continue. {_SHOWS}"), out.progress(text) as progress:
         fetched, failed = _run_all(stack, rows, timeout, progress)
     data = {"fetched": fetched, "failed": failed, "running": len(paid) - len(rows)}
@@ -115,16 +119,14 @@ def _run_all(stack: Stack, rows: list[Row], timeout: int, progress: Progress) ->
     return fetched, failed
 
 
-def _is_paid(row: Row) -> bool:
-    return row["status"] in statuses.FETCHABLE and bool(row.get("task_id"))
-
-
 def _paid_row(stack: Stack, key: str, version_id: str | None) -> Row:
     row = ledger.newest_row(stack, key, version_id)
-    if not _is_paid(row):
+    if row["status"] not in statuses.FETCHABLE or not row.get("task_id"):
         raise CliError(
             f"The upload is {row['status']}. Only uploads that failed after their task was created can be fetched."
         )
+    if not ledger.may_have_result(row):
+        raise CliError(f"The task ended without a result, so there is nothing to fetch. {ledger.reason(row)}")
     return row
 
 

@@ -194,6 +194,14 @@ def is_paid_or_in_progress(row: Row) -> bool:
     return str(row["pk"]).startswith(_PREFIX) and (row["status"] == statuses.ENHANCED or not is_finished(row))
 
 
+def may_have_result(row: Row) -> bool:
+    """Whether the enhancer may have a result of the upload's task. It has none of a task that it ended as failed."""
+    if row["status"] not in statuses.FETCHABLE or not row.get("task_id"):
+        return False
+    code = (row.get("outcome") or {}).get("code")
+    return row["status"] == statuses.SUBMITTED or code is None or code in statuses.RESULT_MAY_EXIST
+
+
 def reason(row: Row) -> str:
     """Why an upload has no enhanced photo, and what to do; empty if its row has no outcome."""
     outcome = row.get("outcome") or {}
@@ -252,7 +260,7 @@ def _is_right(name: str, value: Any, kind: type | tuple[type, ...]) -> bool:
 def _is_object(text: str) -> bool:
     try:
         return isinstance(json.loads(text), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

@@ -20,6 +20,7 @@ from lumendrop_cli.stack import Stack
 _INDEX = "by_day"
 _FIRST_VERSION = datetime(2026, 11, 27, tzinfo=UTC)  # earlier versions have no index
 _CLOCK_SKEW = timedelta(minutes=5)
+_FEW_DAYS = timedelta(days=1)
 _PAGE = 1000  # rows, so that progress is shown and Ctrl-C ends within a second
 
 
@@ -42,12 +43,20 @@ def pages(stack: Stack, wanted: Filter, limit: int = _PAGE) -> Iterator[list[Row
 
     Reads one day after the other, so memory is constant. Raises CliError if the ledger has no index.
     """
-    earliest = wanted.since or created(stack)
-    day, first = (datetime.now(UTC) + _CLOCK_SKEW).date(), earliest.astimezone(UTC).date()
+    day = (datetime.now(UTC) + _CLOCK_SKEW).date()
     day = min(day, wanted.last_day or day)
+    first = _first_day(stack, wanted, day)
     while day >= first:
         yield from _pages_of(stack, day, wanted, min(limit, _PAGE))
         day -= timedelta(days=1)
+
+
+def _first_day(stack: Stack, wanted: Filter, last: date) -> date:
+    """The first day to read. The table is asked for its age only if that can save queries."""
+    first = wanted.since.astimezone(UTC).date() if wanted.since else date.min
+    if last - first <= _FEW_DAYS:
+        return first
+    return max(first, created(stack).astimezone(UTC).date())
 
 
 def rows(stack: Stack, wanted: Filter) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from lumendrop_cli.errors import on_interrupt
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.ledger_index import Filter
 from lumendrop_cli.printer import Line, Printer, printer
-from lumendrop_cli.selection import PrefixOption, SinceOption, StatusOption, parse_filter
+from lumendrop_cli.selection import MOST, PrefixOption, SinceOption, StatusOption, parse_filter
 from lumendrop_cli.stack import Stack, load_stack
 from lumendrop_cli.statuses import COLORS
 
@@ -33,7 +33,7 @@ def list_(
     since: SinceOption = None,
     prefix: PrefixOption = None,
     key_contains: Annotated[str | None, typer.Option(metavar="TEXT", help="Only keys that contain TEXT.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="The maximum number of uploads.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="The maximum number of uploads.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show changes as they happen, until Ctrl-C.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV to stdout.")] = False,
 ) -> None:

@@ -77,7 +77,8 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Moves the shared options to the front, where the parser expects them."""
-        return _checked(ctx, super().parse_args(ctx, _shared_first(args)))
+        shared, others = _split(args)
+        return _checked(ctx, super().parse_args(ctx, shared + others))
 
     def main(self, args: Sequence[str] | None = None, *options: Any, **extra: Any) -> Any:
         """Runs a command and exits with its code. An error becomes a message, and with --json a document."""
@@ -89,7 +90,7 @@ class Commands(TyperGroup):
             code = super().main(arguments or ["--help"], *options, **extra)
             sys.stdout.flush()
         except Exception as error:  # noqa: BLE001  # a traceback would print keys as they are, and help nobody
-            code = _fail(out, describe(error))
+            code = _fail(out, describe(error), is_event=_prints_events(arguments))
         sys.exit(code)
 
     def invoke(self, ctx: Any) -> Any:
@@ -123,10 +124,10 @@ def _checked(ctx: Any, remaining: list[str]) -> list[str]:
     return remaining
 
 
-def _fail(out: Printer, error: CliError) -> int:
+def _fail(out: Printer, error: CliError, *, is_event: bool) -> int:
     """Prints an error and returns the exit code."""
     try:
-        out.fail(error)
+        out.fail(error, is_event=is_event)
         sys.stdout.flush()
     except OSError:  # a full disk, or a closed pipe: nothing more can be printed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -134,7 +135,15 @@ def _fail(out: Printer, error: CliError) -> int:
     return error.code
 
 
-def _shared_first(args: list[str]) -> list[str]:
+def _prints_events(args: list[str]) -> bool:
+    """Whether the command that these arguments name prints a JSON document per line."""
+    command, *given = _split(args)[1] or [""]
+    follows = not {"--follow", "-f"}.isdisjoint(takewhile(lambda one: one != "--", given))
+    return command == "enhance" or (command == "list" and follows)
+
+
+def _split(args: list[str]) -> tuple[list[str], list[str]]:
+    """The shared options, and the command with its own arguments."""
     shared, others, remaining = list[str](), list[str](), iter(args)
     for one in remaining:
         if one == "--":
@@ -145,7 +154,7 @@ def _shared_first(args: list[str]) -> list[str]:
             shared.append(one)
         else:
             others.append(one)
-    return shared + others
+    return shared, others
 
 
 # Plain tracebacks, because typer's show the values of local variables, which can include the API key.

@@ -90,12 +90,15 @@ class Printer:
 
             yield show
 
-    def fail(self, error: CliError) -> None:
-        """Prints an error to stderr; with --json, also as the document on stdout."""
+    def fail(self, error: CliError, *, is_event: bool = False) -> None:
+        """Prints an error to stderr; with --json, also as the document on stdout, or as the last of several lines."""
         self._stderr.print(_rich(f"lumendrop: {error}", sys.stderr))
         if self.as_json:
             document = {"error": str(error), "exit_code": error.code, **error.data}
-            print(to_json(document, indent=None if error.in_one_line else 2), flush=True)
+            if is_event:
+                self.event({"event": "error", **document})
+            else:
+                print(to_json(document), flush=True)
 
     def note(self, line: Line) -> None:
         """Prints a line to stderr."""

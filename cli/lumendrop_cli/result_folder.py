@@ -30,20 +30,22 @@ Signature = tuple[int, int, int]
 class ResultFolder:
     """A folder for results. `names` gives each photo its own names. Can be used by several threads.
 
-    Raises CliError if the folder can't be used.
+    It need not exist until `create`. Raises CliError if it can't be used.
     """
 
     def __init__(self, folder: Path, *, windows: bool = os.name == "nt") -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.root = folder.resolve()
-            self._folds = _folds_names(self.root)
-        except OSError as error:
-            raise CliError(f"{folder} can't be the folder for results: {error.strerror}. Choose another -o.") from None
+        with _usable(folder):
+            self.root = Path(os.path.realpath(folder))
+            self._folds = _folds_names(_nearest(self.root))
         self._windows = windows
         self._taken: dict[str, str] = {}
         self._lock = Lock()
         self._cleaned: set[Path] = set()
+
+    def create(self) -> None:
+        """Creates the folder. Raises CliError."""
+        with _usable(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
 
     def names(self, name: str, photo: str) -> Iterator[str]:
         """The names that a file of this photo can have, the best first, without end: paths below the folder.
@@ -63,6 +65,18 @@ class ResultFolder:
         """The path of a name. Creates nothing."""
         return self.root / safe_name(name, windows=self._windows)
 
+    def problem(self, name: str) -> str | None:
+        """Why a file of this name can't be written; None if nothing is known."""
+        folder = self.path_of(name).parent
+        if not self._is_inside(folder):
+            return "a link in the folder for results leads out of it"
+        nearest = _nearest(folder)
+        if not nearest.is_dir():
+            return "the folder for results has something else in place of its folder"
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            return "its folder in the folder for results can't be written"
+        return None
+
     def place(self, name: str) -> Path:
         """The path of a name. Creates its folder. Raises OSError."""
         path = self.path_of(name)
@@ -76,10 +90,12 @@ class ResultFolder:
         return unicodedata.normalize("NFC", name).casefold() if self._folds or self._windows else name
 
     def _check_inside(self, folder: Path) -> None:
-        """A link inside the folder must not lead out of it."""
-        existing = next(one for one in (folder, *folder.parents) if one.exists())
-        if not existing.resolve().is_relative_to(self.root):
+        if not self._is_inside(folder):
             raise OSError(f"{folder} leads out of {self.root}")
+
+    def _is_inside(self, folder: Path) -> bool:
+        """A link inside the folder must not lead out of it."""
+        return Path(os.path.realpath(folder)).is_relative_to(self.root)
 
     def _remove_abandoned(self, folder: Path) -> None:
         """Removes what an earlier run that was killed left behind. Another run may be writing the newer ones."""
@@ -91,6 +107,19 @@ class ResultFolder:
             with suppress(OSError):
                 if time.time() - one.stat().st_mtime > _ABANDONED_SECONDS:
                     one.unlink()
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CliError(f"{folder} can't be the folder for results: {error.strerror}. Choose another -o.") from None
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    return next(one for one in (folder, *folder.parents) if os.path.lexists(one))
 
 
 class PathChanged(Exception):

@@ -18,6 +18,7 @@ from lumendrop_cli.ledger import Row
 from lumendrop_cli.printer import Progress, printer, some_of
 from lumendrop_cli.selection import PrefixOption, SinceOption, StatusOption
 from lumendrop_cli.stack import Stack, load_stack
+from lumendrop_cli.text import count, sentence
 from lumendrop_cli.workflow import correlation_id, execution_of_each
 
 _BATCH_SIZE = 10  # the most that SQS accepts in one SendMessageBatch
@@ -87,7 +88,7 @@ def retry(
         "fetchable": [row["key"] for row in rows if _is_fetchable(row)],
     }
     listed = [_describe(row) for row in rows]
-    notes = [*_fetchable(data["fetchable"]), *_left_out(selected)]
+    notes = [*_fetchable(data["fetchable"]), *_left_out(selected), *_may_pay_twice(rows)]
     if dry_run or not rows:
         would = f"This would pay for {cost.describe(stack, len(rows), 'new ')}."
         summary = would if rows else "No matching upload ended without an enhanced photo."
@@ -99,7 +100,7 @@ def retry(
         for line in (*some_of(listed), *notes):
             out.note(line)
         out.confirm(f"This pays for {cost.describe(stack, len(rows), 'new ')}. Continue?")
-    with out.progress(f"Sending {len(rows):,} uploads …") as progress:
+    with out.progress(f"Sending {count(len(rows), 'upload')} …") as progress:
         _send(stack, rows, pay, progress)
     done = f"{len(rows):,} sent. `lumendrop status KEY` shows what happens to each."
     out.result(data | {"sent": len(rows)}, [*_left_out(selected), done])
@@ -119,8 +120,16 @@ def _is_fetchable(row: Row) -> bool:
 def _fetchable(keys: list[str]) -> list[str]:
     if not keys:
         return []
-    text = f"The results of {len(keys):,} may still exist. To get one without paying again: `lumendrop fetch KEY`."
+    uploads = count(len(keys), "upload")
+    text = f"The result of {uploads} may still exist. To get one without paying again: `lumendrop fetch KEY`."
     return [text, *some_of(keys)]
+
+
+def _may_pay_twice(rows: list[Row]) -> list[str]:
+    unknown = sum(row["status"] == statuses.UNKNOWN for row in rows)
+    uploads = count(unknown, "upload")
+    text = f"{uploads} with the status unknown: a task may exist already, so another one may pay twice."
+    return [text] if unknown else []
 
 
 def _left_out(selected: Selection) -> list[str]:
@@ -204,16 +213,17 @@ def _send(stack: Stack, rows: list[Row], pay: bool, progress: Progress) -> None:
     # With --pay, the command pays once more as soon as the new attempt is enhanced.
     status = f"Before you run the command again, check the attempt that `lumendrop status {rows[0]['key']}` shows."
     again = status if pay else "Run the command again: no attempt is paid for twice."
-    with on_interrupt(f"Some of the {len(rows):,} uploads may be sent. {again}"):
+    with on_interrupt(f"Some of {count(len(rows), 'upload')} may be sent. {again}"):
         for batch in batches(rows, _BATCH_SIZE):
             messages = [upload_queue.upload_message(row, send_again=True, pay=pay) for row in batch]
             entries = [{"Id": str(place), **message} for place, message in enumerate(messages)]
             failed = sqs.send_message_batch(QueueUrl=url, Entries=entries).get("Failed", [])
             sent += len(batch) - len(failed)
             if failed:
-                cause = failed[0].get("Message", failed[0]["Code"])
+                cause = sentence(failed[0].get("Message", failed[0]["Code"]))
+                uploads = count(len(rows), "upload")
                 raise CliError(
-                    f"SQS accepted {sent} of {len(rows)} uploads, then returned an error: {cause}. {again}",
+                    f"SQS accepted {sent:,} of {uploads}, then returned an error: {cause} {again}",
                     data={"sent": sent},
                 )
             progress(f"{sent:,} of {len(rows):,} sent …")

@@ -11,6 +11,7 @@ from lumendrop_cli.ledger import Row
 from lumendrop_cli.ledger_index import Filter
 from lumendrop_cli.printer import Progress
 from lumendrop_cli.stack import Stack
+from lumendrop_cli.text import count
 from lumendrop_cli.times import parse_since
 
 StatusOption = Annotated[
@@ -31,6 +32,8 @@ PrefixOption = Annotated[
 ]
 
 
+MOST = 1_000_000_000
+TimeoutOption = Annotated[int, typer.Option("--timeout", min=1, max=MOST, help="Seconds to wait for the result.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would happen, and do nothing.")]
 HOW_TO_SELECT = "--status, --since, or --prefix"
 
@@ -53,5 +56,5 @@ def select(stack: Stack, wanted: Filter, progress: Progress) -> list[Row]:
     found: list[Row] = []
     for page in ledger_index.pages(stack, wanted):
         found += page
-        progress(f"{len(found):,} uploads found …")
+        progress(f"{count(len(found), 'upload')} found …")
     return found

@@ -17,7 +17,7 @@ from lumendrop_cli import cost, event_delivery, event_source, ledger, polling, s
 from lumendrop_cli.errors import CliError, on_interrupt
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.printer import Progress, printer
-from lumendrop_cli.selection import DryRunOption
+from lumendrop_cli.selection import DryRunOption, TimeoutOption
 from lumendrop_cli.stack import Stack, load_stack
 from lumendrop_cli.versions import delete_versions
 from lumendrop_cli.workflow import running_executions
@@ -34,7 +34,7 @@ def smoke(
         Path | None,
         typer.Argument(help="A photo of your own, instead of the built-in one.", exists=True, dir_okay=False),
     ] = None,
-    timeout: Annotated[int, typer.Option(min=1, help="Seconds to wait for the result.")] = 600,
+    timeout: TimeoutOption = 600,
     clean: Annotated[
         bool,
         typer.Option("--clean", help="Delete both photos afterward, also after a failure. The ledger keeps the row."),

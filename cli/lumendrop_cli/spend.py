@@ -16,6 +16,7 @@ from lumendrop_cli.ledger import Row
 from lumendrop_cli.printer import Progress, printer
 from lumendrop_cli.selection import PrefixOption, parse_filter
 from lumendrop_cli.stack import Stack, load_stack
+from lumendrop_cli.text import count
 
 
 class By(StrEnum):
@@ -120,7 +121,7 @@ def _spend(
             groups.setdefault(group_of(row), Spend()).add(row, wanted.since, prices)
             total.add(row, wanted.since, prices)
         read += len(page)
-        progress(f"{read:,} uploads read, {total.tasks:,} tasks …")
+        progress(f"{count(read, 'upload')} read, {count(total.tasks, 'task')} …")
     return groups, total
 
 

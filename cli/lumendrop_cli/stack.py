@@ -18,6 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from lumendrop_cli.errors import AWS_ERROR, USAGE_ERROR, CliError, bad_credentials, error_code, not_aws
+from lumendrop_cli.text import sentence
 
 # Three attempts in all, so that no call takes longer than two minutes.
 # `enhance` transfers several photos at once.
@@ -223,8 +224,11 @@ def _create_client(session: boto3.Session, service: str, endpoint_url: str | Non
         # A proxy, if the environment names one, can't reach this machine's loopback.
         if getproxies() and _is_local(client.meta.endpoint_url):
             client = create(service, endpoint_url=endpoint_url, config=_DIRECT)
-    except ValueError as error:  # a malformed URL from AWS_ENDPOINT_URL_… or from the configuration file
-        raise CliError(f"{error}. Check --endpoint-url, AWS_ENDPOINT_URL, and the profile.", USAGE_ERROR) from None
+    except (
+        ValueError
+    ) as error:  # a malformed region, or a malformed URL from AWS_ENDPOINT_URL_… or from the configuration file
+        advice = "Check --region, --endpoint-url, AWS_ENDPOINT_URL, and the profile."
+        raise CliError(f"{sentence(str(error))} {advice}", USAGE_ERROR) from None
     client.meta.events.register_first("before-parse", _expect_aws)
     return client
 

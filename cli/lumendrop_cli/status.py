@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +15,8 @@ from lumendrop_cli.ledger_index import Filter
 from lumendrop_cli.printer import Line, Printer, printer
 from lumendrop_cli.selection import PrefixOption, SinceOption, StatusOption
 from lumendrop_cli.stack import Stack, load_stack
+from lumendrop_cli.text import count
+from lumendrop_cli.times import utc_text
 from lumendrop_cli.versions import history
 from lumendrop_cli.workflow import correlation_id, execution_arn
 
@@ -86,7 +87,7 @@ def _history(stack: Stack, key: str) -> tuple[set[str] | None, dict[str, Any] | 
 
 def _deletion(deleted: dict[str, Any] | None) -> Iterator[str]:
     if deleted:
-        yield f"The photo was deleted from the input bucket at {deleted['LastModified'].isoformat()}."
+        yield f"The photo was deleted from the input bucket at {utc_text(deleted['LastModified'])}."
 
 
 def _same_photo(row: Row, rows: list[Row]) -> str | None:
@@ -110,7 +111,7 @@ def _lines(row: Row, rows: list[Row]) -> Iterator[Line]:
         "credits": row.get("credits"),
         "submitted": _time(row.get("submitted_at")),
         "deadline": _time(row.get("deadline")) if state == statuses.SUBMITTED else None,
-        "ended": row.get("finished_at"),
+        "ended": _time(row.get("finished_at")),
         "photo": photo and f"s3://{photo['bucket']}/{photo['key']}",
         "reused": _same_photo(row, rows),
         "happened": outcome.get("message"),
@@ -123,8 +124,8 @@ def _lines(row: Row, rows: list[Row]) -> Iterator[Line]:
     yield from (f"  {name:<10} {value}" for name, value in details.items() if value is not None)
 
 
-def _time(seconds: Any) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).isoformat()
+def _time(moment: Any) -> str | None:
+    return None if moment is None else utc_text(moment)
 
 
 def _why_no_row(stack: Stack, key: str) -> str:
@@ -143,13 +144,11 @@ def _why_no_row(stack: Stack, key: str) -> str:
     if _is_result(head):
         return f"{key!r} is skipped: it is an enhanced photo, copied from an output bucket. Its metadata says so."
     waiting = upload_queue.count_messages(stack, stack.output("UploadQueueUrl"))
+    queue = f"the upload queue, which has {count(waiting, 'upload')}"
     if (state := event_source.state(stack)) != event_source.ENABLED:
-        return (
-            f"{key!r} waits in the upload queue, which has {waiting:,} uploads: the event source is {state.lower()}. "
-            "`lumendrop resume` resumes."
-        )
+        return f"{key!r} waits in {queue}: the event source is {state.lower()}. `lumendrop resume` resumes."
     if waiting:
-        return f"{key!r} waits in the upload queue, which has {waiting:,} uploads. `lumendrop doctor` shows the reason."
+        return f"{key!r} waits in {queue}. `lumendrop doctor` shows the reason."
     return (
         f"{key!r} is in the input bucket, but the upload queue is empty. The photo was uploaded before this stack was "
         "deployed, its event was lost, or its message is in the dead-letter queue. `lumendrop doctor` checks the "
@@ -170,6 +169,6 @@ def _why_no_object(stack: Stack, key: str) -> str:
         return f"Neither the ledger nor the input bucket has {key!r}. Check the key."
     earlier = " Earlier versions of it still exist." if versions else ""
     return (
-        f"{key!r} was deleted from the input bucket at {deleted['LastModified'].isoformat()}, before it was enhanced."
+        f"{key!r} was deleted from the input bucket at {utc_text(deleted['LastModified'])}, before it was enhanced."
         f"{earlier} If its event still waits in the upload queue, it ends as upload_gone, unpaid."
     )

@@ -29,6 +29,17 @@ def clean_value(value: Any) -> str | None:
     return None if value is None else clean(str(value))
 
 
+def count(number: int, noun: str) -> str:
+    """Such as `1 photo` or `2,000 photos`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def sentence(text: str) -> str:
+    """The text with one punctuation mark at its end."""
+    text = text.strip()
+    return text if text.endswith(("?", "!")) else f"{text.rstrip('.')}."
+
+
 def to_json(data: Any, indent: int | None = 2) -> str:
     """JSON of ASCII characters only, none of which a terminal acts on. Programs read the exact values from it."""
     return json.dumps(data, indent=indent, ensure_ascii=True, default=str).replace("\x7f", "\\u007f")

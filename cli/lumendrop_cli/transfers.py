@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import IO, Any, BinaryIO
+from urllib.parse import unquote
 
 import typer
 from botocore.exceptions import ClientError, FlexibleChecksumError, HTTPClientError, IncompleteReadError
@@ -58,9 +60,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Result:
-    """An enhanced photo in the output bucket. `payer` is the ID of the upload whose task enhanced it.
+    """An enhanced photo in the output bucket, and the key of the upload that it is the result of.
 
-    `checksum` compares it with a file: its SHA-256 or its MD5, if either is known.
+    `payer` is the ID of the upload whose task enhanced it.
     """
 
     bucket: str
@@ -69,6 +71,7 @@ class Result:
     size: int
     content_type: str
     payer: str
+    source_key: str
 
     @property
     def place(self) -> dict[str, str]:
@@ -206,6 +209,7 @@ def result_of(row: Row) -> Result | None:
         int(output["bytes"]),
         content_type(key),
         row.get("same_as") or correlation_id(row),
+        row["key"],
     )
 
 
@@ -273,24 +277,27 @@ def _is_earlier(stack: Stack, path: Path, source: Source, result: Result) -> boo
         size = path.stat().st_size
     except OSError:
         return False
-    for key in {result.key, _result_name(source.key, result.content_type)}:
-        for page in versions_and_markers(stack.client("s3"), result.bucket, key):
-            versions = [one for one in page if one["Key"] == key]
+    own = replace(result, key=_result_name(source.key, result.content_type), source_key=source.key)
+    for one in {result, own}:
+        for page in versions_and_markers(stack.client("s3"), one.bucket, one.key):
+            versions = [version for version in page if version["Key"] == one.key]
             if not versions:
                 break  # keys are in order, and the key itself is the first with this prefix
-            same_size = [one["VersionId"] for one in versions if one.get("Size") == size]
-            earlier = (replace(result, key=key, version_id=one, size=size) for one in same_size)
-            if any(_is_downloaded(stack, path, one) for one in earlier):
+            same_size = [version["VersionId"] for version in versions if version.get("Size") == size]
+            earlier = (replace(one, version_id=version_id, size=size) for version_id in same_size)
+            if any(_is_downloaded(stack, path, version, only_results=True) for version in earlier):
                 return True
     return False
 
 
-def _is_downloaded(stack: Stack, path: Path, result: Result) -> bool:
+def _is_downloaded(stack: Stack, path: Path, result: Result, *, only_results: bool = False) -> bool:
     """Whether a file has a result's bytes. Only a file of the same size is read."""
     try:
         if not path.is_file() or path.stat().st_size != result.size:
             return False
         head = stack.client("s3").head_object(**result.place, ChecksumMode="ENABLED")
+        if only_results and not _is_result(stack, head, result):
+            return False
         if _whole_sha256(head):
             return bool(photo_files.sha256(path) == head["ChecksumSHA256"])
         etag = head["ETag"].strip('"')
@@ -301,6 +308,30 @@ def _is_downloaded(stack: Stack, path: Path, result: Result) -> bool:
         if error_code(error) not in _MISSING:
             raise
         return False
+
+
+def _is_result(stack: Stack, head: Mapping[str, Any], result: Result) -> bool:
+    """Whether an object is unchanged since it was delivered as a result of this key.
+
+    layers/lumendrop/storage.py has the same rule. A sidecar has its photo's metadata, so also its photo's size.
+    Results of earlier releases have neither `source-bucket` nor `result-bytes`.
+    """
+    metadata, size = head["Metadata"], str(head["ContentLength"])
+    return (
+        bool(metadata.get("source-version-id"))
+        and _source_key(metadata) == result.source_key
+        and metadata.get("source-bucket", stack.output("InputBucketName")) == stack.output("InputBucketName")
+        and (not result.content_type or metadata.get("result-bytes", size) == size)
+    )
+
+
+def _source_key(metadata: Mapping[str, str]) -> str | None:
+    if "source-key-base64" in metadata:
+        try:
+            return base64.b64decode(metadata["source-key-base64"]).decode(errors="replace")
+        except ValueError:  # an object that is not a result
+            return None
+    return unquote(metadata["source-key"]) if "source-key" in metadata else None
 
 
 def download(stack: Stack, source: Source, result: Result, folder: ResultFolder, stop: Event) -> tuple[Path, bool]:

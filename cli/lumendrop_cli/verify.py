@@ -23,7 +23,7 @@ from lumendrop_cli.ledger import Row
 from lumendrop_cli.ledger_index import Filter
 from lumendrop_cli.photo_files import sha256_of
 from lumendrop_cli.printer import Line, Progress, printer
-from lumendrop_cli.selection import DryRunOption
+from lumendrop_cli.selection import DryRunOption, TimeoutOption
 from lumendrop_cli.smoke import (
     built_in_photo,
     check_acceptable,
@@ -41,6 +41,7 @@ _COLORS = {"confirmed": "green", "refuted": "red", "not checked": "yellow"}
 # Characters that a URL, XML, or a shell would change, in composed and decomposed form.
 _ODD = "lumendrop-verify/a b+c%41 \u00e9 e\u0301 &=~'()"
 _INDEX_SECONDS = 30
+_MOST_REPORT_BYTES = 1_000_000
 _LOG_SECONDS = 120
 _METRIC_SECONDS = 300
 _WINDOW = timedelta(minutes=15)
@@ -90,7 +91,7 @@ def verify(
     report: Annotated[
         Path, typer.Option("--report", "-o", help="The file for the report.", dir_okay=False, metavar="FILE")
     ] = Path("lumendrop-verify.json"),
-    timeout: Annotated[int, typer.Option(min=1, help="Seconds to wait for the result.")] = 600,
+    timeout: TimeoutOption = 600,
     dry_run: DryRunOption = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")] = False,
 ) -> None:
@@ -175,6 +176,16 @@ def _check_writable(path: Path) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise CliError(f"The report {path} can't be written: {reason}. Name another file with --report.") from None
+    if path.is_file() and path.stat().st_size and not _is_report(path):
+        raise CliError(f"{path} is not a report of verify, so it is not replaced. Name another file with --report.")
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        found = json.loads(path.read_bytes()[:_MOST_REPORT_BYTES])
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.keys() >= {"at", "python", "refuted", "assumptions"}
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -82,6 +83,7 @@ def run(folder: Path | None, out: Path, resolution: str | None, console: Console
         process = Process(running, out)
         outcomes = process.run(photos)
         board = SavedBoard(record(process.stack))
+    process.recorded(out.resolve() / PAGE)
     compared = track(outcomes, "Comparing before and after ...", console=console, disable=not console.is_terminal)
     outcomes, page = present(compared, out, board)
     _print_results(outcomes, page, console)
@@ -101,17 +103,31 @@ def _prepare_out(out: Path, folder: Path | None) -> None:
         raise PhotosError(f"{out} can't be a folder for results: {error.strerror}. {ANOTHER}") from error
 
 
+def _recorded_names(out: Path) -> list[str]:
+    """What an earlier run wrote. Raises PhotosError if this run would replace something else."""
+    record = out / RECORD
+    try:
+        names = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        names = []
+    except (OSError, ValueError):
+        raise PhotosError(f"{record} is not the list of files of an earlier run. {ANOTHER}") from None
+    if PAGE not in names and os.path.lexists(out / PAGE):
+        raise PhotosError(f"{out / PAGE} is not the page of an earlier run, so it is not replaced. {ANOTHER}")
+    return names
+
+
 def _remove_earlier(out: Path) -> None:
     """Remove the results of an earlier run, and nothing else that may be in the folder."""
-    record = out / RECORD
-    names = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
-    for path in (out / json.loads(name) for name in names):
-        if path.resolve().is_relative_to(out.resolve()) and path.is_file():
+    for path in (out / name for name in _recorded_names(out)):
+        if not path.resolve().is_relative_to(out.resolve()):
+            continue
+        if path.is_file():
             path.unlink()
         for folder in path.relative_to(out).parents[:-1]:
             with contextlib.suppress(OSError):  # it has other files
                 (out / folder).rmdir()
-    record.write_text(f'"{PAGE}"\n', encoding="utf-8")
+    (out / RECORD).write_text("", encoding="utf-8")
 
 
 def _count(photos: Sequence[object]) -> str:
@@ -166,20 +182,21 @@ class Process:
         seconds, version_id = now - self._uploaded.get(photo.name, now), str(row.get("version_id", ""))
         outcome = Outcome(photo.name, state, photo.source.file.path, seconds, reason=photo.error, version_id=version_id)
         if photo.path:
-            outcome = replace(outcome, result=self._recorded(photo.path))
+            outcome = replace(outcome, result=self.recorded(photo.path))
         elif key := row.get("report_key"):  # there is none next to a newer photo
             outcome = replace(outcome, report=self._fetch(key))
         self._outcomes[photo.name] = outcome
 
     def _fetch(self, key: str) -> Path:
         """Downloads a report."""
-        path = self._recorded(ResultFolder(self._out).place(key))
+        folder = ResultFolder(self._out)
+        path = self.recorded(next(path for path in map(folder.place, folder.names(key, key)) if not path.exists()))
         bucket = self._running.cloud.outputs["OutputBucketName"]
         self._running.cloud.client("s3").download_file(bucket, key, str(path))
         return path
 
-    def _recorded(self, path: Path) -> Path:
-        """The path below `out`, which the next run removes."""
+    def recorded(self, path: Path) -> Path:
+        """Records a file that this run writes. Returns its path below `out`, which the next run removes."""
         name = path.relative_to(self._out.resolve())
         with (self._out / RECORD).open("a", encoding="utf-8") as record:
             print(json.dumps(name.as_posix()), file=record)

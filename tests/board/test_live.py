@@ -190,6 +190,48 @@ def test_a_rotated_photo_has_the_size_that_is_shown(stated: Any, output: Any, sh
     assert card(row(1, "enhanced", pixels=stated, output=output))["pixels"] == shown
 
 
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("content_policy_violation", ["retry"]),
+        ("unknown_error", ["retry"]),
+        ("deadline_passed", ["retry", "fetch"]),
+        ("result_refused", ["retry", "fetch"]),
+        (None, ["retry", "fetch"]),
+    ],
+)
+def test_a_result_is_offered_only_where_there_may_be_one(code: str | None, expected: list[str]) -> None:
+    outcome = {"outcome": {"code": code}} if code else {}
+    assert card(row(1, "failed", task_id="t", **outcome))["actions"] == expected
+
+
+@pytest.mark.parametrize(
+    ("cause", "shown"),
+    [
+        ("The task failed.\nAsk the vendor.", None),
+        ("States.Timeout:\n  after 60 s", "States.Timeout: after 60 s"),
+        ("\x1b[31m", "\\x1b[31m"),
+        (None, None),
+    ],
+)
+def test_the_cause_of_an_execution_does_not_repeat_the_outcome(
+    stack: FakeStack, cause: str | None, shown: str | None
+) -> None:
+    started = datetime(2026, 11, 28, tzinfo=UTC)
+    described = {"status": "FAILED", "startDate": started, "stopDate": started, "error": "task_failed"}
+    stack.client("stepfunctions").describe_execution.return_value = described | ({"cause": cause} if cause else {})
+    stack.client("stepfunctions").get_paginator.return_value.paginate.return_value = []
+    outcome = {"code": "task_failed", "message": "The task failed.", "advice": "Ask the vendor."}
+    found = execution.path(stack, row(1, "failed", outcome=outcome))  # type: ignore[arg-type]
+    assert (found["error"], found["cause"]) == ("task_failed", shown)
+
+
+@pytest.mark.parametrize("is_sandbox", [True, False])
+def test_alarms_are_evaluated_only_on_aws(stack: FakeStack, is_sandbox: bool) -> None:
+    stack.is_sandbox = is_sandbox
+    assert header.alarms(stack)["evaluated"] is not is_sandbox  # type: ignore[arg-type]
+
+
 def test_the_rate_in_words() -> None:
     state = {"since": 1000.0, "next_at": 1010.0, "interval": 2.0, "in_outage": 0.0}
     assert header.describe_rate(None, 0)["state"] == "full"

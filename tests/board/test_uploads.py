@@ -55,7 +55,7 @@ def test_the_plan_says_before_the_upload_which_names_are_refused(board: Client) 
 
 
 @pytest.mark.parametrize(
-    "photos", ["", "[1]", "[[1]]", '[["1", "", "a"]]', '[[1, null, "a"]]', '[[true, "", "a"]]', "{}"]
+    "photos", ["[" * 50_000, "", "[1]", "[[1]]", '[["1", "", "a"]]', '[[1, null, "a"]]', '[[true, "", "a"]]', "{}"]
 )
 def test_a_plan_of_anything_else_is_refused(photos: str, stack: FakeStack) -> None:
     if photos == "{}":

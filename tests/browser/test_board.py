@@ -18,6 +18,7 @@ from tests.e2e.pipeline import Pipeline
 PHOTOS = Path(__file__).parents[2] / "sandbox" / "demo" / "photos"
 FAILED_TASK = {"end": "failed", "code": "unknown_error", "seconds": 0}
 WIDTHS = (375, 768, 1440)
+FIGURES = Path(__file__).parents[2] / "cli/lumendrop_cli/board/static/figures.js"
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -90,6 +91,47 @@ def test_a_bad_file_to_its_report(page: BoardPage) -> None:
     expect(group.get_by_role("button", name=re.compile("Retry"))).to_have_count(0)
     group.get_by_role("button", name="cut off.jpg").first.click()
     expect(page.page.get_by_role("dialog").get_by_text("Reported")).to_be_visible()
+
+
+def test_a_failed_task_has_no_result_to_fetch_and_an_ended_path(page: BoardPage, pipeline: Pipeline) -> None:
+    pipeline.plan(task=[{**FAILED_TASK, "code": "content_policy_violation"}])
+    page.choose({"policy.jpg": unique(jpeg())})
+    page.enhance(1)
+    card = page.wait_for("policy.jpg", "failed")
+    expect(card.get_by_role("button", name="Fetch the result")).to_have_count(0)
+    card.get_by_role("button", name=re.compile("policy.jpg")).first.click()
+    dialog = page.page.get_by_role("dialog")
+    expect(dialog.locator(".path")).to_be_visible()
+    expect(dialog.get_by_text("Another task would fail in the same way.")).to_have_count(1)
+    text = dialog.inner_text()
+    assert ("so far" in text, r"\x0a" in text) == (False, False)
+
+
+def test_rows_of_the_search_are_in_the_order_that_is_shown(page: BoardPage, pipeline: Pipeline) -> None:
+    for number in range(4):
+        pipeline.wait_for_status(pipeline.drop(f"order/{number}{'x' * (number % 2)}.txt", b"Dear diary"), "rejected")
+    page.view("Search")
+    shown = page.page.locator(".rows-view .row:not([hidden])")
+    expect(shown.first).to_be_visible()
+    for text, count in (("order/", 4), ("x.txt", 2), ("order/", 4)):
+        page.page.get_by_label("Key contains").fill(text)
+        expect(shown).to_have_count(count)
+        expect(shown.first).to_contain_text("order/3x.txt")
+        assert [one.get_attribute("aria-rowindex") for one in shown.all()] == [str(n + 1) for n in range(count)]
+    tops = shown.evaluate_all("rows => rows.map(row => row.getBoundingClientRect().top)")
+    assert tops == sorted(tops)
+
+
+@pytest.mark.parametrize("width", [1025, 1280, 1440])
+def test_no_note_of_a_figure_is_cut_off(page: BoardPage, width: int) -> None:
+    page.page.set_viewport_size({"width": width, "height": 900})
+    notes = page.page.locator(".tile .note")
+    expect(notes).to_have_count(6)
+    expect(page.page.locator(".tile", has_text="Alarms")).to_contain_text("not simulated")
+    longest = max(re.findall(r'"([a-z][^"`$]*)", "(?:bad|warn|good)"', FIGURES.read_text()), key=len)
+    assert len(longest) > 50
+    notes.last.evaluate("(note, text) => { note.textContent = text; }", longest)
+    assert notes.evaluate_all("notes => notes.every(one => one.scrollHeight <= one.clientHeight)")
 
 
 def test_retry_states_its_cost_and_asks(page: BoardPage, pipeline: Pipeline) -> None:

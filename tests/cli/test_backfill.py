@@ -134,7 +134,7 @@ def test_photos_without_an_event_are_sent_and_paid_once(lumendrop: Lumendrop, pi
         lost = [pipeline.drop(f"{place}{number}.jpg", jpeg()) for number in range(3)]
     done = lumendrop("backfill", "--prefix", place, typed="y\n")
     assert done.code == 0, done.err
-    assert "3 photos were sent to the upload queue" in done.out
+    assert "3 photos sent to the upload queue" in done.out
     pipeline.wait(lost)
     assert lumendrop.ok("backfill", "--prefix", place, "--yes")["sent"] == 3
     again = lumendrop.ok("backfill", "--prefix", place, "--dry-run")
@@ -182,7 +182,7 @@ def test_a_dry_run_shows_the_pause_and_the_queue(lumendrop: Lumendrop, pipeline:
     data = lumendrop.ok("backfill", "--prefix", "in/backfill/paused/", "--dry-run")
     lumendrop.ok("resume")
     assert "the event source is disabled: photos wait until `lumendrop resume`" in shown.out
-    assert "1 uploads wait already" in shown.out
+    assert "1 upload waiting already" in shown.out
     assert (data["event_source"], data["waiting"]) == ("Disabled", 1)
     pipeline.wait([upload])
 

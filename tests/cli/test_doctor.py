@@ -4,11 +4,13 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 
+from lumendrop_cli import doctor
 from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline
@@ -129,7 +131,7 @@ def test_the_price_is_known_after_a_reused_photo(lumendrop: Lumendrop, pipeline:
         (_rule_disabled, "rules", "UploadRule is disabled", "aws events enable-rule"),
         (_no_events, "buckets", "sends no events to EventBridge", "Turn on Amazon EventBridge"),
         (_no_versioning, "buckets", "has suspended versioning", "aws s3api put-bucket-versioning"),
-        (_dead_letter, "dead-letter queue", "1 messages: submit failed on them five times", "lumendrop redrive"),
+        (_dead_letter, "dead-letter queue", "1 message: submit failed five times", "lumendrop redrive"),
         (_alarm_in_nested_stack, "alarms", "is in ALARM", "docs/operations.md#deadletteralarm"),
     ],
 )
@@ -184,6 +186,32 @@ def test_a_warning_is_not_a_problem(
     assert (found["level"], finding in found["finding"], bool(found["to_do"])) == ("warning", True, True)
 
 
+@pytest.mark.parametrize(
+    ("pages", "level", "finding"),
+    [
+        ([[{}], [{}]], "warning", "6 failed in the last 24 hours; 2 uploads without a photo now."),
+        ([[], []], "ok", "6 failed in the last 24 hours; no upload of that time is failed or unknown now."),
+        ([[{}]] * 21, "warning", "6 failed in the last 24 hours; 20 uploads or more without a photo now."),
+        ([[]] * 21, "warning", "6 failed in the last 24 hours."),
+    ],
+)
+def test_failed_executions_are_named_by_what_is_still_open(
+    monkeypatch: pytest.MonkeyPatch, pages: Any, level: str, finding: str
+) -> None:
+    monkeypatch.setattr(doctor, "_enhanced", lambda _: iter(()))
+    monkeypatch.setattr(doctor, "_count_recent", lambda *_: 2)
+    monkeypatch.setattr(doctor.ledger_index, "pages", lambda *_: iter(pages))
+    stack: Any = SimpleNamespace()
+    *_, found = doctor._executions(stack)
+    assert (found.check, found.level, found.finding) == ("executions", level, finding)
+    assert ("`lumendrop list --status failed --status unknown --since 24h`" in found.to_do) == (level == "warning")
+
+
+def test_alarms_of_the_sandbox_are_not_called_evaluated(lumendrop: Lumendrop) -> None:
+    (found,) = [one for one in lumendrop.ok("doctor")["findings"] if one["check"] == "alarms"]
+    assert (found["level"], "not simulated" in found["finding"]) == ("ok", True)
+
+
 def test_a_check_without_permission_is_a_warning_and_the_others_still_run(
     lumendrop: Lumendrop, pipeline: Pipeline
 ) -> None:
@@ -227,7 +255,7 @@ def test_paid_uploads_past_their_deadline_are_found_without_any_event(lumendrop:
         result = lumendrop("--json", "doctor")
     paid, claimed = [one for one in result.json["findings"] if one["check"] == "deadlines"]
     assert (result.code, paid["level"], claimed["level"]) == (1, "problem", "problem")
-    assert paid["finding"].startswith("7 paid uploads are past their deadline, and no workflow runs for them: in/late/")
+    assert paid["finding"].startswith("7 paid uploads past the deadline, without a running workflow: in/late/")
     assert paid["finding"].endswith(", and 2 more.")
     assert "lumendrop fetch KEY" in paid["to_do"]
     assert "in/late/claimed.jpg" in claimed["finding"]

@@ -29,7 +29,9 @@ def test_a_stopped_upload_is_reported_and_fetched_without_paying_again(
     pipeline.wait_until(lambda: lumendrop("stop", "--all", "--yes").code == 1, "no execution is running")
 
     paying = lumendrop("retry", one.key, typed="n\n")
-    assert "The results of 1 may still exist. To get one without paying again: `lumendrop fetch KEY`." in paying.err
+    assert (
+        "The result of 1 upload may still exist. To get one without paying again: `lumendrop fetch KEY`." in paying.err
+    )
     running = lumendrop("fetch", one.key, "--timeout", "1")
     assert (running.code, "still running after 1 seconds" in running.err) == (1, True)
     twice = lumendrop("fetch", one.key, "--timeout", "1")
@@ -85,6 +87,19 @@ def test_a_paid_upload_whose_workflow_never_started_is_fetched(lumendrop: Lumend
     fetched = lumendrop.ok("fetch", upload.key)
     assert fetched["execution"].endswith("-2")
     assert (fetched["row"]["status"], len(pipeline.tasks(upload))) == ("enhanced", 1)
+
+
+def test_a_task_that_ended_without_a_result_is_not_fetched(lumendrop: Lumendrop, pipeline: Pipeline) -> None:
+    pipeline.plan(task=[{"end": "failed", "code": "content_policy_violation", "seconds": 0}])
+    upload = pipeline.drop("in/fetch/policy.jpg", jpeg())
+    pipeline.wait([upload])
+    before = pipeline.executions()[upload]
+    for options in ((upload.key,), (upload.key, "--dry-run")):
+        refused = lumendrop("fetch", *options)
+        assert (refused.code, "ended without a result, so there is nothing to fetch." in refused.err) == (1, True)
+        assert "Another task would fail in the same way." in refused.err
+    assert lumendrop("fetch", "--prefix", "in/fetch/").code == 1
+    assert pipeline.executions()[upload] == before
 
 
 def _interrupt(_: float) -> None:

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from lumendrop_cli import ledger_index, spend
 from lumendrop_cli.errors import CliError
 from lumendrop_cli.ledger_index import Filter
+from lumendrop_cli.times import parse_since
 from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline, Upload
@@ -87,6 +88,11 @@ def test_list_prints_csv(lumendrop: Lumendrop, uploads: dict[str, Upload]) -> No
         ("--json", "spend", "--csv"),
         ("spend", "--by", "camera"),
         ("list", "--limit", "0"),
+        ("list", "--limit", "9" * 20),
+        ("list", "--since", "999999d"),
+        ("list", "--since", "0001-01-01T00:00:00+23:00"),
+        ("list", "--since", "9999-12-31T23:00:00-23:00"),
+        ("fetch", "a.jpg", "--timeout", "9" * 400),
     ],
 )
 def test_invalid_usage(lumendrop: Lumendrop, arguments: tuple[str, ...]) -> None:
@@ -150,6 +156,9 @@ class _Ledger:
         row |= {"changed_at": "2026-11-27T00:00:00.000Z", "task_id": "t", "options": '{"resolution":"4K"}'}
         self.item = TypeSerializer().serialize(row)["M"]
 
+    def describe_table(self, **_: Any) -> Any:
+        return {"Table": {"CreationDateTime": datetime.now(UTC) - timedelta(days=100)}}
+
     def get_paginator(self, _: str) -> "_Ledger":
         return self
 
@@ -173,6 +182,22 @@ def test_the_first_page_of_a_million_rows_reads_only_what_it_shows() -> None:
     wanted = Filter(since=datetime.now(UTC) - timedelta(days=10))
     first = next(page for page in ledger_index.pages(_stack(client), wanted, limit=50) if page)
     assert (len(first), client.read) == (50, 50)
+
+
+@pytest.mark.parametrize("since", ["2000-01-01", "0001-01-01", None])
+def test_no_day_before_the_ledgers_creation_is_read(since: str | None) -> None:
+    days: list[str] = []
+    created = {"Table": {"CreationDateTime": datetime.now(UTC) - timedelta(days=3)}}
+
+    def paginate(*, ExpressionAttributeValues: Any, **_: Any) -> Iterator[Any]:  # noqa: N803
+        days.append(ExpressionAttributeValues[":day"]["S"])
+        yield {"Items": []}
+
+    client = SimpleNamespace(
+        describe_table=lambda **_: created, get_paginator=lambda _: SimpleNamespace(paginate=paginate)
+    )
+    assert list(ledger_index.rows(_stack(client), Filter(since=parse_since(since)))) == []
+    assert 4 <= len(days) <= 5  # the day after today is read within minutes of midnight
 
 
 def test_a_months_spend_keeps_only_its_groups() -> None:

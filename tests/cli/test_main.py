@@ -2,6 +2,7 @@
 
 import http.server
 import importlib
+import json
 import re
 import socket
 import threading
@@ -56,6 +57,35 @@ def test_arguments_after_two_dashes_belong_to_the_command(lumendrop: Lumendrop) 
 @pytest.mark.parametrize("arguments", [("status",), ("nothing",), ("status", "a", "--nothing")])
 def test_invalid_usage_exits_with_2(lumendrop: Lumendrop, arguments: tuple[str, ...]) -> None:
     assert lumendrop(*arguments).code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("statu",), "No such command 'statu'. Did you mean 'status'? See `lumendrop COMMAND --help`."),
+        (("spend", "--by", "foo"), "Invalid value for '--by': 'foo' is not one of 'day', 'folder',"),
+        (("list", "--region", "../x"), "doesn't match a supported format. Check --region, --endpoint-url,"),
+    ],
+)
+def test_a_message_is_a_sentence(lumendrop: Lumendrop, arguments: tuple[str, ...], message: str) -> None:
+    result = lumendrop(*arguments)
+    assert (result.code, message in result.err) == (2, True), result.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("enhance", "/nowhere"),
+        ("--stack", "other", "enhance", ".", "--nothing"),
+        ("enhance", ".", "--resolution", "9K"),
+        ("list", "--follow", "--status", "lost"),
+        ("list", "-f", "--limit", "0"),
+    ],
+)
+def test_errors_of_commands_that_print_lines_are_one_line(lumendrop: Lumendrop, arguments: tuple[str, ...]) -> None:
+    result = lumendrop(*arguments, "--json")
+    (line,) = result.out.splitlines()
+    assert (result.code, json.loads(line)["event"], json.loads(line)["exit_code"]) == (2, "error", 2)
 
 
 def test_a_stack_that_does_not_exist(lumendrop: Lumendrop) -> None:

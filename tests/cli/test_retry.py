@@ -28,6 +28,7 @@ def test_unknown_uploads_are_sent_again_only_after_confirmation(lumendrop: Lumen
     declined = lumendrop("retry", "--unknown", typed="n\n")
     assert (declined.code, "This pays for 1 new task, about 0.12 USD. Continue?" in declined.err) == (1, True)
     assert " of the ledger, found 1 …" in declined.err
+    assert "1 upload with the status unknown: a task may exist already, so another one may pay twice." in declined.err
     assert f"  {upload.key}  unknown, version {upload.version_id}\n" in declined.err
     assert pipeline.rows()[upload]["attempt"] == 1
     assert lumendrop.ok("retry", "--unknown", "--yes")["sent"] == 1

@@ -1,5 +1,7 @@
 """`lumendrop status KEY` shows what happened to a photo."""
 
+import re
+
 from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline, Upload
@@ -17,6 +19,8 @@ def test_status_shows_the_enhanced_photo_and_its_execution(lumendrop: Lumendrop,
     assert shown.code == 0
     assert shown.out.startswith("enhanced: in the output bucket\n")
     assert f"s3://{pipeline.outputs['OutputBucketName']}/{key}\n" in shown.out
+    times = re.findall(r"(?:submitted|ended) +(.+)", shown.out)
+    assert (len(times), {re.sub(r"\d", "0", time) for time in times}) == (2, {"0000-00-00T00:00:00Z"})
 
 
 def test_status_shows_every_version_newest_first_with_its_report(lumendrop: Lumendrop, pipeline: Pipeline) -> None:

@@ -96,6 +96,24 @@ def test_a_report_that_cannot_be_written_is_found_before_anything_is_paid(
     assert "can't be written" in result.err
 
 
+@pytest.mark.parametrize("content", ["# my notes", "[]", '{"at": 1}', "[" * 50_000])
+def test_a_file_that_is_no_report_is_not_replaced(
+    lumendrop: Lumendrop, pipeline: Pipeline, tmp_path: Path, content: str
+) -> None:
+    before = len(pipeline._all_tasks())
+    (tmp_path / "report.json").write_text(content)
+    result = run(lumendrop, tmp_path, "--yes")
+    assert (result.code, len(pipeline._all_tasks())) == (1, before)
+    assert "is not a report of verify, so it is not replaced. Name another file" in result.err
+    assert (tmp_path / "report.json").read_text() == content
+
+
+def test_an_earlier_report_and_an_empty_file_are_replaced(lumendrop: Lumendrop, done: Any, tmp_path: Path) -> None:
+    for content in ("", json.dumps(done[1])):
+        (tmp_path / "report.json").write_text(content)
+        assert run(lumendrop, tmp_path, "--dry-run").code == 0
+
+
 def test_the_documentation_lists_every_assumption() -> None:
     page = (ROOT / "docs/first-deployment.md").read_text()
     for one in ASSUMPTIONS:

@@ -146,12 +146,45 @@ def test_only_the_files_of_an_earlier_run_are_removed(tmp_path: Path) -> None:
         process._fetch(key)
     with (out / demo.RECORD).open("a") as record:
         record.write('"../mine.jpg"\n')
-    (out / "index.html").touch()
+    process.recorded(out / "index.html").touch()
     demo._remove_earlier(out)
     left = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert left == {"mine.jpg", "b/mine.jpg", demo.RECORD}
     assert not (out / "c").exists()
     assert (tmp_path / "mine.jpg").exists()
+
+
+@pytest.mark.parametrize("earlier", [None, "", '"a.jpg"\n'])
+def test_a_page_of_somebody_else_is_not_replaced(
+    tmp_path: Path, earlier: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "index.html").write_text("mine")
+    (tmp_path / "a.jpg").write_text("of the earlier run")
+    if earlier is not None:
+        (tmp_path / demo.RECORD).write_text(earlier)
+    before = {path: path.read_text() for path in tmp_path.iterdir()}
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert "index.html is not the page of an earlier run, so it is not replaced. Choose" in capsys.readouterr().err
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("content", [b"my list\n", b"\xff"])
+def test_a_record_of_somebody_else_is_reported(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / demo.RECORD).write_bytes(content)
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert "is not the list of files of an earlier run. Choose" in capsys.readouterr().err
+    assert (tmp_path / demo.RECORD).read_bytes() == content
+
+
+def test_a_report_gets_another_name_than_a_file_of_somebody_else(tmp_path: Path) -> None:
+    s3 = SimpleNamespace(download_file=lambda *arguments: Path(arguments[-1]).write_text("report"))
+    cloud: Any = SimpleNamespace(outputs={"OutputBucketName": "out"}, client=lambda _: s3)
+    (tmp_path / "errors").mkdir()
+    (tmp_path / "errors/a.json").write_text("mine")
+    report = Process(Sandbox(cloud, "http://127.0.0.1:1", tmp_path), tmp_path)._fetch("errors/a.json")
+    assert (report.read_text(), (tmp_path / "errors/a.json").read_text()) == ("report", "mine")
 
 
 @pytest.mark.parametrize(

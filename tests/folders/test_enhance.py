@@ -142,10 +142,38 @@ def test_failures_are_reported_with_their_text_and_not_uploaded_again(
     shown = lumendrop("enhance", str(folder), "-o", str(out), "--prefix", prefix)
     assert (shown.code, "Upload the whole file" in shown.out) == (1, True)
     assert "failed    cut.jpg  " in shown.out
-    assert "1 photos" in shown.err
+    assert "1 photo, " in shown.err
     plan, failed, summary = _enhance(lumendrop, folder, out, code=1)
     assert (plan["upload"], plan["failed"], failed["code"], summary["failed"]) == (0, 1, "truncated", 1)
     assert not _tree(out)
+
+
+def test_a_dry_run_does_not_create_the_folder_for_results(lumendrop: Lumendrop, tmp_path: Path) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "new/out"
+    _photo(folder / "a.jpg")
+    (plan,) = _enhance(lumendrop, folder, out, "--dry-run")
+    assert (plan["out"], plan["upload"], list(tmp_path.iterdir())) == (str(out), 1, [folder])
+
+
+def test_what_has_no_place_in_the_folder_for_results_is_not_paid_for(
+    lumendrop: Lumendrop, pipeline: Pipeline, tmp_path: Path
+) -> None:
+    folder, out, elsewhere = tmp_path / "photos", tmp_path / "out", tmp_path / "elsewhere"
+    for name in ("out", "dangling", "loop", "file"):
+        _photo(folder / name / "a.jpg")
+    out.mkdir()
+    elsewhere.mkdir()
+    (out / "out").symlink_to(elsewhere)
+    (out / "dangling").symlink_to(tmp_path / "nowhere")
+    (out / "loop").symlink_to("loop")
+    (out / "file").write_text("mine")
+    plan = _enhance(lumendrop, folder, out, code=1)[0]
+    reasons = {one["name"]: one["reason"] for one in plan["skipped"]}
+    leads_out = "a link in the folder for results leads out of it"
+    taken = "the folder for results has something else in place of its folder"
+    expected = {"out": leads_out, "dangling": leads_out, "loop": taken, "file": taken}
+    assert reasons == {f"{name}/a.jpg": reason for name, reason in expected.items()}
+    assert (list(elsewhere.iterdir()), _tasks(pipeline, folder)) == ([], [])
 
 
 def test_above_twenty_photos_the_command_asks(lumendrop: Lumendrop, tmp_path: Path) -> None:

@@ -126,6 +126,32 @@ def test_files_of_others_in_the_folder_for_results_are_kept(
     assert (_tree(out), len(_tasks(pipeline, folder))) == (before, 2)
 
 
+def _foreign_upload(pipeline: Pipeline, key: str, body: bytes, case: str) -> None:
+    s3, place = pipeline.cloud.client("s3"), {"Bucket": pipeline.outputs["OutputBucketName"], "Key": key}
+    metadata = {
+        "source-bucket": "somebodys" if case == "of another bucket" else pipeline.outputs["InputBucketName"],
+        "source-key": "another.jpg" if case == "of another key" else key,
+        "source-version-id": "1",
+        "task-id": "t",
+        "result-bytes": str(len(body) + (case == "edited")),
+    }
+    s3.put_object(**place, Body=body, Metadata={} if case in ("foreign", "deleted") else metadata)
+    if case == "deleted":
+        s3.delete_object(**place)
+
+
+@pytest.mark.parametrize("case", ["foreign", "deleted", "edited", "of another key", "of another bucket"])
+def test_a_file_that_somebody_has_uploaded_to_the_output_bucket_is_kept(
+    lumendrop: Lumendrop, pipeline: Pipeline, tmp_path: Path, case: str
+) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    _photo(folder / "a.jpg")
+    own = _photo(out / "a.jpg", b"own")
+    _foreign_upload(pipeline, f"in/enhance/{tmp_path.name}/a.jpg", b"own", case)
+    (_, *_, summary) = _enhance(lumendrop, folder, out)
+    assert (own.read_bytes(), len(_tree(out)), summary["enhanced"]) == (b"own", 2, 1)
+
+
 def test_the_result_of_an_older_photo_is_replaced_if_nobody_edited_it(lumendrop: Lumendrop, tmp_path: Path) -> None:
     folder, out = tmp_path / "photos", tmp_path / "out"
     _photo(folder / "a.jpg", jpeg(80, 64) + os.urandom(8))

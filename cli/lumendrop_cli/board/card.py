@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from lumendrop_cli import statuses
+from lumendrop_cli import ledger, statuses
 from lumendrop_cli.board.execution import Progress
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.text import clean, clean_value
@@ -98,7 +98,7 @@ def actions(row: Row) -> list[str]:
     found = []
     if status in statuses.RESENDABLE and code not in statuses.REJECTED_AGAIN:
         found.append("retry")
-    if status == "failed" and row.get("task_id"):
+    if status == "failed" and ledger.may_have_result(row):
         found.append("fetch")
     if status == statuses.SUBMITTED:
         found.append("stop")
@@ -108,6 +108,6 @@ def actions(row: Row) -> list[str]:
 def _options(row: Row) -> dict[str, Any]:
     try:
         options = json.loads(row.get("options") or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return {clean(str(name)): clean(str(value)) for name, value in options.items()} if isinstance(options, dict) else {}

@@ -91,10 +91,18 @@ def path(stack: Stack, row: Row) -> dict[str, Any]:
         "started": _seconds(described["startDate"]),
         "ended": _seconds(described.get("stopDate")),
         "error": clean_value(described.get("error")),
-        "cause": clean_value(described.get("cause")),
+        "cause": _cause(described.get("cause"), row),
         "states": steps(event for page in pages for event in page["events"]),
         "console": None if stack.is_sandbox else _console(arn),
     }
+
+
+def _cause(cause: str | None, row: Row) -> str | None:
+    """The cause as one paragraph; None if it is the outcome, which the page shows anyway."""
+    outcome = row.get("outcome") or {}
+    if not cause or cause == f"{outcome.get('message')}\n{outcome.get('advice')}":
+        return None
+    return clean(" ".join(cause.split()))
 
 
 def steps(events: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -123,7 +131,7 @@ def _poll(event: dict[str, Any]) -> dict[str, Any]:
     output = (event.get("taskSucceededEventDetails") or {}).get("output")
     try:
         payload = json.loads(output or "{}").get("Payload")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return {}
     return payload if isinstance(payload, dict) and "polls" in payload else {}
 

@@ -92,15 +92,15 @@ def _query(stack: Stack, name: str, metric: str) -> dict[str, Any]:
 
 
 def alarms(stack: Stack) -> dict[str, Any]:
-    """The alarms in ALARM, with what to do."""
+    """The alarms in ALARM, with what to do, and whether anything evaluates them."""
     names = stack.physical_ids("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
     if not names:
-        return {"count": 0, "active": []}
+        return {"count": 0, "active": [], "evaluated": not stack.is_sandbox}
     kinds = ["MetricAlarm", "CompositeAlarm"]
     answer = stack.client("cloudwatch").describe_alarms(AlarmNames=names[:_ALARMS_PER_CALL], AlarmTypes=kinds)
     found = [alarm for kind in kinds for alarm in answer.get(f"{kind}s", []) if alarm["StateValue"] == "ALARM"]
     active = [{"name": clean(one["AlarmName"]), "text": clean(one.get("AlarmDescription", ""))} for one in found]
-    return {"count": len(names), "active": active}
+    return {"count": len(names), "active": active, "evaluated": not stack.is_sandbox}
 
 
 SOURCES = (

@@ -146,7 +146,7 @@ def _photos(text: str) -> list[tuple[int, str, str]]:
     try:
         found = json.loads(text)
         photos = [(size, sha256, name) for size, sha256, name in found]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise CliError("The request lists no photos.") from None
     kinds = {tuple(map(type, one)) for one in photos}
     if len(photos) > _MOST_PHOTOS or not kinds <= {(int, str, str)}:

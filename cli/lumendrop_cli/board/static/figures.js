@@ -35,6 +35,7 @@ function spend(today) {
 
 function alarms(found) {
   if (!found) return ["–", ""];
+  if (!found.active.length && !found.evaluated) return ["–", "not simulated: the sandbox never evaluates them"];
   if (!found.active.length) return ["None", `of ${number(found.count)} is on`, "good"];
   return [number(found.active.length), found.active.map(one => `${one.name}: ${one.text}`).join("\n"), "bad"];
 }

@@ -10,7 +10,7 @@ export function draw(execution) {
   if (!execution.states?.length) return [h("h3", {}, "Execution"), h("p", { class: "hint" }, "It has not started.")];
   const ended = execution.ended ?? Date.now() / 1000;
   const total = Math.max(0.001, ended - execution.started);
-  const steps = group(execution.states.map(one => ({ ...one, seconds: (one.left ?? ended) - one.entered })));
+  const steps = group(execution.states.map(one => ({ ...one, left: one.left ?? execution.ended ?? null, seconds: (one.left ?? ended) - one.entered })));
   const parts = [
     h("h3", {}, "Execution ", h("span", { class: "pill", "data-tone": toneOf(execution.status) }, execution.status.toLowerCase().replace("_", " "))),
     h("p", { class: "hint" }, `${clock(execution.started * 1000)}, ${seconds(total)}`, execution.console ? [" · ", h("a", { href: execution.console, rel: "noreferrer", target: "_blank" }, "Step Functions console", icon("link"))] : null),

@@ -69,20 +69,17 @@ function fill(found) {
   draw();
 }
 
-/** Reuses the elements of rows that have left the view. */
+/** Reuses the elements: each one shows the row at its own distance from the first, so their order is that of the rows. */
 function draw() {
   const { list, spacer } = built;
   const first = Math.max(0, Math.floor(list.scrollTop / ROW) - SPARE);
   const last = Math.min(cards.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW) + SPARE);
-  const wanted = new Set();
-  for (let at = first; at < last; at += 1) wanted.add(at);
-  const free = rows.filter(row => !wanted.has(row.at) || row.card !== cards[row.at]);
-  for (const row of rows) if (!free.includes(row)) wanted.delete(row.at);
-  for (const at of wanted) {
-    const row = free.pop() ?? make(spacer);
-    put(row, at);
+  for (let at = first; at < Math.max(last, first + rows.length); at += 1) {
+    const row = rows[at - first] ?? make(spacer);
+    if (at >= last) { row.at = -1; row.card = null; row.box.hidden = true; }
+    else if (row.at !== at || row.card !== cards[at]) put(row, at);
   }
-  for (const row of free) { row.at = -1; row.card = null; row.box.hidden = true; }
+  mark();
 }
 
 function make(spacer) {
@@ -104,7 +101,6 @@ function put(row, at) {
   row.box.dataset.tone = tone(card.status);
   row.box.setAttribute("aria-rowindex", at + 1);
   row.box.style.setProperty("transform", `translateY(${at * ROW}px)`);
-  row.box.classList.toggle("selected", at === selected);
   row.button.replaceChildren(bdi(card.name));
   row.button.title = card.name;
   const [, state, size, when, code] = row.cells;
@@ -131,7 +127,14 @@ function key(event) {
   if (top < list.scrollTop) list.scrollTop = top;
   else if (top + ROW > list.scrollTop + list.clientHeight) list.scrollTop = top + ROW - list.clientHeight;
   draw();
-  for (const row of rows) row.box.classList.toggle("selected", row.at === selected);
-  const row = rows.find(one => one.at === selected);
-  if (row) { row.box.id = "selected-row"; for (const other of rows) if (other !== row) other.box.removeAttribute("id"); list.setAttribute("aria-activedescendant", "selected-row"); }
+  list.setAttribute("aria-activedescendant", "selected-row");
+}
+
+/** Marks the selected row, whichever element shows it now. */
+function mark() {
+  for (const row of rows) {
+    row.box.classList.toggle("selected", row.at === selected && selected >= 0);
+    if (row.at === selected && selected >= 0) row.box.id = "selected-row";
+    else row.box.removeAttribute("id");
+  }
 }
