@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from lumendrop.metadata.blocks import BrokenBlock, LeftOut
+from lumendrop.metadata.places import is_coordinates
 
 Order = Literal["little", "big"]
 Name = Literal["image", "exif", "gps"]
@@ -25,6 +26,7 @@ ASCII, SHORT, LONG, UTF8 = 2, 3, 4, 129
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, UTF8: 1}
 _UNITS = _SIZES | {5: 4, 10: 4}  # what the byte order applies to: a fraction is two numbers
+_MAY_BE_TEXT = (1, ASCII, 7)  # Windows stores texts as bytes, and comments have no type
 _MOST_ENTRIES = 1000
 _POINTERS: dict[Name, dict[int, Name]] = {"image": {EXIF_POINTER: "exif", GPS_POINTER: "gps"}, "exif": {}, "gps": {}}
 
@@ -197,8 +199,17 @@ Wanted = dict[Name, dict[int, Field]]
 def _without_location(wanted: Wanted) -> Wanted:
     kept: Wanted = {"image": {}, "exif": {}, "gps": {}}
     for name in ("image", "exif"):
-        kept[name] = {tag: one for tag, one in wanted[name].items() if tag in _WITHOUT_LOCATION}
+        kept[name] = {
+            tag: one
+            for tag, one in wanted[name].items()
+            if tag in _WITHOUT_LOCATION and not (one.type in _MAY_BE_TEXT and is_coordinates(_text(one.data)))
+        }
     return kept
+
+
+def _text(data: bytes) -> str:
+    """A text without the name of its encoding, which comments have. Without zeros, UTF-16 reads like ASCII."""
+    return data.removeprefix(b"ASCII").removeprefix(b"UNICODE").replace(b"\0", b"").decode(errors="replace")
 
 
 def _merge(base: Exif, upload: Exif | None, result: Exif | None, changes: Changes) -> Wanted:
