@@ -59,8 +59,8 @@ _KNOWN_WORDS = """
     camera make maker model lens serial number body firmware software exposure aperture shutter speed iso fnumber focal
     length mm flash metering white balance program bias mode scene
     author artist creator photographer owner copyright copyrighted rights license licence usage terms credit agency
-    notice title headline caption description comment keyword keywords subject category categories genre label rating stars
-    instructions note notes writer alttext disclaimer warning warnings url
+    notice title headline caption description comment keyword keywords subject category categories genre label rating
+    stars instructions note notes writer alttext disclaimer warning warnings url
     file filename name names id ids uuid guid key hash checksum chksum sha md etag version revision sequence index frame
     page roll count size width resolution dpi pixel pixels bytes orientation color colour profile profiles format type
     mime encoding language lang tag tags source web
