@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import secrets
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -168,8 +168,13 @@ def _report(stack: Stack, checked: list[Checked]) -> dict[str, Any]:
 
 def _check_writable(path: Path) -> None:
     """Raises CliError before anything is paid. An earlier report stays until there is a new one."""
-    if not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise CliError(f"The report {path} can't be written. Name another file with --report.")
+    try:
+        # Not os.access, which knows nothing of the permissions of a folder on Windows.
+        with path.open("ab") if path.exists() else tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise CliError(f"The report {path} can't be written: {reason}. Name another file with --report.") from None
 
 
 def _write(path: Path, text: str) -> None:
