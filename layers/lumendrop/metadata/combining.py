@@ -11,7 +11,7 @@ import msgspec
 from lumendrop.containers import Image
 from lumendrop.images import HEIC, JPEG, PNG
 from lumendrop.metadata import exif, iptc, jpeg, label, mapping, xmp
-from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, BrokenBlock, LeftOut
+from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, BrokenBlock, Kind, LeftOut
 from lumendrop.metadata.places import may_state_place
 from lumendrop.options import Metadata
 
@@ -61,7 +61,7 @@ class _Combiner:
         self._result = result
         self._image = image
         self._location = location
-        self._old = self._attempt("exif", None, exif.parse, upload.exif)
+        self._old = self._attempt("exif", None, exif.parse)
 
     def run(self, *, is_modified: bool) -> None:
         orientation = (self._old.number("image", exif.ORIENTATION) if self._old else None) or 1
@@ -74,17 +74,20 @@ class _Combiner:
         if not is_modified and self._found.exif:
             mapping.add_exif(self._found.packet, exif.parse(self._found.exif))
 
-    def _attempt(self, what: str, default: T, read: Callable[..., T], *blocks: bytes) -> T:
-        """Reads the upload's blocks, if it has any."""
-        if not any(blocks):
-            return default
-        try:
-            found = read(*blocks)
-        except BrokenBlock as error:
-            self._found.left_out.append(LeftOut(what, str(error)))
-            return default
-        self._found.carried.append(what)
-        return found
+    def _attempt(self, kind: Kind, default: T, read: Callable[[bytes], T]) -> T:
+        """The first of the upload's blocks of this kind that can be read, if it has any."""
+        candidates = self._upload.candidates(kind)
+        for number, data in enumerate(candidates, 1):
+            try:
+                found = read(data)
+            except BrokenBlock as error:
+                self._found.left_out.append(LeftOut(kind, str(error)))
+                continue
+            if number < len(candidates):
+                self._found.left_out.append(LeftOut(kind, "the file has another one"))
+            self._found.carried.append(kind)
+            return found
+        return default
 
     def _combine_exif(self) -> None:
         own = _read(None, exif.parse, self._result.exif)
@@ -101,7 +104,14 @@ class _Combiner:
         self._found.left_out += left_out
 
     def _combine_xmp(self, *, rotated: bool) -> None:
-        old = self._attempt("xmp", xmp.Packet(), xmp.parse, self._upload.xmp, self._upload.extended_xmp)
+        old = self._attempt("xmp", xmp.Packet(), xmp.parse)
+        if self._upload.extended_xmp:
+            try:
+                xmp.extend(old, self._upload.extended_xmp)
+            except BrokenBlock as error:
+                self._found.left_out.append(LeftOut("xmp extension", str(error)))
+            else:
+                self._found.carried.append("xmp")
         self._found.packet = xmp.combine(old, self._found.packet, rotated=rotated)
         if not self._location:
             self._leave_out("xmp", xmp.remove_location(self._found.packet))
@@ -117,9 +127,18 @@ class _Combiner:
             return iptc.combine(data, b"", location=self._location)
 
         own = _read(b"", read, self._result.iptc)
-        self._found.iptc = self._attempt("iptc", b"", read, self._upload.iptc) or own
+        self._found.iptc = self._attempt("iptc", b"", read) or self._undamaged_iptc(read) or own
         if not is_jpeg and self._found.iptc:
             mapping.add_iptc(self._found.packet, self._found.iptc)
+
+    def _undamaged_iptc(self, read: Callable[[bytes], bytes]) -> bytes:
+        """The datasets before the damage, if no block is whole."""
+        if "iptc" in self._found.carried:
+            return b""
+        found = next(filter(None, map(iptc.undamaged, self._upload.candidates("iptc"))), b"")
+        if found:
+            self._found.carried.append("iptc")
+        return read(found)
 
     def _combine_texts(self, *, is_png: bool) -> None:
         """All texts stay texts in a PNG. Those with a standard keyword become XMP everywhere."""

@@ -6,7 +6,7 @@ import msgspec
 
 from lumendrop.containers.heif import Box, Fields, boxes, extents, primary_item, properties
 from lumendrop.containers.readers import Reader, exactly
-from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, LeftOut, strip_exif_header
+from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, Kind, LeftOut, strip_exif_header
 
 _XMP_TYPE = b"application/rdf+xml"
 _MOST_EXTENTS = 1000
@@ -37,10 +37,10 @@ def read(reader: Reader) -> Blocks:
     return found
 
 
-def _items(reader: Reader, box: Box) -> dict[int, str]:
+def _items(reader: Reader, box: Box) -> dict[int, Kind]:
     """The items with EXIF or XMP."""
     version = exactly(reader, box.data_at, 1)[0]
-    found = {}
+    found: dict[int, Kind] = {}
     for entry in boxes(reader, box.data_at + (8 if version else 6), box.end):
         fields = Fields(reader, entry)
         version = fields.number(4) >> 24
@@ -66,7 +66,9 @@ def _places(reader: Reader, box: Box) -> dict[int, _Place]:
     return found
 
 
-def _add(found: Blocks, reader: Reader, kind: str, place: _Place, item_data: Box | None) -> None:
+def _add(found: Blocks, reader: Reader, kind: Kind, place: _Place, item_data: Box | None) -> None:
+    if not found.has_room(kind):
+        return
     start = item_data.data_at if place.method == _IN_ITEM_DATA and item_data else 0
     size = sum(end - at for at, end in place.spans)
     if place.method not in (_IN_FILE, _IN_ITEM_DATA) or size > MOST_BLOCK_BYTES:
@@ -74,9 +76,9 @@ def _add(found: Blocks, reader: Reader, kind: str, place: _Place, item_data: Box
         return
     data = b"".join(exactly(reader, start + at, end - at) for at, end in place.spans if end > at)
     if kind == "xmp":
-        found.xmp = found.xmp or data
+        found.add("xmp", data)
     elif len(data) > 4:  # the offset of the TIFF header comes first
-        found.exif = found.exif or strip_exif_header(data[4 + int.from_bytes(data[:4], "big") :])
+        found.add("exif", strip_exif_header(data[4 + int.from_bytes(data[:4], "big") :]))
 
 
 def _quarter_turns(reader: Reader, box: Box, primary: int) -> int:

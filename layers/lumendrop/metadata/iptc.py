@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import msgspec
@@ -12,6 +13,7 @@ from lumendrop.metadata.places import is_coordinates
 PHOTOSHOP = b"Photoshop 3.0\0"
 _IPTC_RESOURCE, _COPYRIGHT_FLAG, _COPYRIGHT_URL = 0x0404, 0x040A, 0x040B
 _UTF8 = b"\x1b%G"
+_MARK = b"\x1c"
 _RECORDS = frozenset([*range(1, 10), 240])
 _CHARACTER_SET = (1, 90)
 # City, sublocation, state, country code and name, code and name of the content's location.
@@ -30,33 +32,35 @@ class Dataset(msgspec.Struct, frozen=True):
     raw: bytes
 
 
-def resources(data: bytes) -> dict[int, bytes]:
-    """The resources of a Photoshop block by number. Raises BrokenBlock."""
-    found: dict[int, bytes] = {}
+def resources(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The resources of a Photoshop block and their numbers. Raises BrokenBlock where it is damaged."""
     at = 0
     while at + 12 <= len(data):
         if data[at : at + 4] not in (b"8BIM", b"PHUT", b"DCSR", b"AgHg", b"MeSa"):
-            raise BrokenBlock("a Photoshop resource is damaged")
+            raise BrokenBlock("one is damaged")
         number = int.from_bytes(data[at + 4 : at + 6], "big")
         name_bytes = data[at + 6] + 1
         size_at = at + 6 + name_bytes + name_bytes % 2
         size = int.from_bytes(data[size_at : size_at + 4], "big")
         at = size_at + 4 + size
         if at > len(data):
-            raise BrokenBlock("a Photoshop resource is cut short")
-        found.setdefault(number, data[size_at + 4 : at])
+            raise BrokenBlock("one is cut short")
+        yield number, data[size_at + 4 : at]
         at += size % 2
-    return found
 
 
 def read(blocks: Blocks, data: bytes) -> None:
-    """Adds the datasets, and what Photoshop states about the copyright, to a file's blocks. Raises BrokenBlock."""
-    found = resources(data)
-    blocks.iptc = blocks.iptc or found.get(_IPTC_RESOURCE, b"")
-    if any(found.get(_COPYRIGHT_FLAG, b"")):
-        blocks.copyright["Copyrighted"] = "True"
-    if url := found.get(_COPYRIGHT_URL, b""):
-        blocks.copyright["Copyright URL"] = url.decode("latin-1")
+    """Adds the datasets, and what Photoshop states about the copyright, to a file's blocks.
+
+    Raises BrokenBlock where the resources are damaged, after it added those before.
+    """
+    for number, found in resources(data):
+        if number == _IPTC_RESOURCE:
+            blocks.add("iptc", found)
+        elif number == _COPYRIGHT_FLAG and any(found):
+            blocks.copyright["Copyrighted"] = "True"
+        elif number == _COPYRIGHT_URL and found:
+            blocks.copyright.setdefault("Copyright URL", found.decode("latin-1"))
 
 
 def as_resource(datasets: bytes) -> bytes:
@@ -86,6 +90,17 @@ def datasets(data: bytes) -> Iterator[Dataset]:
         raise BrokenBlock("it has something else between datasets")
 
 
+def undamaged(data: bytes) -> bytes:
+    """The datasets before the first damage. One that holds the mark of datasets states a wrong size."""
+    found = []
+    with contextlib.suppress(BrokenBlock):
+        for one in datasets(data):
+            if _MARK in one.data:
+                break
+            found.append(one.raw)
+    return b"".join(found)
+
+
 def combine(upload: bytes, result: bytes, *, location: bool) -> bytes:
     """The upload's datasets, or else the result's, without previews.
 
@@ -96,7 +111,8 @@ def combine(upload: bytes, result: bytes, *, location: bool) -> bytes:
 
 
 def _may_state_place(one: Dataset) -> bool:
-    return one.name not in _WITHOUT_LOCATION or is_coordinates(_text(one.data, is_utf8=False))
+    """A text that holds the mark of datasets has swallowed another one."""
+    return one.name not in _WITHOUT_LOCATION or _MARK in one.data or is_coordinates(_text(one.data, is_utf8=False))
 
 
 def texts(data: bytes) -> dict[int, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 
@@ -20,6 +21,7 @@ MOST_EXIF_BYTES = _MOST_SEGMENT_BYTES - len(EXIF_HEADER)
 _MOST_XMP_BYTES = _MOST_SEGMENT_BYTES - len(XMP_HEADER)
 _MOST_EXTENSION_BYTES = _MOST_SEGMENT_BYTES - len(EXTENSION_HEADER) - 40
 _HEADER_BYTES = 40
+_MOST_PHOTOSHOP = MOST_BLOCK_BYTES // _MOST_SEGMENT_BYTES
 _METADATA = (EXIF_HEADER[:5], XMP_HEADER, EXTENSION_HEADER)
 
 
@@ -27,29 +29,38 @@ def read(reader: Reader) -> Blocks:
     """The metadata before the first scan. Raises Broken."""
     found = Blocks()
     extension: dict[int, bytes] = {}
-    photoshop, extension_bytes = b"", 0
+    photoshop: list[bytes] = []
+    extension_bytes = 0
     for segment, head in _headers(reader):
-        if segment.marker == APP1 and head.startswith(b"Exif\0") and not found.exif:
-            found.exif = strip_exif_header(_data(reader, segment))
-        elif segment.marker == APP1 and head.startswith(XMP_HEADER) and not found.xmp:
-            found.xmp = _data(reader, segment)[len(XMP_HEADER) :]
+        if segment.marker == APP1 and head.startswith(b"Exif\0") and found.has_room("exif"):
+            found.add("exif", strip_exif_header(_data(reader, segment)))
+        elif segment.marker == APP1 and head.startswith(XMP_HEADER) and found.has_room("xmp"):
+            found.add("xmp", _data(reader, segment)[len(XMP_HEADER) :])
         elif segment.marker == APP1 and head.startswith(EXTENSION_HEADER):
             extension_bytes += segment.length
             if extension_bytes <= MOST_BLOCK_BYTES:
                 data = _data(reader, segment)[len(EXTENSION_HEADER) :]
                 extension.setdefault(int.from_bytes(data[36:40], "big"), data)
-        elif segment.marker == APP13 and head.startswith(iptc.PHOTOSHOP) and len(photoshop) < MOST_BLOCK_BYTES:
-            photoshop += _data(reader, segment)[len(iptc.PHOTOSHOP) :]
+        elif segment.marker == APP13 and head.startswith(iptc.PHOTOSHOP) and len(photoshop) < _MOST_PHOTOSHOP:
+            photoshop.append(_data(reader, segment)[len(iptc.PHOTOSHOP) :])
         found.has_icc |= segment.marker == APP2 and head.startswith(b"ICC_PROFILE\0")
         found.is_signed |= segment.marker == APP11 and b"c2pa" in _data(reader, segment)[:64]
-    try:
-        iptc.read(found, photoshop)
-    except BrokenBlock as error:
-        found.left_out.append(LeftOut("iptc", str(error)))
-    found.extended_xmp = _extension(found.xmp, extension)
+    _add_photoshop(found, photoshop)
+    found.extended_xmp = next(filter(None, (_extension(one, extension) for one in found.candidates("xmp"))), b"")
     if extension and not found.extended_xmp:
         found.left_out.append(LeftOut("xmp extension", "a part of it is missing, or it is too large"))
     return found
+
+
+def _add_photoshop(found: Blocks, parts: list[bytes]) -> None:
+    """A block can have several segments. Behind a damage, another block can start with its segment."""
+    try:
+        iptc.read(found, b"".join(parts))
+    except BrokenBlock as error:
+        found.left_out.append(LeftOut("Photoshop resources", str(error)))
+        for part in parts[1:]:
+            with contextlib.suppress(BrokenBlock):
+                iptc.read(found, part)
 
 
 def _headers(reader: Reader) -> Iterator[tuple[Segment, bytes]]:

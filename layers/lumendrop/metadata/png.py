@@ -23,6 +23,7 @@ _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _METADATA = re.compile(rb"eXIf|tEXt|zTXt|iTXt")
 _KEYWORD = re.compile(rb"(?=.{1,79}\Z)[\x21-\x7e\xa1-\xff]+( [\x21-\x7e\xa1-\xff]+)*")
 _MOST_TEXTS = 100
+_MOST_PROFILES = 10
 _COLOR_PROFILES = ("icc", "icm")
 _TAIL_BYTES = 1 << 18
 _MOST_KEYWORD_BYTES = 79
@@ -31,14 +32,21 @@ _MOST_KEYWORD_BYTES = 79
 def read(reader: Reader) -> Blocks:
     """The metadata before the image data, and that in the last 256 KiB. Raises Broken."""
     found = Blocks()
+    profiles: list[tuple[bytes, bytes]] = []
     for chunk in _metadata_chunks(reader):
         found.has_icc |= chunk.type == b"iCCP"
         found.is_signed |= chunk.type == b"caBX"
         if _METADATA.fullmatch(chunk.type):
             try:
-                _add(found, chunk.type, _data(reader, chunk))
+                _add(found, chunk.type, _data(reader, chunk), profiles)
             except BrokenBlock as error:
                 found.left_out.append(LeftOut(f"PNG chunk {chunk.type.decode()}", str(error)))
+    for keyword, text in profiles:  # after the chunks that the standards define, which precede
+        name = keyword[len(_RAW_PROFILE) :].decode("latin-1").lower()
+        try:
+            _add_profile(found, name, _profile(text))
+        except BrokenBlock as error:
+            found.left_out.append(LeftOut(f"PNG text Raw profile type {name}", str(error)))
     return found
 
 
@@ -72,15 +80,17 @@ def _data(reader: Reader, chunk: Chunk) -> bytes:
     return exactly(reader, chunk.data_at, chunk.length) if chunk.length else b""
 
 
-def _add(found: Blocks, kind: bytes, data: bytes) -> None:
+def _add(found: Blocks, kind: bytes, data: bytes, profiles: list[tuple[bytes, bytes]]) -> None:
     if kind == b"eXIf":
-        found.exif = strip_exif_header(data)
+        found.add("exif", strip_exif_header(data))
         return
     keyword, text = _text(kind, data)
     if keyword == _XMP_KEYWORD:
-        found.xmp = found.xmp or text
+        found.add("xmp", text)
     elif keyword.startswith(_RAW_PROFILE):
-        _add_profile(found, keyword[len(_RAW_PROFILE) :].decode("latin-1").lower(), _profile(text))
+        if len(profiles) >= _MOST_PROFILES:
+            raise BrokenBlock("the file has too many profiles")
+        profiles.append((keyword, text))
     else:
         decoded = text.decode("utf-8" if kind == b"iTXt" else "latin-1", errors="replace")
         _add_text(found, keyword.decode("latin-1"), decoded.replace("\0", ""))
@@ -138,17 +148,17 @@ def _profile(text: bytes) -> bytes:
 
 def _add_profile(found: Blocks, name: str, data: bytes) -> None:
     if name in ("exif", "app1") and data.startswith(b"Exif\0"):
-        found.exif = found.exif or strip_exif_header(data)
+        found.add("exif", strip_exif_header(data))
     elif name == "app1" and data.startswith(XMP_HEADER):
-        found.xmp = found.xmp or data[len(XMP_HEADER) :]
+        found.add("xmp", data[len(XMP_HEADER) :])
     elif name == "xmp":
-        found.xmp = found.xmp or data
+        found.add("xmp", data)
     elif name in ("iptc", "8bim"):
         data = data[len(iptc.PHOTOSHOP) :] if data.startswith(iptc.PHOTOSHOP) else data
         if data.startswith(b"8BIM"):
             iptc.read(found, data)
         else:
-            found.iptc = found.iptc or data
+            found.add("iptc", data)
     elif name not in _COLOR_PROFILES:
         found.left_out.append(LeftOut(f"PNG text Raw profile type {name}", "its kind is not known"))
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from lumendrop.containers.image import Image
 from lumendrop.containers.readers import Reader, exactly
 from lumendrop.containers.webp import Chunk, chunks, riff_end
-from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, LeftOut, strip_exif_header
+from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, Kind, LeftOut, strip_exif_header
 from lumendrop.metadata.spliced import Piece, without
 
 _ALPHA, _EXIF, _XMP = 0x10, 0x08, 0x04
 _LOSSLESS_ALPHA = 1 << 28  # of the 32 bits after the signature
 _HEADER_BYTES = 12
+_KINDS: dict[bytes, Kind] = {b"EXIF": "exif", b"XMP ": "xmp"}
 _REPLACED = (b"EXIF", b"XMP ", b"VP8X")
 
 
@@ -18,16 +19,12 @@ def read(reader: Reader) -> Blocks:
     """Raises Broken."""
     found = Blocks()
     for chunk in chunks(reader):
-        if chunk.type in (b"EXIF", b"XMP "):
-            if chunk.length > MOST_BLOCK_BYTES:
-                name = chunk.type.decode().strip().lower()
-                found.left_out.append(LeftOut(name, f"it has {chunk.length} bytes"))
-                continue
-            data = exactly(reader, chunk.data_at, chunk.length) if chunk.length else b""
-            if chunk.type == b"EXIF":
-                found.exif = found.exif or strip_exif_header(data)
-            else:
-                found.xmp = found.xmp or data
+        kind = _KINDS.get(chunk.type)
+        if kind and chunk.length > MOST_BLOCK_BYTES:
+            found.left_out.append(LeftOut(kind, f"it has {chunk.length} bytes"))
+        elif kind and chunk.length and found.has_room(kind):
+            data = exactly(reader, chunk.data_at, chunk.length)
+            found.add(kind, strip_exif_header(data) if kind == "exif" else data)
         found.has_icc |= chunk.type == b"ICCP"
         found.is_signed |= chunk.type == b"C2PA"
     return found

@@ -163,6 +163,13 @@ def parse(*packets: bytes) -> Packet:
     return found
 
 
+def extend(packet: Packet, extension: bytes) -> None:
+    """Adds the properties of an extension. Raises BrokenBlock."""
+    found = parse(extension)
+    packet.properties = found.properties | packet.properties
+    packet.prefixes = found.prefixes | packet.prefixes
+
+
 def _tree(data: bytes, builder: _Builder) -> ET.Element:
     try:
         text = data.decode(_ENCODINGS.get(data[:2], "utf-8")).strip("\ufeff\0 \t\r\n")
