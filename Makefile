@@ -112,11 +112,12 @@ test-elsewhere: $(VENV)/.tests $(ELSEWHERE)/.ready ## Run the end-to-end tests o
 	@PYTHONUTF8=1 $(BIN)/python -m pytest -q tests/elsewhere
 
 JSONATA := .venv-jsonata
+CDK := .venv-cdk
 NODE = $(and $(shell command -v node),$(shell command -v npm))
 
-$(JSONATA)/.ready: requirements/jsonata/package-lock.json
-	@echo "Installing the official JSONata engine (once) ..."
-	@rm -rf $(@D); mkdir $(@D); cp requirements/jsonata/*.json $(@D)
+$(JSONATA)/.ready $(CDK)/.ready: .venv-%/.ready: requirements/%/package-lock.json
+	@echo "Installing the Node packages of $* (once) ..."
+	@rm -rf $(@D); mkdir $(@D); cp requirements/$*/*.json $(@D)
 	@cd $(@D) && npm ci --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
 
@@ -125,6 +126,15 @@ check-asl: $(VENV)/.tests ## Compare the sandbox's JSONata results with the offi
 ifneq ($(NODE),)
 check-asl: $(JSONATA)/.ready
 	@PYTHONPATH=layers:cli $(BIN)/python -m tests.jsonata $(JSONATA)/node_modules
+else
+	@echo "Skipped: node and npm are not both on the path. Install Node.js and run it again."
+endif
+
+.PHONY: check-cdk
+check-cdk: $(VENV)/.tests ## Synthesize the app of docs/other-tools.md with the AWS CDK. Skips if Node is not installed.
+ifneq ($(NODE),)
+check-cdk: $(CDK)/.ready
+	@$(BIN)/python -m pytest -q tests/cdk
 else
 	@echo "Skipped: node and npm are not both on the path. Install Node.js and run it again."
 endif
@@ -187,6 +197,7 @@ check: $(VENV)/.tests $(CHECKOV)/.ready $(PARLIAMENT)/.ready ## Lint, types, tem
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/windows cli/lumendrop_cli
 	@for app in functions/*/app.py; do $(BIN)/mypy "$$app"; done
 	@$(BIN)/cfn-lint template.yaml monitoring.yaml
 	@$(CHECKOV)/bin/checkov

@@ -16,7 +16,8 @@ from lumendrop_cli.errors import AWS_ERROR, CliError
 from lumendrop_cli.printer import some_of
 from lumendrop_cli.stack import Account
 
-_CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+# What the template needs: roles, and a transform with a nested stack.
+CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
 _CREATE_SECONDS = 900
 _NO_CHANGES = ("didn't contain changes", "no updates are to be performed")
 # The resources that hold data, and what is lost with them.
@@ -59,7 +60,7 @@ def create_change_set(
         ChangeSetType=kind,
         TemplateURL=template_url,
         Parameters=parameters,
-        Capabilities=_CAPABILITIES,
+        Capabilities=CAPABILITIES,
     )
     change_set = ChangeSet(created["Id"], created["StackId"], kind, [])
     try:

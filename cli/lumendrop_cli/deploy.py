@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from lumendrop_cli import cost
 from lumendrop_cli.artifact_bucket import key_of, open_bucket, upload_missing, url_of
 from lumendrop_cli.change_set import ChangeSet, create_change_set, discard, summary, warnings
+from lumendrop_cli.console import creation_url
 from lumendrop_cli.deployment_events import first_error, follow, last_event, status_of
 from lumendrop_cli.doctor import doctor
 from lumendrop_cli.errors import AWS_ERROR, CliError, NotConfirmed, error_code, on_interrupt
@@ -122,7 +123,7 @@ def apply_release(
         with out.progress("Uploading the artifacts …") as progress:
             bucket = open_bucket(account, artifact_bucket)
             url, uploaded = _upload(account, bucket, release, progress)
-        data |= {"artifact_bucket": bucket, "uploaded": uploaded}
+        data |= {"artifact_bucket": bucket, "uploaded": uploaded, "template_url": url}
         with out.progress("Creating the change set …"):
             parameters = for_change_set(values, release.parameters, deployed.parameters)
             change_set = create_change_set(account, stack, deployed.kind, url, parameters)
@@ -135,7 +136,9 @@ def apply_release(
         explanation = list(_explanation(stack, account, release, change_set, monthly))
         if dry_run:
             discard(account, change_set)
-            out.result(data, explanation)
+            link = creation_url(account, stack, url, values) if change_set.kind == "CREATE" else None
+            opened = [f"To create the stack in the console instead, open: {link}"] if link else []
+            out.result(data | {"console_url": link}, [*explanation, *opened])
             return
         for line in explanation:
             out.note(line)

@@ -24,6 +24,7 @@ from lumendrop_cli.examples import epilog
 from lumendrop_cli.fetch import fetch
 from lumendrop_cli.list import list_
 from lumendrop_cli.pause import pause
+from lumendrop_cli.photo_files import expand_patterns
 from lumendrop_cli.printer import Printer
 from lumendrop_cli.redrive import redrive
 from lumendrop_cli.resume import resume
@@ -61,6 +62,14 @@ class Command(TyperCommand):
         shown = copy(self)
         shown.params = [*self.params, *map(_as_shared, ctx.parent.command.params)]
         TyperCommand.format_help(shown, ctx, formatter)
+
+
+class PathCommand(Command):
+    """A command whose arguments are files and folders of this machine."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Expands patterns first, where the shell does not."""
+        return super().parse_args(ctx, expand_patterns(args))
 
 
 class Commands(TyperGroup):
@@ -189,4 +198,4 @@ for command in (
     destroy,
 ):
     name = command.__name__.strip("_").replace("_", "-")
-    app.command(name, cls=Command, epilog=epilog(name, EXIT_CODES))(command)
+    app.command(name, cls=PathCommand if command is enhance else Command, epilog=epilog(name, EXIT_CODES))(command)

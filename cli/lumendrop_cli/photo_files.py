@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import glob
 import hashlib
 import os
 import stat
@@ -15,12 +16,12 @@ from lumendrop_cli.image_header import HEAD_BYTES, Header, read_header
 
 # As in submit, and the names that browsers and sync tools give to files that are not complete.
 PARTIAL = (".filepart", ".part", ".partial", ".crdownload", ".download", ".tmp", ".temp", ".aria2", ".!ut", "~")
-_HIDDEN = frozenset({"thumbs.db", "desktop.ini"})
+_HIDDEN = frozenset({"thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
 _MOST_KEY_BYTES = 1024
 _UNSENDABLE = frozenset("\ufffe\uffff")  # SQS refuses them
 _CHUNK = 1 << 20
 
-Identity = tuple[int, int]
+Identity = tuple[int, int] | Path
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,18 @@ class Skipped:
     reason: str
 
 
+def expand_patterns(arguments: Sequence[str], *, windows: bool = os.name == "nt") -> list[str]:
+    """The arguments, with `*.jpg` replaced by the names of files on Windows, whose shells leave that to the command."""
+    if not windows:
+        return list(arguments)
+    return [name for one in arguments for name in (_matching(one) if "*" in one or "?" in one else []) or [one]]
+
+
+def _matching(pattern: str) -> list[str]:
+    # A bracket is a part of a name: browsers on Windows name the second download `photo[1].jpg`.
+    return [] if pattern.startswith("-") else sorted(glob.glob(pattern.replace("[", "[[]")))  # noqa: PTH207  # as given
+
+
 def discover(paths: Iterable[Path], leave_out: Path) -> Iterator[LocalFile | Skipped]:
     """Every file below the paths, in the order of names. Links are followed, except those that lead back.
 
@@ -69,7 +82,7 @@ def _walk(root: Path, leave_out: Path) -> Iterator[LocalFile | Skipped]:
     while folders:
         folder, prefix, above = folders.pop()
         try:
-            own = _identity_of(folder.stat())
+            own = _identity_of(folder, folder.stat())
             with os.scandir(folder) as listed:
                 entries = sorted(listed, key=lambda entry: entry.name)
         except OSError as error:
@@ -81,21 +94,28 @@ def _walk(root: Path, leave_out: Path) -> Iterator[LocalFile | Skipped]:
             if is_hidden(entry.name):
                 yield Skipped(name, "hidden")
                 continue
+            path = Path(entry.path)
             try:
-                status = entry.stat()
+                # On Windows, entry.stat() has no identity, and an old size while somebody writes the file.
+                status = path.stat()
             except OSError as error:
                 yield Skipped(name, _reason(error))
                 continue
-            leads_there = entry.is_symlink() and not is_inside and Path(entry.path).resolve().is_relative_to(leave_out)
-            if leads_there or _identity_of(status) == left_out:
+            leads_there = _is_link(entry) and not is_inside and path.resolve().is_relative_to(leave_out)
+            if leads_there or (stat.S_ISDIR(status.st_mode) and _identity_of(path, status) == left_out):
                 yield Skipped(name, "the folder for results")
             elif not stat.S_ISDIR(status.st_mode):
-                yield _file(Path(entry.path), name, status)
-            elif _identity_of(status) in above | {own}:
+                yield _file(path, name, status)
+            elif _identity_of(path, status) in above | {own}:
                 yield Skipped(name, "a link to a folder that contains it")
             else:
-                below.append((Path(entry.path), f"{name}/", above | {own}))
+                below.append((path, f"{name}/", above | {own}))
         folders += reversed(below)
+
+
+def _is_link(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry leads elsewhere. Windows has junctions too, which Python 3.11 does not tell from folders."""
+    return entry.is_symlink() or bool(getattr(entry, "is_junction", entry.is_symlink)())
 
 
 def _file(path: Path, name: str, status: os.stat_result) -> LocalFile | Skipped:
@@ -107,13 +127,14 @@ def _file(path: Path, name: str, status: os.stat_result) -> LocalFile | Skipped:
 def identity(path: Path) -> Identity | None:
     """What a path leads to, whatever its spelling. None if nothing is there."""
     try:
-        return _identity_of(path.stat())
+        return _identity_of(path, path.stat())
     except OSError:
         return None
 
 
-def _identity_of(status: os.stat_result) -> Identity:
-    return status.st_dev, status.st_ino
+def _identity_of(path: Path, status: os.stat_result) -> Identity:
+    # Some network drives number no files.
+    return (status.st_dev, status.st_ino) if status.st_ino else path.resolve()
 
 
 def _reason(error: OSError) -> str:

@@ -33,7 +33,7 @@ def read_parameters(given: list[str] | None, file: Path | None, declared: Declar
 
 def _from_file(path: Path) -> dict[str, str]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows add a mark
     except OSError as error:
         raise typer.BadParameter(f"{path} can't be read: {error.strerror}") from None
     except ValueError as error:  # not TOML, or not UTF-8

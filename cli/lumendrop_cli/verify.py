@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import secrets
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -169,15 +169,21 @@ def _report(stack: Stack, checked: list[Checked]) -> dict[str, Any]:
 
 def _check_writable(path: Path) -> None:
     """Raises CliError before anything is paid. An earlier report stays until there is a new one."""
-    if not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise CliError(f"The report {path} can't be written. Name another file with --report.")
+    try:
+        # Not os.access, which knows nothing of the permissions of a folder on Windows.
+        with path.open("ab") if path.exists() else tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise CliError(f"The report {path} can't be written: {reason}. Name another file with --report.") from None
     if path.is_file() and path.stat().st_size and not _is_report(path):
         raise CliError(f"{path} is not a report of verify, so it is not replaced. Name another file with --report.")
 
 
 def _is_report(path: Path) -> bool:
     try:
-        found = json.loads(path.read_bytes()[:_MOST_REPORT_BYTES])
+        with path.open("rb") as opened:
+            found = json.loads(opened.read(_MOST_REPORT_BYTES))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and found.keys() >= {"at", "python", "refuted", "assumptions"}

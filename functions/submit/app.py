@@ -165,13 +165,16 @@ def submit(upload: Upload, message: Message, ends: float) -> Row | None:
             case decisions.EndRetry(retrying, outcome):
                 row = LEDGER.end_retry(retrying, outcome)
             case decisions.MarkUnknown(expired):
-                row = TASKS.mark_unknown(
-                    expired, "The function that claimed the upload ended without an answer.", message
-                )
+                row = TASKS.mark_unknown(expired, "The function that claimed it ended without an answer.", message)
             case decisions.RecordTask(found, task):
                 row = TASKS.record(found, task, ends)
             case decisions.StartWorkflow(found):
                 return found
+            case decisions.FindCopy(ended):
+                row = same_photo.find_copy(S3, LEDGER, ended)
+                if row == ended:
+                    skip("already ended")
+                    return None
             case decisions.Wait(reason, text, seconds):
                 raise Deferred(reason, text, seconds)
             case decisions.Skip(reason):

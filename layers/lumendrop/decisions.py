@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from lumendrop import outcomes
-from lumendrop.ledger import IN_PROGRESS, LATE_SECONDS, Holder, PaidTask, Row
+from lumendrop.ledger import IN_PROGRESS, LATE_SECONDS, RESENDABLE, Holder, PaidTask, Row
 from lumendrop.options import Options
 from lumendrop.outcomes import Outcome
 from lumendrop.storage import Reusable, Source
@@ -68,6 +68,12 @@ class StartWorkflow(msgspec.Struct, frozen=True):
     row: Row
 
 
+class FindCopy(msgspec.Struct, frozen=True):
+    """The upload ended without a photo. Look for a copy that another run made and did not live to record."""
+
+    row: Row
+
+
 class Claim(msgspec.Struct, frozen=True):
     """Claim the upload, as the next attempt after `previous`, and create a task."""
 
@@ -120,7 +126,7 @@ class Wait(msgspec.Struct, frozen=True):
 
 _WAIT_FOR_ACCESS = Wait("access_denied", "S3 refuses to return the upload (AccessDenied)")
 
-Action = Inspect | Skip | StartWorkflow | Claim | Reuse | Reject | EndRetry | MarkUnknown | RecordTask | Wait
+Action = Inspect | Skip | StartWorkflow | FindCopy | Claim | Reuse | Reject | EndRetry | MarkUnknown | RecordTask | Wait
 
 
 def decide(
@@ -149,7 +155,9 @@ def decide(
             return _WAIT_FOR_ACCESS
     if row.status == "retrying":
         return EndRetry(row, row.outcome or outcomes.outcome("retry_not_sent"))
-    return StartWorkflow(row) if not row.is_reported else Skip("already ended")
+    if not row.is_reported:
+        return StartWorkflow(row)
+    return FindCopy(row) if row.status in RESENDABLE else Skip("already ended")
 
 
 def may_resubmit(row: Row, message: Message, policy: AmbiguousSubmit) -> bool:

@@ -125,6 +125,18 @@ class PaidTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     credits: float | None = None
 
 
+class Copy(msgspec.Struct, frozen=True):
+    """A copy of an enhanced photo in the output bucket `bucket`, for an upload with these options.
+
+    `same_as` is the correlation ID of the upload that paid for it, with `task_id`.
+    """
+
+    bucket: str
+    options: str
+    same_as: str
+    task_id: str | None = None
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The row of one upload version. Times are in seconds since the epoch; `day` is in UTC.
 
@@ -227,6 +239,10 @@ def photo_key(bucket: str, content: str, options: str) -> str:
     """The key of the item that names the holder of a photo: its content and its options, in one input bucket."""
     digest = hashlib.sha256("\0".join([content, options]).encode()).hexdigest()
     return f"photo#{bucket}#{digest[:32]}"
+
+
+def _copy_key(upload: Upload) -> dict[str, Any]:
+    return {"pk": {"S": f"copy#{upload.bucket}/{upload.key}"}, "sk": {"S": upload.version_id}}
 
 
 def _next_attempt(upload: Upload, status: Status, options: str, previous: Row | None) -> Row:
@@ -366,24 +382,30 @@ class Ledger:
         row = msgspec.structs.replace(retrying, status="failed", outcome=outcome)
         return self._retried(lambda: self._put_or_read(row, retrying))
 
+    def announce_copy(self, upload: Upload, copy: Copy) -> None:
+        """Names a copy before it is made, so that it is found if the function ends before it records it."""
+        item: dict[str, Any] = {"expires_at": {"N": str(int(self._now()) + _CHAIN_SECONDS)}} | _copy_key(upload)
+        item.update(TypeSerializer().serialize(msgspec.to_builtins(copy))["M"])
+        self._retried(lambda: self._client.put_item(TableName=self._table, Item=item))
+
+    def read_copy(self, upload: Upload) -> Copy | None:
+        """The copy that was last announced for an upload. It may not exist."""
+        key = _copy_key(upload)
+        item = self._item(key["pk"]["S"], key["sk"]["S"])
+        return msgspec.convert(TypeDeserializer().deserialize({"M": item}), Copy) if item else None
+
     def record_reuse(
-        self,
-        upload: Upload,
-        options: str,
-        same_as: str,
-        task_id: str | None,
-        ended: dict[str, Any] | Outcome,
-        previous: Row | None = None,
+        self, upload: Upload, copy: Copy, ended: dict[str, Any] | Outcome, previous: Row | None = None
     ) -> Row:
-        """Ends an upload whose photo another one has paid for with `task_id`, with its output, or as superseded.
+        """Ends an upload whose photo another one has paid for, with the output of its copy, or as superseded.
 
         Returns the current row, which may have been written by another run.
         """
         is_superseded = isinstance(ended, Outcome)
         row = msgspec.structs.replace(
-            _next_attempt(upload, "superseded" if is_superseded else "enhanced", options, previous),
-            same_as=same_as,
-            task_id=task_id,
+            _next_attempt(upload, "superseded" if is_superseded else "enhanced", copy.options, previous),
+            same_as=copy.same_as,
+            task_id=copy.task_id,
             output=None if is_superseded else ended,
             outcome=ended if is_superseded else None,
         )

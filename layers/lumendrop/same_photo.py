@@ -8,10 +8,12 @@ import msgspec
 
 from lumendrop import object_properties, outcomes, reports, storage
 from lumendrop.decisions import Photo, Reuse, Twin
-from lumendrop.ledger import Ledger, Row, photo_key
+from lumendrop.ledger import Copy, Ledger, Row, photo_key
 from lumendrop.object_properties import ObjectProperties
+from lumendrop.storage import DeliveredObject
 from lumendrop.telemetry import count, logger
 from lumendrop.upload_queue import Deferred
+from lumendrop.uploads import Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -62,16 +64,33 @@ def _properties(client: S3Client, photo: Photo) -> ObjectProperties:
 
 
 def _reuse(client: S3Client, ledger: Ledger, wanted: Reuse) -> Row:
-    upload, previous, same_as = wanted.photo.source.upload, wanted.previous, payer(wanted.row)
-    options = wanted.photo.options.as_text()
-    attempt = previous.attempt + 1 if previous else 1
+    upload, previous = wanted.photo.source.upload, wanted.previous
     task_id = wanted.result.metadata.get("task-id", wanted.row.task_id)
+    copy = Copy(wanted.result.bucket, wanted.photo.options.as_text(), payer(wanted.row), task_id)
+    attempt = previous.attempt + 1 if previous else 1
     properties = _properties(client, wanted.photo)
-    delivered = storage.reuse(client, upload, wanted.result, same_as, attempt, properties)
+    ledger.announce_copy(upload, copy)
+    delivered = storage.reuse(client, upload, wanted.result, copy.same_as, attempt, properties)
     if delivered is None:
         superseded = outcomes.outcome("newer_upload_delivered")
         may_have_cost = bool(previous and previous.attempts_that_may_have_cost())
         outcome = msgspec.structs.replace(superseded, may_have_cost=may_have_cost)
-        return ledger.record_reuse(upload, options, same_as, task_id, outcome, previous)
+        return ledger.record_reuse(upload, copy, outcome, previous)
+    return _record(client, ledger, upload, copy, delivered, previous)
+
+
+def _record(
+    client: S3Client, ledger: Ledger, upload: Upload, copy: Copy, delivered: DeliveredObject, previous: Row | None
+) -> Row:
     reports.remove(client, delivered.bucket, upload)
-    return ledger.record_reuse(upload, options, same_as, task_id, msgspec.to_builtins(delivered), previous)
+    return ledger.record_reuse(upload, copy, msgspec.to_builtins(delivered), previous)
+
+
+def find_copy(client: S3Client, ledger: Ledger, ended: Row) -> Row:
+    """Records the copy that another run made for an upload, and did not record before the upload ended otherwise.
+
+    That run read the photo before it was deleted or archived. Returns the current row, unchanged if there is no copy.
+    """
+    copy = ledger.read_copy(ended.upload)
+    found = storage.find_delivered(client, copy.bucket, ended.upload, ended.attempt) if copy else None
+    return _record(client, ledger, ended.upload, copy, found, ended) if copy and found else ended

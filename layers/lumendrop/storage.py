@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, unquote_plus, urlencode
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lumendrop import containers, dimensions, images, object_properties
+from lumendrop import checksums, containers, dimensions, images, object_properties
 from lumendrop.aws_errors import GONE, error_code
 from lumendrop.containers import EndsReader, Image
 from lumendrop.images import Format
@@ -31,6 +31,7 @@ URL_SECONDS = 3600
 
 _HEAD_BYTES = 1 << 17  # EXIF with its thumbnail, a color profile, and the dimensions come first
 _TAIL_BYTES = 1 << 17
+_CHUNK_BYTES = 1 << 20
 _PARTIAL = (".filepart", ".part", ".partial", ".crdownload")
 _MOST_KEY_BYTES = 1024
 _MOST_METADATA_BYTES = 2048  # S3's limit for all names and values together
@@ -292,18 +293,22 @@ def _output_keys(upload: Upload, format_: Format) -> list[str]:
 
 
 def identify(client: S3Client, upload: Upload) -> str | None:
-    """The bytes of an upload as S3 knows them: size and checksum. None if S3 has no checksum of the whole object."""
+    """The bytes of an upload: size and SHA-256, or None if it was deleted. `lumendrop enhance` has the same rule.
+
+    If S3 has no SHA-256 of the whole object, because the uploader sent none, the object is read. The other checksums
+    depend on the tool that uploaded it, and are not cryptographic.
+    """
+    version: Any = {"Bucket": upload.bucket, "Key": upload.key, "VersionId": upload.version_id}
     try:
-        found = client.head_object(
-            Bucket=upload.bucket, Key=upload.key, VersionId=upload.version_id, ChecksumMode="ENABLED"
-        )
+        found = client.head_object(**version, ChecksumMode="ENABLED")
+        sha256 = found.get("ChecksumSHA256", "")
+        if not sha256 or "-" in sha256:  # none, or that of the checksums of its parts
+            sha256 = checksums.sha256_of(client.get_object(**version)["Body"].iter_chunks(_CHUNK_BYTES))
     except ClientError as error:
         if error_code(error) in GONE:
             return None
         raise
-    etag = found["ETag"].strip('"')
-    checksum = found.get("ChecksumSHA256") or found.get("ChecksumCRC64NVME") or ("" if "-" in etag else etag)
-    return f"{found['ContentLength']} {checksum}" if checksum else None
+    return f"{found['ContentLength']} {sha256}"
 
 
 def find_reusable(client: S3Client, output: Mapping[str, Any], correlation_id: str) -> Reusable | None:

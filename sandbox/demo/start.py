@@ -1,6 +1,7 @@
 """Starts the enhancer, and AWS with the stack deployed. Both listen on loopback only."""
 
 import logging
+import os
 import secrets
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from sandbox.aws.cloud import Cloud
 from sandbox.aws.hooks import Hooks
+from sandbox.enhancer import API_KEY
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "lumendrop"
@@ -106,12 +108,13 @@ def _enhancer(key: str, log: Path, arguments: Sequence[str]) -> Iterator[_Enhanc
     """Start the enhancer in a separate process, so that it starts while AWS does and runs on its own core."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         port, fd = listener.getsockname()[1], listener.fileno()
-        command = [sys.executable, "-m", "sandbox.enhancer", f"--fd={fd}", f"--api-key={key}", *arguments]
+        command = [sys.executable, "-m", "sandbox.enhancer", f"--fd={fd}", *arguments]
         with log.open("wb") as output:
             # A new session, so that Ctrl-C reaches only this process, which then stops the enhancer.
             process = subprocess.Popen(  # noqa: S603 - this project's own module
                 command,
                 cwd=ROOT,
+                env=os.environ | {API_KEY: key},
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,

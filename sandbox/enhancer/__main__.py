@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
+from sandbox.enhancer import API_KEY
 from sandbox.enhancer.faults import FaultPlan, Faults
 from sandbox.enhancer.server import Sandbox, create_app
 from sandbox.enhancer.tasks import Account, TaskStore
@@ -25,7 +26,6 @@ def _arguments() -> argparse.Namespace:
     listener = parser.add_mutually_exclusive_group()
     listener.add_argument("--port", type=int, default=0, help="0 takes any free port (default)")
     listener.add_argument("--fd", type=int, help="the file descriptor of a listening socket, from the parent process")
-    parser.add_argument("--api-key", required=True, help="the bearer key that callers must send")
     parser.add_argument("--credits", type=int, default=100_000, help="the balance; an image costs 12")
     parser.add_argument("--task-seconds", type=float, default=2.0, help="the minimum duration of a task")
     parser.add_argument("--result-seconds", type=float, default=DAY_SECONDS, help="the lifetime of a result link")
@@ -52,7 +52,7 @@ def main() -> None:
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with tempfile.TemporaryDirectory(prefix="enhancer-") as directory, listener:
         store = TaskStore(Path(directory), base_url, arguments.task_seconds, arguments.result_seconds)
-        account = Account(arguments.api_key, arguments.credits)
+        account = Account(os.environ[API_KEY], arguments.credits)
         app = create_app(Sandbox(account, store, Faults(FaultPlan())))
         config = uvicorn.Config(
             app, http=WireProtocol, ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=1

@@ -91,7 +91,7 @@ def _read_ledger(run: Run, evidence: Evidence) -> None:
         evidence.texts["ledger row"].append(str(row))
         if row["pk"].startswith("day#"):
             evidence.days[row["pk"]] = int(row["tasks"])
-        elif not row["pk"].startswith(("rate_limit", "requeue#", "photo#")):
+        elif not row["pk"].startswith(("rate_limit", "requeue#", "photo#", "copy#")):
             evidence.rows[row["sk"]] = row
 
 

@@ -80,6 +80,7 @@ MUTATIONS = (
         LEDGER,
         '"ConditionExpression": "attribute_not_exists(pk)",',
         '"ConditionExpression": "attribute_not_exists(nothing)",',
+        tests=("tests/model/test_explorer.py::test_the_promises_hold_in_every_state",),
     ),
     Mutation(
         "an ambiguous submit is released and repeated",
@@ -92,8 +93,8 @@ MUTATIONS = (
         "the upload of a dead claimant is submitted again",
         "paid once",
         SUBMIT,
-        "                row = TASKS.mark_unknown(\n",
-        '                LEDGER.release(expired); raise Deferred("claimed", "its claim has expired"); _ = (\n',
+        "                row = TASKS.mark_unknown(",
+        '                LEDGER.release(expired); raise Deferred("claimed", "its claim has expired"); _ = (',
     ),
     Mutation(
         "a task is not recorded",

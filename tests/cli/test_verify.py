@@ -85,11 +85,13 @@ def test_a_dry_run_names_the_cost_and_what_is_checked(lumendrop: Lumendrop, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["no folder/report.json", "file/report.json"])
 def test_a_report_that_cannot_be_written_is_found_before_anything_is_paid(
-    lumendrop: Lumendrop, pipeline: Pipeline, tmp_path: Path
+    lumendrop: Lumendrop, pipeline: Pipeline, tmp_path: Path, name: str
 ) -> None:
+    (tmp_path / "file").touch()
     before = len(pipeline._all_tasks())
-    result = lumendrop("verify", "--yes", "--report", str(tmp_path / "no folder" / "report.json"))
+    result = lumendrop("verify", "--yes", "--report", str(tmp_path / name))
     assert (result.code, len(pipeline._all_tasks())) == (1, before)
     assert "can't be written" in result.err
 

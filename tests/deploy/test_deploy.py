@@ -86,6 +86,7 @@ def test_a_dry_run_shows_the_changes_and_leaves_nothing_but_artifacts(
     assert "  3 Lambda Function" in shown.out
     assert "  1 DynamoDB Table" in shown.out
     assert "The stack costs about 2.86 USD a month." in shown.out
+    assert "open: https://" not in shown.out  # the sandbox has no console
     assert stacks(empty) == {}
     keys = {one["Key"] for one in s3.list_objects_v2(Bucket=BUCKET)["Contents"]}
     artifacts = {f"lumendrop/{path.name}" for path in built.iterdir()} - {
@@ -100,7 +101,24 @@ def test_a_dry_run_shows_the_changes_and_leaves_nothing_but_artifacts(
     s3.put_object(Bucket=BUCKET, Key=replaced, Body=b"something else")
     again = lumendrop.ok("deploy", "--dry-run", "--parameter", "KmsKey=create")
     assert [f"lumendrop/{name}" for name in again["uploaded"]] == [replaced]
-    assert (again["executed"], len(again["changes"])) == (False, 54)
+    assert (again["executed"], len(again["changes"]), again["console_url"]) == (False, 54, None)
+    (template,) = keys - artifacts
+    assert again["template_url"] == f"{empty.cloud.endpoint}/{BUCKET}/{template}"
+
+
+def test_a_dry_run_of_a_new_stack_links_to_the_console(lumendrop: Lumendrop, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = list[Any]()
+
+    def link(_: Any, *shown: Any) -> str:
+        opened.append(shown)
+        return "https://console.example/#a"
+
+    monkeypatch.setattr(deploy, "creation_url", link)
+    shown = lumendrop("deploy", "--dry-run", "--parameter", "Resolution=1K")
+    assert shown.out.endswith("To create the stack in the console instead, open: https://console.example/#a\n")
+    found = lumendrop.ok("deploy", "--dry-run", "--parameter", "Resolution=1K")
+    assert found["console_url"] == "https://console.example/#a"
+    assert opened == [("lumendrop", found["template_url"], {"Resolution": "1K"})] * 2
 
 
 def test_the_monthly_cost_is_that_of_the_benchmarks() -> None:
@@ -194,10 +212,13 @@ def test_without_changes_nothing_is_done(lumendrop: Lumendrop) -> None:
     for command in ("deploy", "upgrade"):
         same = lumendrop(command, "--yes")
         assert (same.code, same.out) == (0, "The stack lumendrop is up to date. Nothing was changed.\n")
+    # Another tool finds the template here.
+    assert lumendrop.ok("deploy", "--dry-run")["template_url"].startswith("http")
 
 
 def test_values_that_are_not_given_stay(lumendrop: Lumendrop) -> None:
     shown = lumendrop.ok("deploy", "--dry-run", "--parameter", "DailyTaskLimit=70")
+    assert shown["console_url"] is None  # which would create another stack
     changed = {one["logical_id"]: one["action"] for one in shown["changes"]}
     assert changed.keys() >= {"SubmitFunction", "Monitoring"}
     assert "CheckStatusFunction" not in changed

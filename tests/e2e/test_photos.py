@@ -105,3 +105,11 @@ def test_two_photos_with_the_same_output_key_are_both_delivered(pipeline: Pipeli
     assert ONE_NAME[1] in keys
     for key in ONE_NAME:
         pipeline.enhanced(uploads[key], pipeline.rows()[uploads[key]]["output"]["key"])
+
+
+def test_a_photo_behind_a_delete_marker_is_enhanced_from_its_version(pipeline: Pipeline) -> None:
+    key = "photos/deleted.jpg"
+    with pipeline.event_source_disabled():
+        upload = pipeline.drop(key, photos.jpeg())
+        pipeline.cloud.client("s3").delete_object(Bucket=pipeline.outputs["InputBucketName"], Key=key)
+    pipeline.wait_for_status(upload, "enhanced")

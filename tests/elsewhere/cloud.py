@@ -88,7 +88,8 @@ def elsewhere(parameters: Mapping[str, str], folder: Path, tree: Path = ROOT) ->
 
 
 @contextlib.contextmanager
-def ministack(folder: Path) -> Iterator[str]:
+def ministack(folder: Path, variables: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Run ministack until the block ends, with these environment variables in addition. Yields its endpoint."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
@@ -107,6 +108,7 @@ def ministack(folder: Path) -> Iterator[str]:
         # The enhancer's links lead to this machine; the functions refuse such links on AWS.
         "LUMENDROP_ALLOW_LOOPBACK": "true",
         "no_proxy": "127.0.0.1",
+        **(variables or {}),
     }
     command = [str(PYTHON), str(Path(__file__).with_name("patches.py"))]
     log = folder / "ministack.log"

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import yaml
 from ministack import app
 from ministack.core import iam_evaluator
 from ministack.services import eventbridge, s3, stepfunctions
@@ -107,6 +108,17 @@ def read_numbers_of_event_sources() -> None:
         return create(logical_id, props, stack_name)
 
     handlers["create"] = create_with_number
+
+
+def read_definitions_in_yaml() -> None:
+    # ministack 1.5.33: reads the definition of a state machine as JSON. AWS: a file in S3 can be YAML too.
+    read: Handler = provisioners._sfn_definition
+
+    def read_both(props: dict[str, Any]) -> str:
+        definition = read(props)
+        return definition if definition.lstrip().startswith("{") else json.dumps(yaml.safe_load(definition))
+
+    replace(read, "_sfn_definition", read_both)
 
 
 def keep_attributes_in_nested_stacks() -> None:
@@ -241,6 +253,7 @@ PATCHES = (
     refer_to_secrets_by_arn,
     create_alarms_on_expressions,
     read_numbers_of_event_sources,
+    read_definitions_in_yaml,
     keep_attributes_in_nested_stacks,
     name_the_version_in_events,
     name_the_execution_in_events,

@@ -1,5 +1,6 @@
 """An enhancer process, its client, and a server of photos, all on loopback."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -10,6 +11,8 @@ from typing import Any
 
 import pyvips  # type: ignore[import-untyped]  # it ships no types
 import requests
+
+from sandbox.enhancer import API_KEY
 
 ROOT = Path(__file__).parents[2]
 KEY = "sandbox-key"
@@ -55,8 +58,9 @@ class Enhancer:
     """A server process and a client for it."""
 
     def __init__(self, *options: str) -> None:
-        command = [sys.executable, "-m", "sandbox.enhancer", "--port", "0", "--api-key", KEY, *options]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "sandbox.enhancer", "--port", "0", *options]
+        variables = os.environ | {API_KEY: KEY}
+        self.process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
         self.session = requests.Session()

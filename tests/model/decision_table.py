@@ -26,6 +26,7 @@ GONE = outcomes.outcome("upload_gone")
 TEXTS = {
     "Skip": "acknowledge",
     "StartWorkflow": "make sure that the workflow was started (same execution name), acknowledge",
+    "FindCopy": "acknowledge; first record a copy of the same photo that another run made and could not record",
     "Claim": "claim the next attempt and submit",
     "Reuse": "copy the enhanced photo: `enhanced`, or `superseded` next to a newer photo; start the workflow",
     "Reject": "`rejected`, reported",

@@ -285,6 +285,14 @@ class Explorer:
             yield from self._row(state, name)
         yield from self._world(state)
 
+    def enhanced(self, name: str) -> State:
+        """The state after this upload alone was enhanced: the first step of each state is the one without a fault."""
+        state = uploads(name)
+        while not is_at_rest(state):
+            state = next(following for _, following in self.steps(state))
+        assert self.fact(state, name).status == "enhanced"
+        return state
+
     def _independent(self, state: State) -> list[Step]:
         """The steps of a newer version, if it has any, unless its photo can be delivered now.
 
@@ -436,6 +444,8 @@ class Explorer:
             same = iter([_find(state, call.arguments)])
         elif call.port == "copy":
             same = iter([_copy(state, name, call.arguments)])
+        elif call.port == "look":
+            same = iter([_look(state, name)])
         elif call.port == "unreport":
             same = iter([("", Answer("removed"), _without_reports(state, name))])
         for label, answer, changed in same:
@@ -812,6 +822,14 @@ def _copy(state: State, name: str, arguments: Mapping[str, Any]) -> tuple[str, A
     return "", delivered, _with_photo(state, name, payer)
 
 
+def _look(state: State, name: str) -> tuple[str, Answer, State]:
+    """Looks for the photo of this upload."""
+    key = upload(name).key
+    if any(one.key == key and one.upload == name for one in state.photos):
+        return "", Answer("looked", DeliveredObject("out", key, "", 9, "jpeg")), state
+    return "finds nothing", Answer("looked, found nothing"), state
+
+
 def _with_photo(state: State, name: str, payer: str) -> State:
     key = upload(name).key
     photos = frozenset(one for one in state.photos if one.key != key) | {Photo(key, name, payer)}
@@ -966,14 +984,27 @@ def uploads(*names: str, **budget: int) -> State:
 
 
 class Scenario(NamedTuple):
+    """With `before`, this upload is enhanced before anything else happens."""
+
     first: State
     same_photo: str = "pay"
     ambiguous_submit: str = "park"
+    before: str = ""
 
     def explorer(self) -> Explorer:
         submit = Submit(self.ambiguous_submit, self.same_photo)
         return Explorer(submit, retries_ambiguous=self.ambiguous_submit == "retry")
 
+    def explore(self, explorer: Explorer | None = None) -> Result:
+        explorer = explorer or self.explorer()
+        if not self.before:
+            return explore(self.first, explorer)
+        return explore(
+            explorer.enhanced(self.before)._replace(budget=self.first.budget, queue=self.first.queue), explorer
+        )
+
+
+ENHANCED_BEFORE = Scenario(uploads("v1", "v1", crash=1, delete=1), "reuse", before="c1")
 
 SCENARIOS: dict[str, Scenario] = {
     "three deliveries, a newer version, a crash, deletion, a retry by the owner": Scenario(
@@ -981,6 +1012,7 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "the same photo, a crash": Scenario(uploads("v1", "c1", crash=1), "reuse"),
     "the same photo, two deliveries": Scenario(uploads("v1", "v1", "c1"), "reuse"),
+    "the same photo is enhanced, two deliveries, a crash, deletion": ENHANCED_BEFORE,
     "the same photo, deleted with its result": Scenario(uploads("v1", "c1", discard=1, delete=1), "reuse"),
     "another attempt, a crash, deletion": Scenario(uploads("v1", "v2", crash=1, delete=1, retryable=1)),
     "a stopped execution, a crash, a retry by the owner": Scenario(uploads("v1", crash=1, stop=1, retry=1)),
@@ -995,6 +1027,7 @@ SMALL: dict[str, Scenario] = {
     "a newer version": Scenario(uploads("v1", "v2")),
     "an execution ends without a trace": Scenario(uploads("v1", "v1", unseen=1)),
     "the same photo": Scenario(uploads("v1", "c1", unavailable=1), "reuse"),
+    "the same photo is enhanced, two deliveries, a crash, deletion": ENHANCED_BEFORE,
     "an ambiguous submit is repeated": Scenario(uploads("v1", retry=1, unavailable=1), ambiguous_submit="retry"),
 }
 """For `make test`."""
@@ -1002,7 +1035,7 @@ SMALL: dict[str, Scenario] = {
 
 def run(name: str) -> tuple[str, Result]:
     scenario = SCENARIOS[name]
-    return name, explore(scenario.first, scenario.explorer())
+    return name, scenario.explore()
 
 
 def results() -> Iterator[tuple[str, Result]]:

@@ -13,13 +13,13 @@ from lumendrop.enhancer import Unavailable
 from lumendrop.outcomes import Outcome
 from lumendrop.upload_queue import Deferred
 from tests.model import explorer, ports
-from tests.model.explorer import SMALL, Explorer, State, explore, uploads
+from tests.model.explorer import ENHANCED_BEFORE, SMALL, Explorer, State, explore, uploads
 from tests.model.ports import Submit
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_the_promises_hold_in_every_state(name: str) -> None:
-    found = explore(SMALL[name].first, SMALL[name].explorer())
+    found = SMALL[name].explore()
 
     assert (found.violation, found.trace) == ("", [])
     assert found.states > 50
@@ -156,6 +156,15 @@ def test_a_photo_that_is_paid_for_twice_is_found() -> None:
     submit.module.TASKS.ledger = SimpleNamespace(claim=claim, **_others(submit.module.LEDGER, "claim"))
 
     assert broken(submit, uploads("v1", "c1")) == "the same photo is paid for twice"
+
+
+def test_a_copy_that_nobody_records_is_found() -> None:
+    """Two deliveries: one is rejected, because the photo was deleted, and the other one is killed after its copy."""
+    submit: Any = Submit(same_photo="reuse")
+    submit.module.same_photo.find_copy = lambda _, __, ended: ended
+    found = ENHANCED_BEFORE.explore(Explorer(submit))
+
+    assert found.violation == "an upload that is rejected has both"
 
 
 def test_an_upload_that_waits_for_ever_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

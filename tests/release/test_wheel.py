@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pty
+import secrets
 import select
 import subprocess
 import sys
@@ -11,17 +12,20 @@ import termios
 import time
 import zipfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
 from release.build import MOST_BYTES
-from sandbox.demo.start import ROOT, Sandbox, sandbox
+from sandbox.demo.start import ROOT, Sandbox, _enhancer, sandbox
 from tests.elsewhere.cloud import ministack
 
 DIST = ROOT / "dist"
 SECONDS = 300
+# The packages of the layer that are compiled, for arm64.
+COMPILED = ("charset_normalizer", "msgspec")
 
 
 @pytest.fixture(scope="session")
@@ -118,18 +122,45 @@ def test_the_wheel_deploys_and_a_photo_is_enhanced(
     assert json.loads(again.stdout)["changes"] == []
 
 
-def test_another_emulator_creates_and_updates_the_stack(
-    command: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, socket_enabled: None
+@pytest.fixture
+def compiled_for_this_machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Makes Python load the layer's compiled packages from the tests' environment, before it finds those for arm64."""
+    folder = tmp_path_factory.mktemp("compiled")
+    places = sorted({str(Path(find_spec(name).submodule_search_locations[0]).parent) for name in COMPILED})  # type: ignore[union-attr,index]
+    lines = ["import sys", "before = sys.path[:]", f"sys.path[:0] = {places}", f"import {', '.join(COMPILED)}"]
+    (folder / "sitecustomize.py").write_text("\n".join([*lines, "sys.path[:] = before", ""]))
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_only_these_packages_of_the_layer_are_compiled(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (one for one in archive.namelist() if "/LumendropLayer-" in one)
+        with archive.open(name) as packed, zipfile.ZipFile(packed) as layer:
+            files = [Path(one) for one in layer.namelist()]
+    assert {one.parts[1] for one in files if ".so" in one.suffixes} == set(COMPILED)
+
+
+def test_another_emulator_enhances_a_photo_and_updates_the_stack(
+    command: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    socket_enabled: None,
+    compiled_for_this_machine: dict[str, str],
 ) -> None:
-    """ministack, which runs the layer's packages as they are: only on an arm64 machine could it enhance a photo."""
-    with ministack(tmp_path_factory.mktemp("ministack")) as endpoint:
+    """ministack, with the wheel's functions, workflow, and layer, but for the compiled packages."""
+    folder, key = tmp_path_factory.mktemp("ministack"), secrets.token_urlsafe(24)
+    with (
+        _enhancer(key, folder / "enhancer.log", ["--task-seconds", "0.2"]) as enhancer,
+        ministack(folder, compiled_for_this_machine) as endpoint,
+    ):
         environment = {"PATH": os.defpath, "HOME": str(tmp_path), "AWS_ENDPOINT_URL": endpoint}
 
-        def run(*arguments: str) -> Any:
+        def run(*arguments: str, stdin: str | None = None) -> Any:
             done = subprocess.run(
-                [command, *arguments, "--yes", "--json"],
+                [command, *arguments, "--json"],
                 cwd=tmp_path,
                 env=environment,
+                input=stdin,
                 capture_output=True,
                 text=True,
                 timeout=SECONDS,
@@ -138,10 +169,14 @@ def test_another_emulator_creates_and_updates_the_stack(
             assert done.returncode == 0, done.stderr
             return json.loads(done.stdout)
 
-        created = run("deploy", "--parameter", "DailyTaskLimit=60", "--parameter", "Resolution=1K")
+        given = ("DailyTaskLimit=60", "Resolution=1K", f"ApiBaseUrl={enhancer.url}")
+        created = run("deploy", "--yes", *(text for one in given for text in ("--parameter", one)))
         assert {one["action"] for one in created["changes"]} == {"create"}
-        assert run("deploy")["changes"] == []
-        updated = run("upgrade", "--parameter", "DailyTaskLimit=70")
+        enhancer.wait_until_ready()
+        run("set-key", stdin=f"{key}\n")
+        assert run("smoke", "--yes")["photo"].startswith("s3://")
+        assert run("deploy", "--yes")["changes"] == []
+        updated = run("upgrade", "--yes", "--parameter", "DailyTaskLimit=70")
         assert (updated["executed"], updated["uploaded"], updated["warnings"]) == (True, [], [])
         assert "SubmitFunction" in {one["logical_id"] for one in updated["changes"]}
         assert updated["outputs"].keys() == created["outputs"].keys()

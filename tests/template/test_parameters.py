@@ -144,6 +144,19 @@ def test_every_parameter_has_a_description_a_constraint_and_a_default(name: str)
         assert parameter["ConstraintDescription"].startswith("must be")
 
 
+def test_the_documentation_has_every_parameter_with_its_default() -> None:
+    """A word describes a default that is empty or switches something off."""
+    page = (TEMPLATE.parent / "docs/deploy.md").read_text()
+    stated = {
+        name: default.replace("`", "")
+        for names, default in re.findall(r"^\| (`[A-Z][^|]*) \| ([^|]*) \|", page, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    for name, parameter in PARAMETERS.items():
+        default = str(parameter["Default"])
+        assert re.match(rf"{re.escape(default)}\b" if default not in ("", "0") else r"\D", stated[name]), name
+
+
 def test_the_defaults_satisfy_their_own_constraints() -> None:
     load(TEMPLATE, {}, REGION)
 

@@ -145,9 +145,10 @@ def test_continuous_integration_runs_the_required_checks() -> None:
     assert workflow["permissions"] == {"contents": "read"}
     assert max(job["timeout-minutes"] for job in workflow["jobs"].values()) <= 60
     assert ".ci/run" in jobs["check"]
-    assert {"make check-asl", "make test-elsewhere"} <= set(jobs["elsewhere"])
+    assert {"make check-asl", "make check-cdk", "make test-elsewhere"} <= set(jobs["elsewhere"])
     assert [name for name, job in workflow["jobs"].items() if job.get("continue-on-error")] == ["elsewhere"]
     assert "make test-board" in jobs["board"]
+    assert workflow["jobs"]["command"]["strategy"]["matrix"]["system"] == ["windows-latest", "macos-latest"]
     assert "install -qy chromium" in jobs["board"][-2]
 
 
@@ -184,8 +185,9 @@ def test_every_requirement_is_hashed(path: str) -> None:
     assert [name for name, (_, hashes) in pins.items() if not hashes] == []
 
 
-def test_node_packages_are_hashed_and_name_no_registry() -> None:
-    lock = json.loads((ROOT / "requirements/jsonata/package-lock.json").read_text())
-    packages = {name: one for name, one in lock["packages"].items() if name}
+@pytest.mark.parametrize("name", ["cdk", "jsonata"])
+def test_node_packages_are_hashed_and_name_no_registry(name: str) -> None:
+    lock = json.loads((ROOT / f"requirements/{name}/package-lock.json").read_text())
+    packages = {name: one for name, one in lock["packages"].items() if name and not one.get("inBundle")}
     assert packages
     assert {name for name, one in packages.items() if "integrity" not in one or "resolved" in one} == set()

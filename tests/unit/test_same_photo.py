@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from botocore.client import BaseClient
+from botocore.exceptions import IncompleteReadError
 
-from lumendrop import same_photo, storage
-from lumendrop.uploads import Upload
+from lumendrop import checksums, same_photo, storage
 from sandbox.aws.moto_patches import s3 as s3_patches
 from sandbox.aws.moto_patches.patching import replacing
 from tests.metadata.files import exif_segment
@@ -31,6 +31,7 @@ from tests.unit.world import (
     Context,
     World,
     completed,
+    for_object,
     redelivered,
     refusal,
 )
@@ -49,6 +50,7 @@ def clock() -> Clock:
 def conditional_copies() -> Iterator[None]:
     with replacing() as replace:
         s3_patches._check_conditions_of_copies(replace)
+        s3_patches._mark_checksums_of_parts(replace)
         yield
 
 
@@ -116,6 +118,19 @@ def finish(world: World, deliver: ModuleType, event: Event, attempt: int = 1, re
         },
     )
     return answer
+
+
+def report(world: World, deliver: ModuleType, event: Event) -> Any:
+    """What the workflow does with an upload that is rejected."""
+    row, run = row_of(world, event), run_of(world, event)
+    body = {"upload": run["upload"], "status": "rejected"}
+    world.dynamodb.update_item(
+        TableName="ledger",
+        Key={"pk": {"S": row["pk"]}, "sk": {"S": row["sk"]}},
+        UpdateExpression="SET finished_at = :now",
+        ExpressionAttributeValues={":now": {"S": "2026-01-31T12:00:00Z"}},
+    )
+    return deliver.handler({"correlation_id": run["correlation_id"], "report": body}, Context())
 
 
 def paid(world: World, submit: ModuleType, deliver: ModuleType, key: str = "a.jpg", **metadata: str) -> Event:
@@ -288,28 +303,55 @@ def test_the_same_photo_in_another_bucket_is_paid_for(world: World, submit: Modu
     assert len(world.enhancer.submits) == 2
 
 
-HEAD = {"ContentLength": 10, "ETag": '"0123456789abcdef0123456789abcdef"'}
+def multipart(world: World, key: str) -> str:
+    """Uploads the photo in two parts, as the AWS CLI does with larger ones."""
+    body, where = JPEG.ljust(5 << 20, b"\0"), {"Bucket": INPUT, "Key": key}
+    upload = {**where, "UploadId": world.s3.create_multipart_upload(**where, ChecksumAlgorithm="SHA256")["UploadId"]}
+    parts = []
+    for number, part in enumerate((body, b"end"), 1):
+        answer = world.s3.upload_part(**upload, PartNumber=number, Body=part, ChecksumAlgorithm="SHA256")
+        parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": answer["ChecksumSHA256"]})
+    done = world.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    return str(done["VersionId"])
 
 
-@pytest.mark.parametrize(
-    ("head", "identity"),
-    [
-        (HEAD, "10 0123456789abcdef0123456789abcdef"),
-        (HEAD | {"ChecksumCRC64NVME": "crc"}, "10 crc"),
-        (HEAD | {"ChecksumCRC64NVME": "crc", "ChecksumSHA256": "sha"}, "10 sha"),
-        (HEAD | {"ETag": '"0123-2"', "ChecksumSHA256": "sha-2"}, "10 sha-2"),
-        (HEAD | {"ETag": '"0123-2"', "ChecksumCRC32": "short"}, None),
-    ],
-)
-def test_what_identifies_the_bytes(head: dict[str, Any], identity: str | None) -> None:
-    class Client:
-        def head_object(self, **arguments: Any) -> dict[str, Any]:
-            assert arguments["ChecksumMode"] == "ENABLED"
-            assert arguments["VersionId"] == "v1"
-            return head
+def with_checksum(world: World, key: str, algorithm: Any) -> str:
+    body = JPEG.ljust(5 << 20, b"\0") + b"end"
+    return str(world.s3.put_object(Bucket=INPUT, Key=key, Body=body, ChecksumAlgorithm=algorithm)["VersionId"])
 
-    client: Any = Client()
-    assert storage.identify(client, Upload("in", "a.jpg", "v1", "", 10, "")) == identity
+
+@pytest.mark.parametrize("algorithm", ["SHA256", "CRC32"])
+def test_the_same_bytes_are_the_same_photo_whichever_tool_uploads_them(
+    world: World, submit: ModuleType, deliver: ModuleType, algorithm: str
+) -> None:
+    size = (5 << 20) + 3
+    first = for_object(world.upload("a.jpg"), **{"version-id": multipart(world, "a.jpg"), "size": size})
+    submit.handler(first, Context())
+    finish(world, deliver, first)
+    version_id = with_checksum(world, "b.jpg", algorithm)
+    second = for_object(world.upload("b.jpg"), **{"version-id": version_id, "size": size})
+    submit.handler(second, Context())
+
+    assert row_of(world, second)["same_as"] == run_of(world, first)["correlation_id"]
+    assert len(world.enhancer.submits) == 1
+
+
+def test_a_photo_is_read_whole_only_if_s3_has_no_checksum_of_it(world: World, submit: ModuleType) -> None:
+    submit.handler(drop(world), Context())
+    assert all("Range" in call.request["headers"] for call in world.calls if call.operation == "GetObject")
+
+
+def test_a_read_that_breaks_off_is_repeated(world: World, submit: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> str:
+        raise IncompleteReadError(actual_bytes=1, expected_bytes=10)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checksums, "sha256_of", broken)
+        event = for_object(world.upload("a.jpg"), **{"version-id": with_checksum(world, "a.jpg", "CRC32")})
+        submit.handler(event, Context())
+    assert (len(world.enhancer.submits), len(world.rows())) == (0, 0)
+    (waiting,) = world.messages()
+    assert waiting["MessageAttributes"]["reason"]["StringValue"] == "aws_unavailable"
 
 
 # ---------------------------------------------------------------- two at the same moment
@@ -490,10 +532,7 @@ def test_a_report_about_an_older_upload_is_removed(world: World, submit: ModuleT
     paid(world, submit, deliver)
     bad = drop(world, "b.jpg", b"text")
     submit.handler(bad, Context())
-    run = run_of(world, bad)
-    body = {"upload": run["upload"], "status": "rejected"}
-    reported = deliver.handler({"correlation_id": run["correlation_id"], "report": body}, Context())
-    assert reported["report_key"] == "errors/b.jpg.json"
+    assert report(world, deliver, bad)["report_key"] == "errors/b.jpg.json"
     submit.handler(drop(world, "b.jpg"), Context())
 
     assert world.s3.list_objects_v2(Bucket=OUTPUT, Prefix="errors/")["KeyCount"] == 0
@@ -553,6 +592,52 @@ def test_an_interrupted_reuse_is_completed(
     assert stored(world, row["output"]["key"])["Metadata"]["source-version-id"] == version(second)
     assert len(world.enhancer.submits) == 1
     assert len(world.executions()) == 2
+
+
+def test_a_copy_whose_upload_was_rejected_meanwhile_is_recorded(
+    world: World, submit: ModuleType, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The photo is deleted, another delivery is rejected and reported, and the function is killed after the copy."""
+    first = paid(world, submit, deliver)
+    second = drop(world, "b.jpg")
+    call_api = BaseClient._make_api_call
+
+    def killed(client: Any, name: str, parameters: dict[str, Any]) -> Any:
+        if name != "CopyObject":
+            return call_api(client, name, parameters)
+        patch.undo()
+        world.s3.delete_object(Bucket=INPUT, Key="b.jpg", VersionId=version(second))
+        submit.handler(second, Context())
+        report(world, deliver, second)
+        call_api(client, name, parameters)
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(BaseClient, "_make_api_call", killed)
+        submit.handler(second, Context())
+    assert row_of(world, second)["status"] == "rejected"
+    submit.handler(second, Context())
+
+    payer, row = row_of(world, first), row_of(world, second)
+    assert (row["status"], row["output"]["key"]) == ("enhanced", "b.jpg.png")
+    assert (row["same_as"], row["options"]) == (run_of(world, first)["correlation_id"], payer["options"])
+    assert (row["task_id"], row["attempt"]) == (payer["task_id"], 2)
+    assert run_of(world, second, 2)["delivery"]["output"]["key"] == "b.jpg.png"
+    assert world.s3.list_objects_v2(Bucket=OUTPUT, Prefix="errors/")["KeyCount"] == 0
+    assert len(world.enhancer.submits) == 1
+
+
+def test_an_upload_that_was_rejected_stays_rejected_if_no_copy_was_made(
+    world: World, submit: ModuleType, deliver: ModuleType, logs: io.StringIO
+) -> None:
+    paid(world, submit, deliver)
+    bad = drop(world, "b.jpg", b"text")
+    submit.handler(bad, Context())
+    report(world, deliver, bad)
+    submit.handler(bad, Context())
+
+    assert row_of(world, bad)["status"] == "rejected"
+    assert "already ended" in logs.getvalue()
 
 
 # ---------------------------------------------------------------- the owner pays again

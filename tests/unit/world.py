@@ -268,8 +268,11 @@ class World:
         return str(value)
 
     def put(self, key: str, body: bytes = JPEG, metadata: Mapping[str, str] | None = None) -> str:
-        """Uploads an object and returns its version ID."""
-        version: str = self.s3.put_object(Bucket=INPUT, Key=key, Body=body, Metadata=metadata or {})["VersionId"]
+        """Uploads an object with its SHA-256, and returns its version ID."""
+        stored = self.s3.put_object(
+            Bucket=INPUT, Key=key, Body=body, Metadata=metadata or {}, ChecksumAlgorithm="SHA256"
+        )
+        version: str = stored["VersionId"]
         return version
 
     def upload(

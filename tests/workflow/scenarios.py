@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from lumendrop.ledger import Row
+from lumendrop.ledger import Copy, Row
 from lumendrop.outcomes import Outcome, Status
 from lumendrop.polling import Poll
 from lumendrop.workflow import execution_input
@@ -115,7 +115,8 @@ def _reused(workflow: Workflow, clock: Clock) -> Row:
     """What submit writes after it copied the enhanced photo of another upload."""
     seen = {"pixels": "4096x3072", "smaller": True, "warnings": ["aspect_ratio_changed"]}
     output = delivered()["output"] | seen | {"carried_over": ["exif"], "left_out": [], "sidecar": None}
-    return workflow.ledger(clock).record_reuse(workflow.upload("photo.jpg"), "{}", "0" * 32, "task-1", output)
+    copy = Copy(output["bucket"], "{}", "0" * 32, "task-1")
+    return workflow.ledger(clock).record_reuse(workflow.upload("photo.jpg"), copy, output)
 
 
 def _plain(workflow: Workflow, clock: Clock) -> Row:

@@ -1,5 +1,6 @@
 """S3: events for EventBridge, notification settings, and bucket policies."""
 
+import re
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from moto.iam.access_control import PermissionResult
 from moto.moto_server.utilities import RegexConverter
 from moto.s3 import notifications
 from moto.s3.exceptions import MissingKey, PreconditionFailed
-from moto.s3.models import FakeBucket
+from moto.s3.models import FakeBucket, MultipartChecksumBuilder
 from moto.s3.responses import S3Response
 
 from sandbox.aws.moto_patches.events import put_service_event
@@ -38,6 +39,34 @@ def apply(replace: Replace, context: Context) -> None:
     _check_conditions_of_copies(replace)
     _accept_line_breaks(replace)
     _encode_keys_of_versions(replace)
+    _mark_checksums_of_parts(replace)
+    _allow_presigned_response_headers(replace)
+
+
+def _allow_presigned_response_headers(replace: Replace) -> None:
+    # moto 5.2.5: with a delete marker, a presigned GET of an older version is refused if its URL sets a header of the
+    # response. AWS: it returns the version (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
+    is_invalid = S3Response._invalid_headers
+
+    def checked(self: S3Response, url: str, headers: dict[str, str]) -> bool:
+        return is_invalid(self, re.sub("[?&]response-[^&]*", "", url), headers)
+
+    replace(S3Response, "_invalid_headers", checked)
+
+
+def _mark_checksums_of_parts(replace: Replace) -> None:
+    # moto 5.2.5: the checksum of a multipart upload's checksums looks like that of the whole object. AWS: it ends in
+    # the number of parts (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html).
+    build = MultipartChecksumBuilder.build
+
+    def marked(self: MultipartChecksumBuilder) -> tuple[str, str, int] | None:
+        found = build(self)
+        if found is None or found[0] != "COMPOSITE":
+            return found
+        kind, value, parts = found
+        return kind, f"{value}-{parts}", parts
+
+    replace(MultipartChecksumBuilder, "build", marked)
 
 
 def _encode_keys_of_versions(replace: Replace) -> None:
