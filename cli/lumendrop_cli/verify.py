@@ -182,7 +182,8 @@ def _check_writable(path: Path) -> None:
 
 def _is_report(path: Path) -> bool:
     try:
-        found = json.loads(path.read_bytes()[:_MOST_REPORT_BYTES])
+        with path.open("rb") as opened:
+            found = json.loads(opened.read(_MOST_REPORT_BYTES))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and found.keys() >= {"at", "python", "refuted", "assumptions"}

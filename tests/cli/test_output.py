@@ -178,7 +178,7 @@ def test_doctor_and_smoke_clean_what_they_print(
         for options in ((), ("--json",)):
             found = lumendrop("doctor", *options)
             _assert_safe(found)
-            assert "past their deadline" in found.out
+            assert "past the deadline" in found.out
             failed = lumendrop("smoke", str(photo), "--yes", "--clean", *options)
             assert (failed.code, "ended as rejected" in failed.err) == (1, True), failed.err
             _assert_safe(failed)
