@@ -244,6 +244,7 @@ def test_what_may_state_a_place_is_named(tmp_path: Path) -> None:
     found, content = deliver(source, result("jpg"), tmp_path, "no-location")
     assert [(one.what, one.why) for one in found.left_out] == [
         ("xmp", "no-location leaves out dc:source, dc:subject, me:author, photoshop:GPSinfo"),
+        ("iptc", "no-location leaves out coordinates"),
     ]
     assert b"gull" in content
     assert b"tern" in content
@@ -263,7 +264,8 @@ def test_texts_of_a_png_that_may_state_a_place_are_named(tmp_path: Path) -> None
 
 def test_a_comment_of_exif_that_is_coordinates_is_left_out(tmp_path: Path) -> None:
     data = block("canon").replace(b"seen from the pier", b"52.5163,13.3777 \0\0")
-    _, content = deliver(jpeg(exif_segment(data)), result("jpg"), tmp_path, "no-location")
+    found, content = deliver(jpeg(exif_segment(data)), result("jpg"), tmp_path, "no-location")
+    assert {one.what for one in found.left_out} == {"maker notes", "exif tag 0x9286"}
     assert b"A harbour at dusk" in content
     assert b"52.5163" not in content
 

@@ -124,6 +124,8 @@ class _Combiner:
         """Only JPEG has a place for IPTC-IIM."""
 
         def read(data: bytes) -> bytes:
+            if not self._location and iptc.has_coordinates(data):
+                self._found.left_out.append(LeftOut("iptc", "no-location leaves out coordinates"))
             return iptc.combine(data, b"", location=self._location)
 
         own = _read(b"", read, self._result.iptc)

@@ -183,6 +183,8 @@ def combine(upload: Exif | None, result: Exif | None, changes: Changes) -> tuple
     if not changes.location:
         if MAKER_NOTE in wanted["exif"]:
             left_out.append(LeftOut("maker notes", "some makers repeat the location in them"))
+        texts = [tag for entries in wanted.values() for tag, one in entries.items() if _is_coordinates(one)]
+        left_out += [LeftOut(f"exif tag 0x{tag:04x}", "no-location leaves out coordinates") for tag in sorted(texts)]
         wanted = _without_location(wanted)
     elif not _overlaps(base, wanted):
         block = _edit(base, wanted)
@@ -200,16 +202,15 @@ def _without_location(wanted: Wanted) -> Wanted:
     kept: Wanted = {"image": {}, "exif": {}, "gps": {}}
     for name in ("image", "exif"):
         kept[name] = {
-            tag: one
-            for tag, one in wanted[name].items()
-            if tag in _WITHOUT_LOCATION and not (one.type in _MAY_BE_TEXT and is_coordinates(_text(one.data)))
+            tag: one for tag, one in wanted[name].items() if tag in _WITHOUT_LOCATION and not _is_coordinates(one)
         }
     return kept
 
 
-def _text(data: bytes) -> str:
-    """A text without the name of its encoding, which comments have. Without zeros, UTF-16 reads like ASCII."""
-    return data.removeprefix(b"ASCII").removeprefix(b"UNICODE").replace(b"\0", b"").decode(errors="replace")
+def _is_coordinates(one: Field) -> bool:
+    """Without the name of its encoding, which comments have. Without zeros, UTF-16 reads like ASCII."""
+    text = one.data.removeprefix(b"ASCII").removeprefix(b"UNICODE").replace(b"\0", b"").decode(errors="replace")
+    return one.type in _MAY_BE_TEXT and is_coordinates(text)
 
 
 def _merge(base: Exif, upload: Exif | None, result: Exif | None, changes: Changes) -> Wanted:

@@ -112,7 +112,16 @@ def combine(upload: bytes, result: bytes, *, location: bool) -> bytes:
 
 def _may_state_place(one: Dataset) -> bool:
     """A text that holds the mark of datasets has swallowed another one."""
-    return one.name not in _WITHOUT_LOCATION or _MARK in one.data or is_coordinates(_text(one.data, is_utf8=False))
+    return one.name not in _WITHOUT_LOCATION or _MARK in one.data or _is_coordinates(one)
+
+
+def _is_coordinates(one: Dataset) -> bool:
+    return is_coordinates(_text(one.data, is_utf8=False))
+
+
+def has_coordinates(data: bytes) -> bool:
+    """Whether one of the datasets is nothing but coordinates."""
+    return any(map(_is_coordinates, datasets(undamaged(data))))
 
 
 def texts(data: bytes) -> dict[int, list[str]]:
