@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from lumendrop.aws_errors import GONE, error_code
 from lumendrop.metadata.blocks import LeftOut
-from lumendrop.metadata.places import is_place
+from lumendrop.metadata.places import may_state_place
 from lumendrop.options import Metadata
 from lumendrop.uploads import Upload
 
@@ -52,11 +52,14 @@ def select(client: S3Client, upload: Upload, found: ObjectProperties, choice: Me
 
 def _without_places(found: ObjectProperties) -> ObjectProperties:
     kinds = {"user metadata": found.metadata, "tags": found.tags}
-    dropped = {kind: ", ".join(sorted(filter(is_place, named))) for kind, named in kinds.items()}
+    dropped = {
+        kind: ", ".join(sorted(name for name, value in named.items() if may_state_place(name, value)))
+        for kind, named in kinds.items()
+    }
     return msgspec.structs.replace(
         found,
-        metadata={name: value for name, value in found.metadata.items() if not is_place(name)},
-        tags={name: value for name, value in found.tags.items() if not is_place(name)},
+        metadata={name: value for name, value in found.metadata.items() if not may_state_place(name, value)},
+        tags={name: value for name, value in found.tags.items() if not may_state_place(name, value)},
         left_out=(
             *found.left_out,
             *(LeftOut(kind, f"no-location leaves out {names}") for kind, names in dropped.items() if names),

@@ -34,7 +34,9 @@ from tests.metadata.files import (
     xmp_segment,
     ztxt,
 )
+from tests.metadata.files import jpeg as jpeg_with
 from tests.metadata.judges import Tags
+from tests.metadata.makers import Order
 
 EXTENSIONS = list(delivering.RESULTS)
 LOCATION = re.compile(r"GPS|City|Location|State$|Country|Sub-location")
@@ -73,6 +75,26 @@ def test_the_old_pixels_are_not_described(extension: str, tags: dict[Path, Tags]
         assert found.get("XMP-tiff:Orientation", 1) == 1, name
         assert (found.get("ExifIFD:ExifImageWidth", 96), found.get("ExifIFD:ExifImageHeight", 72)) == (96, 72), name
         assert not [one for one in found if re.search(r"^IFD1|hdrgm|GContainer|MotionPhoto|MicroVideo", one)], name
+
+
+@judges.NEEDED
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_pointers_can_have_the_type_of_directories(order: Order, tmp_path: Path) -> None:
+    """TIFF has a type for pointers to directories (13), which exiftool and exiv2 read as well."""
+    source = block("canon", order)
+    for tag in (0x8769, 0x8825):
+        source = source.replace(*((tag.to_bytes(2, order) + kind.to_bytes(2, order)) for kind in (4, 13)))
+    paths = {}
+    for choice in ("keep", "no-location"):
+        paths[choice] = tmp_path / f"{choice}.jpg"
+        _, content = deliver(jpeg_with(exif_segment(source)), result("jpg"), tmp_path, choice)  # type: ignore[arg-type]
+        paths[choice].write_bytes(content)
+    found = judges.read(paths.values())
+    kept, without = (found[path] for path in paths.values())
+    assert (kept["ExifIFD:DateTimeOriginal"], kept["GPS:GPSLatitudeRef"]) == ("2024:07:14 21:03:09", "N")
+    assert without["ExifIFD:DateTimeOriginal"] == "2024:07:14 21:03:09"
+    assert [tag for tag in without if LOCATION.search(tag)] == judges.problems(kept) == judges.problems(without) == []
+    assert judges.exiv2_problems(paths.values()) == ""
 
 
 @judges.NEEDED

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from lumendrop.metadata.places import is_place
+from lumendrop.metadata.places import is_coordinates, is_place, may_state_place
 from tests.metadata import judges
 from tests.metadata.delivering import deliver, result
-from tests.metadata.files import dataset, jpeg, packet, photoshop, resource, xmp_segment
+from tests.metadata.files import block, dataset, exif_segment, itxt, jpeg, packet, photoshop, png, resource, xmp_segment
 from tests.metadata.test_carry_over import SIGNED
 
 ABOUT_PLACES = re.compile(
@@ -97,7 +97,87 @@ PLACES = (
     ),
     *("city", "town_name", "state", "stateProvince", "county", "region", "postal-code", "LocationAreaCode"),
     *("hdrp_makernote", "verbatimLocality", "islandGroup", "waterBody", "spatial", "coverage", "place", "venue"),
+    *(
+        "GPSinfo",
+        "GPStrack",
+        "GPSdata",
+        "GEOhash",
+        "LATdeg",
+        "coord",
+        "coords",
+        "latlng",
+        "latlon",
+        "latlong",
+        "loc",
+        "home_address",
+        "addr",
+    ),
+    *(
+        "hometown",
+        "easting",
+        "northing",
+        "utm",
+        "mgrs",
+        "what3words",
+        "plus_code",
+        "pluscode",
+        "osm",
+        "poi",
+        "gpx",
+        "bssid",
+        "heading",
+    ),
+    *("prefecture", "nation", "shotplace", "formatted_address", "gpsinfo", "gpstrack", "geohash"),
 )
+COORDINATES = (
+    *("52.5163,13.3777", "52.5,13.3", "-33.8 151.2", "(52.5163; 13.3777)", "[52.5, 13.3, 34]", "52.5163N", "52°N"),
+    *(
+        "N 52.5163 E 13.3777",
+        "52°31'12.5\"N 13°22'40.1\"E",
+        "52° 31\u2032 12\u2033 N",
+        "52 31 12 N 13 22 40 E",
+        "54,19.20567N",
+    ),
+    *("geo:52.5,13.3", "9F4MGC2M+R4 Berlin", "https://maps.app.goo.gl/abc", "+52.5163+013.3777/", "33U VU 90000 20000"),
+    *("33U 392000 5820000", "///filled.count.soap", "lat=52.5", '{"lat":52.5,"lng":13.3}', "POINT(13.3 52.5)"),
+)
+OTHER_VALUES = (
+    *("2024:05:06 07:08:09", "2024-05-06T07:08:09+02:00", "1/250", "2.8", "24-70mm f/2.8", "5D", "500N", "X-T5", "7 N"),
+    *(
+        "24.0 105.0 2.8 4.0",
+        "24/1 105/1",
+        "https://example.com/licence",
+        "0, 0",
+        "1.8.1",
+        "Boats at 52.5, 13.3 at dusk",
+    ),
+    *("EOS 5D S", "1.8/50.0", "100 W", "1920x1080", "C++"),
+)
+KNOWN = (
+    *(
+        "album",
+        "team",
+        "note",
+        "date-taken",
+        "DateTimeOriginal",
+        "cameramodel",
+        "lens_model",
+        "exposure-time",
+        "Author",
+    ),
+    *(
+        "copyright-notice",
+        "Title",
+        "caption",
+        "keywords",
+        "rating",
+        "Creation Time",
+        "Project",
+        "time-zone",
+        "metadata",
+    ),
+)
+UNKNOWN = ("ort", "ville", "home", "x", "street", "area", "time-lat", "site", "id" * 50)
 OTHERS = (
     *(
         "Title",
@@ -123,6 +203,69 @@ def test_a_name_about_a_place(name: str) -> None:
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_name(name: str) -> None:
     assert not is_place(name)
+
+
+@pytest.mark.parametrize("value", COORDINATES)
+def test_a_value_that_is_coordinates(value: str) -> None:
+    assert is_coordinates(value)
+    assert may_state_place("note", value)
+
+
+@pytest.mark.parametrize("value", OTHER_VALUES)
+def test_another_value(value: str) -> None:
+    assert not is_coordinates(value)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_name_of_user_metadata_that_holds_no_place(name: str) -> None:
+    assert not may_state_place(name, "Ada")
+
+
+@pytest.mark.parametrize("name", [*PLACES, *UNKNOWN])
+def test_a_name_of_user_metadata_that_may_hold_a_place(name: str) -> None:
+    assert may_state_place(name, "Ada")
+
+
+def test_hostile_values_are_checked_quickly() -> None:
+    for part in ("1", "1 ", "5.5", "5°", "lat ", "maps", "photos", " 5.5 ,"):
+        assert may_state_place(part * 300 + "?", (part * 1000)[:990] + "?")
+        assert not is_coordinates((part * 1000)[:990] + "?")
+
+
+def test_what_may_state_a_place_is_named(tmp_path: Path) -> None:
+    """Properties of unknown namespaces, and texts that are coordinates, wherever they are."""
+    elements = (
+        '<me:author xmlns:me="urn:me">Ada</me:author><dc:source>geo:52.5,13.3</dc:source>'
+        "<dc:subject><rdf:Bag><rdf:li>gull</rdf:li><rdf:li>52.5163,13.3777</rdf:li></rdf:Bag></dc:subject>"
+        "<photoshop:GPSinfo>here</photoshop:GPSinfo>"
+    )
+    iim = dataset(120, b"52.5163 N, 13.3777 E") + dataset(25, b"tern")
+    source = jpeg(xmp_segment(packet(elements)), photoshop(resource(0x0404, iim)))
+    found, content = deliver(source, result("jpg"), tmp_path, "no-location")
+    assert [(one.what, one.why) for one in found.left_out] == [
+        ("xmp", "no-location leaves out dc:source, dc:subject, me:author, photoshop:GPSinfo"),
+    ]
+    assert b"gull" in content
+    assert b"tern" in content
+    assert b"52.5" not in content
+
+
+def test_texts_of_a_png_that_may_state_a_place_are_named(tmp_path: Path) -> None:
+    texts = {"GPSinfo": "x", "ort": "Kiel", "Comment": "52.5163,13.3777", "Title": "Harbour", "Project": "one"}
+    source = png(*(itxt(keyword, text.encode()) for keyword, text in texts.items()))
+    found, content = deliver(source, result("png"), tmp_path, "no-location")
+    assert [(one.what, one.why) for one in found.left_out] == [
+        ("PNG texts", "no-location leaves out Comment, GPSinfo, ort"),
+    ]
+    assert b"Harbour" in content
+    assert b"52.5163" not in content
+
+
+def test_a_comment_of_exif_that_is_coordinates_is_left_out(tmp_path: Path) -> None:
+    data = block("canon").replace(b"seen from the pier", b"52.5163,13.3777 \0\0")
+    _, content = deliver(jpeg(exif_segment(data)), result("jpg"), tmp_path, "no-location")
+    assert b"A harbour at dusk" in content
+    assert b"52.5163" not in content
 
 
 def test_unknown_namespaces_and_private_blocks_are_searched_too(tmp_path: Path) -> None:

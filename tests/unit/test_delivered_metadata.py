@@ -225,18 +225,21 @@ def test_what_is_about_the_uploads_bytes_or_its_address_is_not_carried_over(worl
 
 def test_no_location_leaves_out_user_metadata_and_tags_about_places(world: World, deliver: ModuleType) -> None:
     event = put(
-        world, jpeg(), Metadata={"album": "summer", "lat": "54.3", "gps": "x"}, Tagging="team=photo&location=Kiel"
+        world,
+        jpeg(),
+        Metadata={"album": "summer", "lat": "54.3", "gps": "x", "note": "54.3, 10.1"},
+        Tagging="team=photo&ort=Kiel",
     )
     event["options"]["metadata"] = "no-location"
     output = run(world, deliver, event)
 
     assert stored(world)["Metadata"].items() >= {"album": "summer"}.items()
-    assert stored(world)["Metadata"].keys().isdisjoint({"lat", "gps"})
+    assert stored(world)["Metadata"].keys().isdisjoint({"lat", "gps", "note"})
     tags = world.s3.get_object_tagging(Bucket=OUTPUT, Key="a/photo.jpg")["TagSet"]
     assert tags == [{"Key": "team", "Value": "photo"}]
     assert output["left_out"] == [
-        "user metadata: no-location leaves out gps, lat",
-        "tags: no-location leaves out location",
+        "user metadata: no-location leaves out gps, lat, note",
+        "tags: no-location leaves out ort",
     ]
 
 

@@ -12,7 +12,7 @@ from lumendrop.containers import Image
 from lumendrop.images import HEIC, JPEG, PNG
 from lumendrop.metadata import exif, iptc, jpeg, label, mapping, xmp
 from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, BrokenBlock, LeftOut
-from lumendrop.metadata.places import is_place
+from lumendrop.metadata.places import may_state_place
 from lumendrop.options import Metadata
 
 T = TypeVar("T")
@@ -102,7 +102,13 @@ class _Combiner:
 
     def _combine_xmp(self, *, rotated: bool) -> None:
         old = self._attempt("xmp", xmp.Packet(), xmp.parse, self._upload.xmp, self._upload.extended_xmp)
-        self._found.packet = xmp.combine(old, self._found.packet, rotated=rotated, location=self._location)
+        self._found.packet = xmp.combine(old, self._found.packet, rotated=rotated)
+        if not self._location:
+            self._leave_out("xmp", xmp.remove_location(self._found.packet))
+
+    def _leave_out(self, what: str, names: list[str]) -> None:
+        if names:
+            self._found.left_out.append(LeftOut(what, f"no-location leaves out {', '.join(sorted(names))}"))
 
     def _combine_iptc(self, *, is_jpeg: bool) -> None:
         """Only JPEG has a place for IPTC-IIM."""
@@ -117,7 +123,11 @@ class _Combiner:
 
     def _combine_texts(self, *, is_png: bool) -> None:
         """All texts stay texts in a PNG. Those with a standard keyword become XMP everywhere."""
-        texts = {name: text for name, text in self._upload.texts.items() if self._location or not is_place(name)}
+        texts = dict(self._upload.texts)
+        if not self._location:
+            unwanted = [name for name, text in texts.items() if may_state_place(name, text)]
+            self._leave_out("PNG texts", unwanted)
+            texts = {name: text for name, text in texts.items() if name not in unwanted}
         if texts or self._upload.copyright:
             self._found.carried.append("texts")
         others = mapping.add_texts(self._found.packet, texts | self._upload.copyright)

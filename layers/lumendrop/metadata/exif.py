@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from lumendrop.metadata.blocks import BrokenBlock, LeftOut
+from lumendrop.metadata.places import is_coordinates
 
 Order = Literal["little", "big"]
 Name = Literal["image", "exif", "gps"]
@@ -21,10 +22,11 @@ ORIENTATION = 0x0112
 EXIF_POINTER, GPS_POINTER = 0x8769, 0x8825
 COLOR_SPACE, PIXEL_WIDTH, PIXEL_HEIGHT = 0xA001, 0xA002, 0xA003
 MAKER_NOTE = 0x927C
-ASCII, SHORT, LONG, UTF8 = 2, 3, 4, 129
+ASCII, SHORT, LONG, IFD, UTF8 = 2, 3, 4, 13, 129
 
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, UTF8: 1}
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, IFD: 4, UTF8: 1}
 _UNITS = _SIZES | {5: 4, 10: 4}  # what the byte order applies to: a fraction is two numbers
+_MAY_BE_TEXT = (1, ASCII, 7)  # Windows stores texts as bytes, and comments have no type
 _MOST_ENTRIES = 1000
 _POINTERS: dict[Name, dict[int, Name]] = {"image": {EXIF_POINTER: "exif", GPS_POINTER: "gps"}, "exif": {}, "gps": {}}
 
@@ -82,7 +84,7 @@ class Exif(msgspec.Struct):
     def number(self, directory: Name, tag: int) -> int | None:
         """The first number of a value, or None."""
         entry = self.directories[directory].entries.get(tag)
-        if entry is None or entry.type not in (SHORT, LONG) or not entry.data:
+        if entry is None or entry.type not in (SHORT, LONG, IFD) or not entry.data:
             return None
         return int.from_bytes(entry.data[: _SIZES[entry.type]], self.order)
 
@@ -162,7 +164,7 @@ def _read_thumbnail(exif: Exif, at: int) -> None:
     entries, room, _ = _entries(exif, at)
     exif.others.append((at, min(at + 6 + 12 * room, len(exif.data))))
     exif.others += [(one.at, one.at + len(one.data)) for one in entries.values() if one.at]
-    numbers = [entries[tag] for tag in (0x0201, 0x0202) if tag in entries and entries[tag].type == LONG]
+    numbers = [entries[tag] for tag in (0x0201, 0x0202) if tag in entries and entries[tag].type in (LONG, IFD)]
     if len(numbers) == 2:
         start, size = (int.from_bytes(one.data[:4], exif.order) for one in numbers)
         exif.others.append((min(start, len(exif.data)), min(start + size, len(exif.data))))
@@ -197,8 +199,17 @@ Wanted = dict[Name, dict[int, Field]]
 def _without_location(wanted: Wanted) -> Wanted:
     kept: Wanted = {"image": {}, "exif": {}, "gps": {}}
     for name in ("image", "exif"):
-        kept[name] = {tag: one for tag, one in wanted[name].items() if tag in _WITHOUT_LOCATION}
+        kept[name] = {
+            tag: one
+            for tag, one in wanted[name].items()
+            if tag in _WITHOUT_LOCATION and not (one.type in _MAY_BE_TEXT and is_coordinates(_text(one.data)))
+        }
     return kept
+
+
+def _text(data: bytes) -> str:
+    """A text without the name of its encoding, which comments have. Without zeros, UTF-16 reads like ASCII."""
+    return data.removeprefix(b"ASCII").removeprefix(b"UNICODE").replace(b"\0", b"").decode(errors="replace")
 
 
 def _merge(base: Exif, upload: Exif | None, result: Exif | None, changes: Changes) -> Wanted:
@@ -207,10 +218,15 @@ def _merge(base: Exif, upload: Exif | None, result: Exif | None, changes: Change
         if upload:
             old = upload.directories[name].entries
             dropped = _OF_OLD_PIXELS | _POINTERS[name].keys()
-            entries.update({tag: one for tag, one in old.items() if tag not in dropped})
+            # A directory that is not known would not stay where its pointer says.
+            entries.update({tag: one for tag, one in old.items() if tag not in dropped and one.type != IFD})
         if result:
             new = result.directories[name].entries
-            keep = {tag for tag in new if tag not in _OF_OLD_PIXELS | _POINTERS[name].keys() | {MAKER_NOTE}}
+            keep = {
+                tag
+                for tag in new
+                if tag not in _OF_OLD_PIXELS | _POINTERS[name].keys() | {MAKER_NOTE} and new[tag].type != IFD
+            }
             entries.update(
                 {tag: _converted(new[tag], result, base) for tag in keep if tag in _TECHNICAL or tag not in entries}
             )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from lumendrop.metadata.blocks import Blocks, BrokenBlock
+from lumendrop.metadata.places import is_coordinates
 
 PHOTOSHOP = b"Photoshop 3.0\0"
 _IPTC_RESOURCE, _COPYRIGHT_FLAG, _COPYRIGHT_URL = 0x0404, 0x040A, 0x040B
@@ -91,7 +92,11 @@ def combine(upload: bytes, result: bytes, *, location: bool) -> bytes:
     Unless locations are wanted, only what the standard defines is kept of the first two records, without the places.
     """
     found = (one for one in datasets(upload or result) if one.name[0] in _RECORDS and one.name not in _OBJECT_PREVIEW)
-    return b"".join(one.raw for one in found if location or one.name in _WITHOUT_LOCATION)
+    return b"".join(one.raw for one in found if location or not _may_state_place(one))
+
+
+def _may_state_place(one: Dataset) -> bool:
+    return one.name not in _WITHOUT_LOCATION or is_coordinates(_text(one.data, is_utf8=False))
 
 
 def texts(data: bytes) -> dict[int, list[str]]:
@@ -102,11 +107,11 @@ def texts(data: bytes) -> dict[int, list[str]]:
         if one.name == _CHARACTER_SET:
             is_utf8 = one.data == _UTF8
         if one.name[0] == 2:
-            found.setdefault(one.name[1], []).append(_text(one.data, is_utf8))
+            found.setdefault(one.name[1], []).append(_text(one.data, is_utf8=is_utf8))
     return found
 
 
-def _text(data: bytes, is_utf8: bool) -> str:
+def _text(data: bytes, *, is_utf8: bool) -> str:
     """Without a statement, UTF-8 is likely if the bytes allow it; otherwise Latin 1, as most writers assume."""
     try:
         text = data.decode()

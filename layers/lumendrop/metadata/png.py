@@ -14,7 +14,7 @@ from lumendrop.containers.readers import Reader, exactly
 from lumendrop.metadata import iptc
 from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, BrokenBlock, LeftOut, strip_exif_header
 from lumendrop.metadata.jpeg import XMP_HEADER
-from lumendrop.metadata.places import is_place
+from lumendrop.metadata.places import may_state_place
 from lumendrop.metadata.spliced import Piece, without
 
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
@@ -176,7 +176,7 @@ def _is_replaced(reader: Reader, chunk: Chunk, texts: dict[str, str], *, locatio
     keyword = head.partition(b"\0")[0]
     name = keyword.decode("latin-1")
     is_block = keyword == _XMP_KEYWORD or keyword.startswith(_RAW_PROFILE)
-    return is_block or name in texts or (is_place(name) and not location)
+    return is_block or name in texts or (may_state_place(name) and not location)
 
 
 def _international_text(keyword: bytes, text: bytes) -> bytes:

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 import msgspec
 
 from lumendrop.metadata.blocks import BrokenBlock
-from lumendrop.metadata.places import is_place_property
+from lumendrop.metadata.places import holds_coordinates, is_place_property
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XML = "http://www.w3.org/XML/1998/namespace"
@@ -192,15 +192,12 @@ def _properties_of(description: ET.Element) -> Iterator[tuple[str, ET.Element]]:
             yield child.tag, child
 
 
-def combine(upload: Packet, result: Packet, *, rotated: bool, location: bool) -> Packet:
-    """Descriptive properties of the upload, technical ones of the result, and no locations unless they are wanted."""
+def combine(upload: Packet, result: Packet, *, rotated: bool) -> Packet:
+    """Descriptive properties of the upload, technical ones of the result."""
     kept = {name: one for name, one in upload.properties.items() if not _is_of_old_pixels(name, rotated=rotated)}
     own = {name: one for name, one in result.properties.items() if not name.startswith(f"{{{XMP_NOTE}}}")}
     technical = {name: one for name, one in own.items() if name in _RESOLUTION or _is_of_old_pixels(name, rotated=True)}
-    packet = Packet(own | kept | technical, result.prefixes | upload.prefixes)
-    if not location:
-        remove_location(packet)
-    return packet
+    return Packet(own | kept | technical, result.prefixes | upload.prefixes)
 
 
 def _is_of_old_pixels(name: str, *, rotated: bool) -> bool:
@@ -213,22 +210,44 @@ def _is_of_old_pixels(name: str, *, rotated: bool) -> bool:
     )
 
 
-def remove_location(packet: Packet) -> None:
-    """Removes what is about places, also inside structures."""
-    for name in [one for one in packet.properties if is_place_property(one)]:
-        del packet.properties[name]
-    for element in packet.properties.values():
-        _remove_inner_location(element)
-
-
-def _remove_inner_location(element: ET.Element) -> None:
-    for name in [one for one in element.attrib if is_place_property(one)]:
-        del element.attrib[name]
-    for child in list(element):
-        if is_place_property(child.tag):
-            element.remove(child)
+def remove_location(packet: Packet) -> list[str]:
+    """Removes what can be about places, also inside structures. Returns the names of what it removed."""
+    removed: list[str] = []
+    for name, element in list(packet.properties.items()):
+        if _is_about_place(element, name):
+            del packet.properties[name]
+            removed.append(name)
         else:
-            _remove_inner_location(child)
+            _remove_inner_location(element, name, removed)
+    return sorted({_short(name, packet) for name in removed})
+
+
+def _is_about_place(element: ET.Element, property_: str) -> bool:
+    """Whether an element is about a place: by its name, or because its text is coordinates."""
+    texts = [element.text, *(child.tail for child in element)]
+    return is_place_property(element.tag) or any(holds_coordinates(property_, text) for text in texts if text)
+
+
+def _remove_inner_location(element: ET.Element, property_: str, removed: list[str]) -> None:
+    """`property_` is the innermost property; items of lists have no name of their own."""
+    for name, value in list(element.attrib.items()):
+        if is_place_property(name) or holds_coordinates(name, value):
+            del element.attrib[name]
+            removed.append(property_ if name.startswith(f"{{{RDF}}}") else name)
+    for child in list(element):
+        inner = property_ if child.tag.startswith(f"{{{RDF}}}") else child.tag
+        if _is_about_place(child, inner):
+            element.remove(child)
+            removed.append(inner)
+        else:
+            _remove_inner_location(child, inner, removed)
+
+
+def _short(name: str, packet: Packet) -> str:
+    """The name with the prefix that the packet declares for its namespace."""
+    namespace, _, local = name[1:].partition("}")
+    prefix = packet.prefixes.get(namespace) or _PREFIXES.get(namespace, "")
+    return f"{prefix}:{local}" if prefix else local or name
 
 
 def set_text(packet: Packet, namespace: str, name: str, text: str) -> None:
