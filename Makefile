@@ -154,7 +154,7 @@ chaos: $(VENV)/.tests ## Check the promises under random faults, about 15 minute
 	@$(BIN)/python -m tests.chaos --seed $(SEED) --seeds $(SEEDS) --jobs $(JOBS) --uploads $(UPLOADS) --keys $(KEYS)
 
 .PHONY: model
-model: $(VENV)/.tests ## Check the promises in every order in which deliveries, crashes, and answers can happen to an upload: two minutes.
+model: $(VENV)/.tests ## Check the promises in every order in which deliveries, crashes, and answers can happen to an upload: four minutes.
 	@PYTHONPATH=layers $(BIN)/python -m tests.model.explorer
 
 .PHONY: enhance-kills
