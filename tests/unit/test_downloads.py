@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import ipaddress
 import socket
+import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +63,22 @@ def _as_address(host: str) -> str:
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> Network:
     made = Network()
-    monkeypatch.setattr(socket, "getaddrinfo", made.getaddrinfo)
-    monkeypatch.setattr(urllib3.util.connection, "create_connection", made.create_connection)
+    monkeypatch.setattr(socket, "getaddrinfo", _in_this_thread(made.getaddrinfo, socket.getaddrinfo))
+    create_connection = urllib3.util.connection.create_connection
+    monkeypatch.setattr(
+        urllib3.util.connection, "create_connection", _in_this_thread(made.create_connection, create_connection)
+    )
     return made
+
+
+def _in_this_thread(function: Callable[..., Any], others: Callable[..., Any]) -> Callable[..., Any]:
+    """The sandbox of an earlier test may still be running in this process. Its threads keep the real network."""
+    this = threading.get_ident()
+
+    def chosen(*arguments: Any, **more: Any) -> Any:
+        return (function if threading.get_ident() == this else others)(*arguments, **more)
+
+    return chosen
 
 
 def fetch(url: str, folder: Path, **more: Any) -> Download:
