@@ -11,6 +11,7 @@ from lumendrop_cli.errors import FAILURE, on_interrupt
 from lumendrop_cli.printer import Progress, printer, some_of
 from lumendrop_cli.selection import DryRunOption, PrefixOption, SinceOption, StatusOption
 from lumendrop_cli.stack import Stack, load_stack
+from lumendrop_cli.text import count
 from lumendrop_cli.workflow import running_backfills, running_executions
 
 
@@ -65,7 +66,7 @@ def stop(
 
 def _parts(executions: list[str], runs: list[str]) -> list[str]:
     found = ((executions, "execution"), (runs, "backfill"))
-    return [f"{len(arns):,} {noun}{'' if len(arns) == 1 else 's'}" for arns, noun in found if arns]
+    return [count(len(arns), noun) for arns, noun in found if arns]
 
 
 def _consequence(executions: list[str]) -> str:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
 from io import BufferedReader
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from botocore.response import StreamingBody
 
 
-def sha256(file: BufferedReader) -> str:
-    """The SHA-256 of what a file still has, in base64. Reads it in pieces."""
-    return base64.b64encode(hashlib.file_digest(file, "sha256").digest()).decode()
-
-
-def sha256_of(chunks: Iterable[bytes]) -> str:
-    """The SHA-256 of chunks, in base64."""
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
+def sha256(file: BufferedReader | StreamingBody) -> str:
+    """The SHA-256 of what a file, or the body of a response, still has, in base64. Reads it in pieces."""
+    digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]  # the stubs of readinto expect no buffer
     return base64.b64encode(digest.digest()).decode()

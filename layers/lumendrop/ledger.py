@@ -64,7 +64,7 @@ LATE_SECONDS = 3600
 """This long after its deadline, nothing ends an upload any more."""
 
 _CLOCK_SKEW_SECONDS = 5
-_CHAIN_SECONDS = 30 * 24 * 3600
+_NOTE_SECONDS = 30 * 24 * 3600
 _TRIES = 8
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -384,7 +384,7 @@ class Ledger:
 
     def announce_copy(self, upload: Upload, copy: Copy) -> None:
         """Names a copy before it is made, so that it is found if the function ends before it records it."""
-        item: dict[str, Any] = {"expires_at": {"N": str(int(self._now()) + _CHAIN_SECONDS)}} | _copy_key(upload)
+        item: dict[str, Any] = {"expires_at": {"N": str(int(self._now()) + _NOTE_SECONDS)}} | _copy_key(upload)
         item.update(TypeSerializer().serialize(msgspec.to_builtins(copy))["M"])
         self._retried(lambda: self._client.put_item(TableName=self._table, Item=item))
 
@@ -426,7 +426,7 @@ class Ledger:
             "sk": {"S": "requeue"},
             "requeue_count": {"N": str(requeue_count)},
             "message_id": {"S": message_id},
-            "expires_at": {"N": str(int(self._now()) + _CHAIN_SECONDS)},
+            "expires_at": {"N": str(int(self._now()) + _NOTE_SECONDS)},
         }
         try:
             self._client.put_item(

@@ -51,20 +51,13 @@ def select(client: S3Client, upload: Upload, found: ObjectProperties, choice: Me
 
 
 def _without_places(found: ObjectProperties) -> ObjectProperties:
-    kinds = {"user metadata": found.metadata, "tags": found.tags}
-    dropped = {
-        kind: ", ".join(sorted(name for name, value in named.items() if may_state_place(name, value)))
-        for kind, named in kinds.items()
-    }
-    return msgspec.structs.replace(
-        found,
-        metadata={name: value for name, value in found.metadata.items() if not may_state_place(name, value)},
-        tags={name: value for name, value in found.tags.items() if not may_state_place(name, value)},
-        left_out=(
-            *found.left_out,
-            *(LeftOut(kind, f"no-location leaves out {names}") for kind, names in dropped.items() if names),
-        ),
-    )
+    left_out = list(found.left_out)
+    kept: dict[str, dict[str, str]] = {}
+    for kind, named in (("user metadata", found.metadata), ("tags", found.tags)):
+        kept[kind] = {name: value for name, value in named.items() if not may_state_place(name, value)}
+        if dropped := ", ".join(sorted(named.keys() - kept[kind].keys())):
+            left_out.append(LeftOut(kind, f"no-location leaves out {dropped}"))
+    return msgspec.structs.replace(found, metadata=kept["user metadata"], tags=kept["tags"], left_out=tuple(left_out))
 
 
 def _with_tags(client: S3Client, upload: Upload, found: ObjectProperties) -> ObjectProperties:

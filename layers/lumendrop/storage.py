@@ -31,7 +31,6 @@ URL_SECONDS = 3600
 
 _HEAD_BYTES = 1 << 17  # EXIF with its thumbnail, a color profile, and the dimensions come first
 _TAIL_BYTES = 1 << 17
-_CHUNK_BYTES = 1 << 20
 _PARTIAL = (".filepart", ".part", ".partial", ".crdownload")
 _MOST_KEY_BYTES = 1024
 _MOST_METADATA_BYTES = 2048  # S3's limit for all names and values together
@@ -303,7 +302,7 @@ def identify(client: S3Client, upload: Upload) -> str | None:
         found = client.head_object(**version, ChecksumMode="ENABLED")
         sha256 = found.get("ChecksumSHA256", "")
         if not sha256 or "-" in sha256:  # none, or that of the checksums of its parts
-            sha256 = checksums.sha256_of(client.get_object(**version)["Body"].iter_chunks(_CHUNK_BYTES))
+            sha256 = checksums.sha256(client.get_object(**version)["Body"])
     except ClientError as error:
         if error_code(error) in GONE:
             return None

@@ -23,7 +23,7 @@ from lumendrop_cli.printer import Printer
 from lumendrop_cli.result_folder import ResultFolder
 from lumendrop_cli.stack import Options, Stack, open_stack
 from lumendrop_cli.statuses import COLORS
-from lumendrop_cli.text import clean
+from lumendrop_cli.text import clean, count
 from sandbox.demo.images import (
     Comparison,
     PhotosError,
@@ -79,7 +79,7 @@ def run(folder: Path | None, out: Path, resolution: str | None, console: Console
     console.print("Starting AWS and the enhancer on this machine ...")
     with sandbox({"Resolution": resolution or ("4K" if folder else "1K")}) as running:
         running.cloud.warm()
-        console.print(f"Dropping {_count(photos)} into s3://{running.cloud.outputs['InputBucketName']}")
+        console.print(f"Dropping {count(len(photos), 'file')} into s3://{running.cloud.outputs['InputBucketName']}")
         process = Process(running, out)
         outcomes = process.run(photos)
         board = SavedBoard(record(process.stack))
@@ -128,10 +128,6 @@ def _remove_earlier(out: Path) -> None:
             with contextlib.suppress(OSError):  # it has other files
                 (out / folder).rmdir()
     (out / RECORD).write_text("", encoding="utf-8")
-
-
-def _count(photos: Sequence[object]) -> str:
-    return f"{len(photos)} file{'' if len(photos) == 1 else 's'}"
 
 
 class Process:
@@ -244,9 +240,8 @@ def _print_results(outcomes: Sequence[Outcome], page: Path, console: Console) ->
             _print(console, f"{outcome.key}: {outcome.reason}{report}")
     console.print()
     if others := [outcome for outcome in outcomes if not outcome.result]:
-        _print(
-            console, f"{len(outcomes) - len(others)} of {_count(outcomes)} enhanced. Each other has its reason above."
-        )
+        files = count(len(outcomes), "file")
+        _print(console, f"{len(outcomes) - len(others)} of {files} enhanced. Each other has its reason above.")
     _print(console, f"The board, with before and after: {page}")
 
 

@@ -346,7 +346,7 @@ def test_a_read_that_breaks_off_is_repeated(world: World, submit: ModuleType, mo
         raise IncompleteReadError(actual_bytes=1, expected_bytes=10)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checksums, "sha256_of", broken)
+        patch.setattr(checksums, "sha256", broken)
         event = for_object(world.upload("a.jpg"), **{"version-id": with_checksum(world, "a.jpg", "CRC32")})
         submit.handler(event, Context())
     assert (len(world.enhancer.submits), len(world.rows())) == (0, 0)

@@ -7,7 +7,7 @@ full of offsets, stay valid. New values are appended. If that is not possible, t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -181,11 +181,7 @@ def combine(upload: Exif | None, result: Exif | None, changes: Changes) -> tuple
     wanted = _merge(base, upload, result, changes)
     left_out: list[LeftOut] = []
     if not changes.location:
-        if MAKER_NOTE in wanted["exif"]:
-            left_out.append(LeftOut("maker notes", "some makers repeat the location in them"))
-        texts = [tag for entries in wanted.values() for tag, one in entries.items() if _is_coordinates(one)]
-        left_out += [LeftOut(f"exif tag 0x{tag:04x}", "no-location leaves out coordinates") for tag in sorted(texts)]
-        wanted = _without_location(wanted)
+        wanted, left_out = _without_location(wanted)
     elif not _overlaps(base, wanted):
         block = _edit(base, wanted)
         if len(block) <= changes.most_bytes:
@@ -198,13 +194,20 @@ def combine(upload: Exif | None, result: Exif | None, changes: Changes) -> tuple
 Wanted = dict[Name, dict[int, Field]]
 
 
-def _without_location(wanted: Wanted) -> Wanted:
+def _without_location(wanted: Wanted) -> tuple[Wanted, list[LeftOut]]:
+    """The tags that are known to hold no place, without texts that are coordinates, and what has to be named."""
     kept: Wanted = {"image": {}, "exif": {}, "gps": {}}
-    for name in ("image", "exif"):
-        kept[name] = {
-            tag: one for tag, one in wanted[name].items() if tag in _WITHOUT_LOCATION and not _is_coordinates(one)
-        }
-    return kept
+    texts: list[int] = []
+    for name, entries in wanted.items():
+        for tag, one in entries.items():
+            if _is_coordinates(one):
+                texts.append(tag)
+            elif name != "gps" and tag in _WITHOUT_LOCATION:
+                kept[name][tag] = one
+    left_out = [LeftOut(f"exif tag 0x{tag:04x}", "no-location leaves out coordinates") for tag in sorted(texts)]
+    if MAKER_NOTE in wanted["exif"]:
+        left_out.insert(0, LeftOut("maker notes", "some makers repeat the location in them"))
+    return kept, left_out
 
 
 def _is_coordinates(one: Field) -> bool:
@@ -213,23 +216,26 @@ def _is_coordinates(one: Field) -> bool:
     return one.type in _MAY_BE_TEXT and is_coordinates(text)
 
 
+def _movable(entries: Mapping[int, Field], dropped: Collection[int]) -> dict[int, Field]:
+    """A directory that is not known would not stay where its pointer says."""
+    return {tag: one for tag, one in entries.items() if tag not in dropped and one.type != IFD}
+
+
 def _merge(base: Exif, upload: Exif | None, result: Exif | None, changes: Changes) -> Wanted:
     wanted: Wanted = {"image": {}, "exif": {}, "gps": {}}
     for name, entries in wanted.items():
+        dropped = _OF_OLD_PIXELS | _POINTERS[name].keys()
         if upload:
             old = upload.directories[name].entries
-            dropped = _OF_OLD_PIXELS | _POINTERS[name].keys()
-            # A directory that is not known would not stay where its pointer says.
-            entries.update({tag: one for tag, one in old.items() if tag not in dropped and one.type != IFD})
+            entries.update(_movable(old, dropped))
         if result:
-            new = result.directories[name].entries
-            keep = {
-                tag
-                for tag in new
-                if tag not in _OF_OLD_PIXELS | _POINTERS[name].keys() | {MAKER_NOTE} and new[tag].type != IFD
-            }
+            new = _movable(result.directories[name].entries, dropped | {MAKER_NOTE})
             entries.update(
-                {tag: _converted(new[tag], result, base) for tag in keep if tag in _TECHNICAL or tag not in entries}
+                {
+                    tag: _converted(one, result, base)
+                    for tag, one in new.items()
+                    if tag in _TECHNICAL or tag not in entries
+                }
             )
     if result is base:
         wanted["exif"] |= {tag: one for tag, one in result.directories["exif"].entries.items() if tag == MAKER_NOTE}
