@@ -161,9 +161,9 @@ def submit(upload: Upload, message: Message, ends: float) -> Row | None:
                 row = same_photo.reuse(S3, LEDGER, reusable)
             case decisions.Reject(outcome):
                 count("UploadsRejected")
-                row = LEDGER.reject(upload, outcome)
+                row = same_photo.find_copy(S3, LEDGER, LEDGER.reject(upload, outcome))
             case decisions.EndRetry(retrying, outcome):
-                row = LEDGER.end_retry(retrying, outcome)
+                row = same_photo.find_copy(S3, LEDGER, LEDGER.end_retry(retrying, outcome))
             case decisions.MarkUnknown(expired):
                 row = TASKS.mark_unknown(expired, "The function that claimed it ended without an answer.", message)
             case decisions.RecordTask(found, task):

@@ -8,7 +8,7 @@ import msgspec
 
 from lumendrop import object_properties, outcomes, reports, storage
 from lumendrop.decisions import Photo, Reuse, Twin
-from lumendrop.ledger import Copy, Ledger, Row, photo_key
+from lumendrop.ledger import RESENDABLE, Copy, Ledger, Row, photo_key
 from lumendrop.object_properties import ObjectProperties
 from lumendrop.storage import DeliveredObject
 from lumendrop.telemetry import count, logger
@@ -91,6 +91,8 @@ def find_copy(client: S3Client, ledger: Ledger, ended: Row) -> Row:
 
     That run read the photo before it was deleted or archived. Returns the current row, unchanged if there is no copy.
     """
+    if ended.status not in RESENDABLE:
+        return ended
     copy = ledger.read_copy(ended.upload)
     found = storage.find_delivered(client, copy.bucket, ended.upload, ended.attempt) if copy else None
     return _record(client, ledger, ended.upload, copy, found, ended) if copy and found else ended

@@ -137,6 +137,9 @@ COORDINATES = (
         "52° 31\u2032 12\u2033 N",
         "52 31 12 N 13 22 40 E",
         "54,19.20567N",
+        "52 deg 31' 12.00\" N, 13 deg 24' 18.00\" E",
+        "52,5200; 13,4050",
+        "\u221233.8688, 151.2093",
     ),
     *("geo:52.5,13.3", "9F4MGC2M+R4 Berlin", "https://maps.app.goo.gl/abc", "+52.5163+013.3777/", "33U VU 90000 20000"),
     *("33U 392000 5820000", "///filled.count.soap", "lat=52.5", '{"lat":52.5,"lng":13.3}', "POINT(13.3 52.5)"),
@@ -260,6 +263,31 @@ def test_texts_of_a_png_that_may_state_a_place_are_named(tmp_path: Path) -> None
     ]
     assert b"Harbour" in content
     assert b"52.5163" not in content
+
+
+def test_lists_are_no_altitudes(tmp_path: Path) -> None:
+    """Titles, captions, and copyright are `rdf:Alt`, one item for each language."""
+    elements = '<dc:rights><rdf:Alt><rdf:li xml:lang="x-default">Ada 2026</rdf:li></rdf:Alt></dc:rights>'
+    found, content = deliver(jpeg(xmp_segment(packet(elements))), result("jpg"), tmp_path, "no-location")
+    assert not found.left_out
+    assert b"Ada 2026" in content
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        b"UNICODE\0" + "52.5\N{DEGREE SIGN}N   ".encode("utf-16-le"),
+        b"UNICODE\0" + "\ufeff52.5\N{DEGREE SIGN}N  ".encode("utf-16-be"),
+        b"ASCII\0\0\0" + "52.5163\N{DEGREE SIGN} N        ".encode("latin-1"),
+    ],
+)
+def test_coordinates_in_a_comment_are_found_in_every_encoding(tmp_path: Path, comment: bytes) -> None:
+    before = b"ASCII\0\0\0seen from the pier"
+    assert (block("canon").count(before), len(comment)) == (1, len(before))
+    data = block("canon").replace(before, comment)
+    found, content = deliver(jpeg(exif_segment(data)), result("jpg"), tmp_path, "no-location")
+    assert {one.what for one in found.left_out} == {"maker notes", "exif tag 0x9286"}
+    assert comment[8:] not in content
 
 
 def test_a_comment_of_exif_that_is_coordinates_is_left_out(tmp_path: Path) -> None:

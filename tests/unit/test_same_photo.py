@@ -627,6 +627,31 @@ def test_a_copy_whose_upload_was_rejected_meanwhile_is_recorded(
     assert len(world.enhancer.submits) == 1
 
 
+def test_a_copy_whose_photo_is_deleted_before_the_redelivery_is_recorded(
+    world: World, submit: ModuleType, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = paid(world, submit, deliver)
+    second = drop(world, "b.jpg")
+    call_api = BaseClient._make_api_call
+
+    def killed(client: Any, name: str, parameters: dict[str, Any]) -> Any:
+        answer = call_api(client, name, parameters)
+        if name == "CopyObject":
+            raise Killed
+        return answer
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(BaseClient, "_make_api_call", killed)
+        submit.handler(second, Context())
+    world.s3.delete_object(Bucket=INPUT, Key="b.jpg", VersionId=version(second))
+    submit.handler(second, Context())
+
+    row = row_of(world, second)
+    assert (row["status"], row["output"]["key"]) == ("enhanced", "b.jpg.png")
+    assert row["same_as"] == run_of(world, first)["correlation_id"]
+    assert [run["attempt"] for run in world.executions() if run["upload"]["version_id"] == version(second)] == [2]
+
+
 def test_an_upload_that_was_rejected_stays_rejected_if_no_copy_was_made(
     world: World, submit: ModuleType, deliver: ModuleType, logs: io.StringIO
 ) -> None:

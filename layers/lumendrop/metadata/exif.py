@@ -27,6 +27,7 @@ ASCII, SHORT, LONG, IFD, UTF8 = 2, 3, 4, 13, 129
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, IFD: 4, UTF8: 1}
 _UNITS = _SIZES | {5: 4, 10: 4}  # what the byte order applies to: a fraction is two numbers
 _MAY_BE_TEXT = (1, ASCII, 7)  # Windows stores texts as bytes, and comments have no type
+_ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be")
 _MOST_ENTRIES = 1000
 _POINTERS: dict[Name, dict[int, Name]] = {"image": {EXIF_POINTER: "exif", GPS_POINTER: "gps"}, "exif": {}, "gps": {}}
 
@@ -211,9 +212,11 @@ def _without_location(wanted: Wanted) -> tuple[Wanted, list[LeftOut]]:
 
 
 def _is_coordinates(one: Field) -> bool:
-    """Without the name of its encoding, which comments have. Without zeros, UTF-16 reads like ASCII."""
-    text = one.data.removeprefix(b"ASCII").removeprefix(b"UNICODE").replace(b"\0", b"").decode(errors="replace")
-    return one.type in _MAY_BE_TEXT and is_coordinates(text)
+    """In any encoding that a text may have, after the name of its encoding, which comments have."""
+    if one.type not in _MAY_BE_TEXT:
+        return False
+    data = one.data[8:] if one.data.startswith((b"ASCII\0", b"UNICODE\0", b"JIS\0")) else one.data
+    return any(is_coordinates(data.decode(encoding, errors="replace")) for encoding in _ENCODINGS)
 
 
 def _movable(entries: Mapping[int, Field], dropped: Collection[int]) -> dict[int, Field]:

@@ -25,7 +25,6 @@ _ABOUT_PLACES = re.compile(
 )
 _NAMESPACES = (
     # XMP, its types, and Adobe's applications
-    *("http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://www.w3.org/XML/1998/namespace"),
     *("http://purl.org/dc/elements/1.1/", "http://purl.org/dc/terms/", "http://ns.adobe.com/xap/1.0/"),
     *("http://ns.adobe.com/xmp/", "http://ns.adobe.com/pdf/1.3/", "http://ns.adobe.com/photoshop/1.0/"),
     *("http://ns.adobe.com/camera-raw-", "http://ns.adobe.com/lightroom/1.0/", "http://ns.adobe.com/hdr-"),
@@ -38,6 +37,8 @@ _NAMESPACES = (
     *("http://www.digikam.org/ns/1.0/", "http://ns.acdsee.com/"),
 )
 """Namespaces that are known, so that the pattern is enough. A property of another one is left out."""
+_STRUCTURE = ("http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://www.w3.org/XML/1998/namespace")
+"""Lists, languages, and links, as in `rdf:Alt`, which is no altitude."""
 # Rectangles within the picture, contact data of licensors, and settings of Camera Raw.
 _OTHER_NAMESPACES = (
     "http://www.metadataworkinggroup.com/schemas/regions/",
@@ -83,9 +84,11 @@ _DEGREES = (
 )
 _WITH_SIGN = r"[+-]?\d{1,3}([.,]\d+)? ?[°º]( ?[\d.,]+ ?['\u2032\u2019]( ?[\d.,]+ ?[\"\u2033\u201d])?)?"
 _COORDINATE = rf"([NSEWO] ?{_DEGREES}|{_DEGREES} ?[NSEWO]|{_WITH_SIGN})"
+_COMMAS = r"[+-]?\d{1,2},\d{3,} ?[°º]? ?[;| ] ?[+-]?\d{1,3},\d{3,} ?[°º]?"  # as many languages write decimals
+_DEGREE_WORD = re.compile(r"(?<=\d) ?(degrees?|deg)\b\.?", re.IGNORECASE)  # as exiftool prints it
 _PAIR = r"[+-]?\d{1,2}\.\d+ ?[°º]? ?[,;| ] ?[+-]?\d{1,3}\.\d+ ?[°º]?( ?[,;|] ?[+-]?\d+(\.\d+)? ?m?)?"
 _COORDINATES = re.compile(
-    rf"[\[({{]? ?({_PAIR}|{_COORDINATE}( ?[,;/|]? ?{_COORDINATE})?) ?[\])}}]?"
+    rf"[\[({{]? ?({_PAIR}|{_COMMAS}|{_COORDINATE}( ?[,;/|]? ?{_COORDINATE})?) ?[\])}}]?"
     r"|[+-]\d{2,6}(\.\d+)?[+-]\d{3,7}(\.\d+)?([+-]\d+(\.\d+)?)?(CRS\w*)?/?"  # ISO 6709
     r"|[23456789CFGHJMPQRVWX]{4,8}\+[23456789CFGHJMPQRVWX]{2,3}\b.*"  # plus codes
     r"|\d{1,2} ?[C-X] ?([A-Z]{2} ?\d{2,5} ?\d{2,5}|\d{6}\D{1,3}\d{6,7}\D{0,2})"  # MGRS, UTM
@@ -105,6 +108,8 @@ def is_place(name: str) -> bool:
 def is_place_property(name: str) -> bool:
     """Whether a property of XMP, as in `{http://ns.adobe.com/photoshop/1.0/}City`, can be about a place."""
     namespace, _, local = name[1:].partition("}")
+    if namespace in _STRUCTURE:
+        return False
     if not namespace.startswith(_NAMESPACES):
         return True
     return is_place(local) and not (namespace.startswith(_OTHER_NAMESPACES) or _OTHER_PROPERTIES.fullmatch(name))
@@ -123,5 +128,8 @@ def may_state_place(name: str, value: str = "") -> bool:
 
 def is_coordinates(text: str) -> bool:
     """Whether a text is nothing but coordinates, in any common notation, or a link to a map."""
-    stripped = text.strip("\0 \t\r\n")
-    return len(stripped) <= _MOST_VALUE and bool(_COORDINATES.fullmatch(" ".join(stripped.split())))
+    stripped = text.strip("\0\ufeff \t\r\n")
+    if len(stripped) > _MOST_VALUE:
+        return False
+    written = _DEGREE_WORD.sub("°", " ".join(stripped.split())).replace("\u2212", "-")
+    return bool(_COORDINATES.fullmatch(written))
