@@ -65,7 +65,7 @@ class _RangeReader:
         count = min(count, self.size - at)
         for start, window in self._windows:
             if start <= at and at + count <= start + len(window):
-                return window[at - start :][:count]
+                return window[at - start : at - start + count]
         if count <= 0:
             return b""
         return self._fetch(at, max(count, _WINDOW_BYTES))[:count]
