@@ -1,4 +1,4 @@
-"""Writes the table of docs/metadata.md: python -m tests.metadata.table (needs exiftool and exiv2)."""
+"""Writes the table of docs/metadata.md: PYTHONPATH=layers python -m tests.metadata.table. Needs exiftool and exiv2."""
 
 from __future__ import annotations
 

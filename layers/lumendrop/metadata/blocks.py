@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -9,8 +10,8 @@ import msgspec
 MOST_BLOCK_BYTES = 4 << 20
 """A larger block is left out. EXIF in a JPEG has at most 64 KiB; large XMP holds depth maps and copies of the image."""
 
-
 _MOST_OTHERS = 4
+_MOST_NAMES = 20
 Kind = Literal["exif", "xmp", "iptc"]
 
 
@@ -61,6 +62,13 @@ class Blocks(msgspec.Struct):
     def candidates(self, kind: Kind) -> list[bytes]:
         """The blocks of a kind, the one to use first."""
         return [one for one in (getattr(self, kind), *self.others.get(kind, ())) if one]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in one text, of bounded length."""
+    found = list(names)
+    more = [f"{len(found) - _MOST_NAMES} more"] if len(found) > _MOST_NAMES else []
+    return ", ".join(found[:_MOST_NAMES] + more)
 
 
 def strip_exif_header(data: bytes) -> bytes:

@@ -11,7 +11,7 @@ import msgspec
 from lumendrop.containers import Image
 from lumendrop.images import HEIC, JPEG, PNG
 from lumendrop.metadata import exif, iptc, jpeg, label, mapping, xmp
-from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, BrokenBlock, Kind, LeftOut
+from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, BrokenBlock, Kind, LeftOut, listed
 from lumendrop.metadata.places import may_state_place
 from lumendrop.options import Metadata
 
@@ -72,7 +72,15 @@ class _Combiner:
         self._combine_iptc(is_jpeg=is_modified and self._image.format is JPEG)
         self._combine_texts(is_png=is_modified and self._image.format is PNG)
         if not is_modified and self._found.exif:
-            mapping.add_exif(self._found.packet, exif.parse(self._found.exif))
+            self._describe_exif(exif.parse(self._found.exif))
+        if not self._location:
+            self._leave_out("xmp", xmp.remove_location(self._found.packet))
+
+    def _describe_exif(self, found: exif.Exif) -> None:
+        others = mapping.add_exif(self._found.packet, found)
+        if others:
+            why = f"XMP has no property for tags {exif.listed_tags(others)}"
+            self._found.left_out.append(LeftOut("exif", why))
 
     def _attempt(self, kind: Kind, default: T, read: Callable[[bytes], T]) -> T:
         """The first of the upload's blocks of this kind that can be read, if it has any."""
@@ -113,12 +121,10 @@ class _Combiner:
             else:
                 self._found.carried.append("xmp")
         self._found.packet = xmp.combine(old, self._found.packet, rotated=rotated)
-        if not self._location:
-            self._leave_out("xmp", xmp.remove_location(self._found.packet))
 
     def _leave_out(self, what: str, names: list[str]) -> None:
         if names:
-            self._found.left_out.append(LeftOut(what, f"no-location leaves out {', '.join(sorted(names))}"))
+            self._found.left_out.append(LeftOut(what, f"no-location leaves out {listed(sorted(names))}"))
 
     def _combine_iptc(self, *, is_jpeg: bool) -> None:
         """Only JPEG has a place for IPTC-IIM."""
@@ -131,7 +137,10 @@ class _Combiner:
         own = _read(b"", read, self._result.iptc)
         self._found.iptc = self._attempt("iptc", b"", read) or self._undamaged_iptc(read) or own
         if not is_jpeg and self._found.iptc:
-            mapping.add_iptc(self._found.packet, self._found.iptc)
+            others = mapping.add_iptc(self._found.packet, self._found.iptc)
+            if others:
+                why = f"XMP has no property or another value for datasets {listed(others)}"
+                self._found.left_out.append(LeftOut("iptc", why))
 
     def _undamaged_iptc(self, read: Callable[[bytes], bytes]) -> bytes:
         """The datasets before the damage, if no block is whole."""
@@ -155,7 +164,7 @@ class _Combiner:
         if is_png:
             self._found.texts = texts
         elif others:
-            self._found.left_out.append(LeftOut("PNG texts", f"XMP has no property for {', '.join(others)}"))
+            self._found.left_out.append(LeftOut("PNG texts", f"XMP has no property for {listed(others)}"))
 
 
 def _read(default: T, read: Callable[..., T], *blocks: bytes) -> T:

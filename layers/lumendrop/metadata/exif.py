@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from lumendrop.metadata.blocks import BrokenBlock, LeftOut
+from lumendrop.metadata.blocks import BrokenBlock, LeftOut, listed
 from lumendrop.metadata.places import is_coordinates
 
 Order = Literal["little", "big"]
@@ -75,12 +75,16 @@ class Directory(msgspec.Struct):
 
 
 class Exif(msgspec.Struct):
-    """A block that was read. `others` are the spans of what is dropped in any case: the thumbnail and its directory."""
+    """A block that was read. `others` are the spans of what is dropped in any case: the thumbnail and its directory.
+
+    `left_out` is what could not be read.
+    """
 
     order: Order
     data: bytes
     directories: dict[Name, Directory]
     others: list[tuple[int, int]] = []
+    left_out: list[LeftOut] = []
 
     def number(self, directory: Name, tag: int) -> int | None:
         """The first number of a value, or None."""
@@ -101,7 +105,7 @@ class Changes(msgspec.Struct, frozen=True):
 
 
 def parse(data: bytes) -> Exif:
-    """Entries that can't be right, such as values beyond the end, are skipped. Raises BrokenBlock."""
+    """Entries that can't be right, such as values beyond the end, are left out. Raises BrokenBlock."""
     orders: dict[bytes, Order] = {b"II": "little", b"MM": "big"}
     order = orders.get(data[:2])
     if order is None or len(data) < 8 or int.from_bytes(data[2:4], order) != 42:
@@ -114,6 +118,7 @@ def parse(data: bytes) -> Exif:
         at = found.number("image", tag)
         if at:
             _read_directory(found, name, at)
+    _name_damages(found)
     _read_thumbnail(found, next_at)
     return found
 
@@ -125,6 +130,28 @@ def _read_directory(exif: Exif, name: Name, at: int) -> int:
         return 0  # a pointer to a directory that was read already
     exif.directories[name] = Directory(entries, at, room)
     return next_at
+
+
+def _name_damages(exif: Exif) -> None:
+    damaged: list[int] = []
+    for name, one in exif.directories.items():
+        damaged += [tag for tag in _stated_tags(exif, one) - _OF_OLD_PIXELS if tag not in one.entries]
+        damaged += [tag for tag, to in _POINTERS[name].items() if tag in one.entries and not exif.directories[to].room]
+        if int.from_bytes(exif.data[one.at : one.at + 2], exif.order) > one.room > 0:
+            exif.left_out.append(LeftOut("exif", "a directory is cut short"))
+    if damaged:
+        exif.left_out.append(LeftOut("exif", f"the values of tags {listed_tags(damaged)} are damaged"))
+
+
+def _stated_tags(exif: Exif, one: Directory) -> set[int]:
+    """The tags in a directory that state that they have values."""
+    table = [exif.data[at : at + 12] for at in range(one.at + 2, one.at + 2 + 12 * one.room, 12)]
+    return {int.from_bytes(entry[:2], exif.order) for entry in table if any(entry[4:8])}
+
+
+def listed_tags(tags: Iterable[int]) -> str:
+    """As in `0x829a, 0x9003`."""
+    return listed(f"0x{tag:04x}" for tag in sorted(tags))
 
 
 def _entries(exif: Exif, at: int) -> tuple[dict[int, Field], int, int]:
@@ -180,9 +207,10 @@ def combine(upload: Exif | None, result: Exif | None, changes: Changes) -> tuple
     if base is None:
         return b"", []
     wanted = _merge(base, upload, result, changes)
-    left_out: list[LeftOut] = []
+    left_out = list(upload.left_out) if upload else []
     if not changes.location:
-        wanted, left_out = _without_location(wanted)
+        wanted, unwanted = _without_location(wanted)
+        left_out += unwanted
     elif not _overlaps(base, wanted):
         block = _edit(base, wanted)
         if len(block) <= changes.most_bytes:

@@ -16,6 +16,7 @@ _UTF8 = b"\x1b%G"
 _MARK = b"\x1c"
 _RECORDS = frozenset([*range(1, 10), 240])
 _CHARACTER_SET = (1, 90)
+_VERSIONS = ((1, 0), (2, 0))
 # City, sublocation, state, country code and name, code and name of the content's location.
 _PLACES = (26, 27, 90, 92, 95, 100, 101)
 _WITHOUT_LOCATION = frozenset(
@@ -124,15 +125,15 @@ def has_coordinates(data: bytes) -> bool:
     return any(map(_is_coordinates, datasets(undamaged(data))))
 
 
-def texts(data: bytes) -> dict[int, list[str]]:
-    """The texts of record 2 by number."""
-    found: dict[int, list[str]] = {}
+def texts(data: bytes) -> dict[tuple[int, int], list[str]]:
+    """The texts by record and number, without what only describes the datasets."""
+    found: dict[tuple[int, int], list[str]] = {}
     is_utf8 = False
     for one in datasets(data):
         if one.name == _CHARACTER_SET:
             is_utf8 = one.data == _UTF8
-        if one.name[0] == 2:
-            found.setdefault(one.name[1], []).append(_text(one.data, is_utf8=is_utf8))
+        elif one.name not in _VERSIONS:
+            found.setdefault(one.name, []).append(_text(one.data, is_utf8=is_utf8))
     return found
 
 

@@ -28,7 +28,7 @@ _METADATA = (EXIF_HEADER[:5], XMP_HEADER, EXTENSION_HEADER)
 def read(reader: Reader) -> Blocks:
     """The metadata before the first scan. Raises Broken."""
     found = Blocks()
-    extension: dict[int, bytes] = {}
+    extension: dict[tuple[bytes, int], bytes] = {}
     photoshop: list[bytes] = []
     extension_bytes = 0
     for segment, head in _headers(reader):
@@ -40,7 +40,7 @@ def read(reader: Reader) -> Blocks:
             extension_bytes += segment.length
             if extension_bytes <= MOST_BLOCK_BYTES:
                 data = _data(reader, segment)[len(EXTENSION_HEADER) :]
-                extension.setdefault(int.from_bytes(data[36:40], "big"), data)
+                extension.setdefault((data[:32], int.from_bytes(data[36:40], "big")), data)
         elif segment.marker == APP13 and head.startswith(iptc.PHOTOSHOP) and len(photoshop) < _MOST_PHOTOSHOP:
             photoshop.append(_data(reader, segment)[len(iptc.PHOTOSHOP) :])
         found.has_icc |= segment.marker == APP2 and head.startswith(b"ICC_PROFILE\0")
@@ -75,10 +75,11 @@ def _data(reader: Reader, segment: Segment) -> bytes:
     return exactly(reader, segment.data_at, segment.length) if segment.length else b""
 
 
-def _extension(packet: bytes, parts: dict[int, bytes]) -> bytes:
+def _extension(packet: bytes, parts: dict[tuple[bytes, int], bytes]) -> bytes:
     """The extension that the packet names, if all of it is here, otherwise b"". Each part has a header of 40 bytes."""
-    data = b"".join(part[40:] for at, part in sorted(parts.items()) if part[:32] in packet)
-    totals = {int.from_bytes(part[32:36], "big") for part in parts.values() if part[:32] in packet}
+    named = [part for (guid, _), part in sorted(parts.items()) if guid in packet]
+    data = b"".join(part[40:] for part in named)
+    totals = {int.from_bytes(part[32:36], "big") for part in named}
     return data if totals == {len(data)} else b""
 
 

@@ -30,8 +30,10 @@ from lumendrop.metadata.xmp import (
 )
 
 Kind = Literal["text", "Seq", "Bag", "Alt"]
+Target = tuple[str, str, Kind]
+"""Namespace and name of a property, and its kind."""
 
-_IIM: dict[int, tuple[str, str, Kind]] = {
+_IIM: dict[int, Target] = {
     5: (DC, "title", "Alt"),
     10: (PHOTOSHOP, "Urgency", "text"),
     15: (PHOTOSHOP, "Category", "text"),
@@ -53,9 +55,12 @@ _IIM: dict[int, tuple[str, str, Kind]] = {
     120: (DC, "description", "Alt"),
     122: (PHOTOSHOP, "CaptionWriter", "text"),
 }
-_DATE_CREATED, _TIME_CREATED = 55, 60
+_IIM_DATES: dict[tuple[int, int], Target] = {  # the numbers of a date and its time
+    (55, 60): (PHOTOSHOP, "DateCreated", "text"),
+    (62, 63): (XMP, "CreateDate", "text"),
+}
 _CREATION_TIME = "Creation Time"
-_KEYWORDS: dict[str, tuple[str, str, Kind]] = {
+_KEYWORDS: dict[str, Target] = {
     "Title": (DC, "title", "Alt"),
     "Author": (DC, "creator", "Seq"),
     "Description": (DC, "description", "Alt"),
@@ -68,7 +73,7 @@ _KEYWORDS: dict[str, tuple[str, str, Kind]] = {
     "Copyrighted": (XMP_RIGHTS, "Marked", "text"),
     "Copyright URL": (XMP_RIGHTS, "WebStatement", "text"),
 }
-_TEXTS: tuple[tuple[Name, int, tuple[str, str, Kind]], ...] = (
+_TEXTS: tuple[tuple[Name, int, Target], ...] = (
     # XMP can have another description, author, and copyright; those of EXIF have properties of their own, too.
     ("image", 0x010E, (DC, "description", "Alt")),
     ("image", 0x010E, (TIFF, "ImageDescription", "Alt")),
@@ -84,10 +89,17 @@ _TEXTS: tuple[tuple[Name, int, tuple[str, str, Kind]], ...] = (
     ("exif", 0xA433, (EXIF_EX, "LensMake", "text")),
     ("exif", 0xA434, (EXIF_EX, "LensModel", "text")),
     ("exif", 0xA435, (EXIF_EX, "LensSerialNumber", "text")),
+    ("exif", 0xA420, (EXIF, "ImageUniqueID", "text")),
+    ("gps", 0x0009, (EXIF, "GPSStatus", "text")),
+    ("gps", 0x000A, (EXIF, "GPSMeasureMode", "text")),
+    ("gps", 0x000C, (EXIF, "GPSSpeedRef", "text")),
+    ("gps", 0x000E, (EXIF, "GPSTrackRef", "text")),
+    ("gps", 0x0010, (EXIF, "GPSImgDirectionRef", "text")),
+    ("gps", 0x0012, (EXIF, "GPSMapDatum", "text")),
 )
 _USER_COMMENT = 0x9286
 _COMMENT_ENCODINGS = {b"ASCII\0\0\0": "utf-8", b"UNICODE\0": "utf-16", b"\0" * 8: "utf-8"}
-_NUMBERS: dict[tuple[Name, int], tuple[str, str, Kind]] = {
+_NUMBERS: dict[tuple[Name, int], Target] = {
     ("image", 0x4746): (XMP, "Rating", "text"),
     ("exif", 0x829A): (EXIF, "ExposureTime", "text"),
     ("exif", 0x829D): (EXIF, "FNumber", "text"),
@@ -95,57 +107,100 @@ _NUMBERS: dict[tuple[Name, int], tuple[str, str, Kind]] = {
     ("exif", 0x8827): (EXIF, "ISOSpeedRatings", "Seq"),
     ("exif", 0x9201): (EXIF, "ShutterSpeedValue", "text"),
     ("exif", 0x9202): (EXIF, "ApertureValue", "text"),
+    ("exif", 0x9203): (EXIF, "BrightnessValue", "text"),
     ("exif", 0x9204): (EXIF, "ExposureBiasValue", "text"),
     ("exif", 0x9205): (EXIF, "MaxApertureValue", "text"),
+    ("exif", 0x9206): (EXIF, "SubjectDistance", "text"),
     ("exif", 0x9207): (EXIF, "MeteringMode", "text"),
     ("exif", 0x9208): (EXIF, "LightSource", "text"),
     ("exif", 0x920A): (EXIF, "FocalLength", "text"),
+    ("exif", 0xA217): (EXIF, "SensingMethod", "text"),
+    ("exif", 0xA401): (EXIF, "CustomRendered", "text"),
     ("exif", 0xA402): (EXIF, "ExposureMode", "text"),
     ("exif", 0xA403): (EXIF, "WhiteBalance", "text"),
+    ("exif", 0xA404): (EXIF, "DigitalZoomRatio", "text"),
     ("exif", 0xA405): (EXIF, "FocalLengthIn35mmFilm", "text"),
     ("exif", 0xA406): (EXIF, "SceneCaptureType", "text"),
+    ("exif", 0xA407): (EXIF, "GainControl", "text"),
+    ("exif", 0xA408): (EXIF, "Contrast", "text"),
+    ("exif", 0xA409): (EXIF, "Saturation", "text"),
+    ("exif", 0xA40A): (EXIF, "Sharpness", "text"),
+    ("exif", 0xA40C): (EXIF, "SubjectDistanceRange", "text"),
     ("exif", 0xA432): (EXIF_EX, "LensSpecification", "Seq"),
     ("gps", 0x0005): (EXIF, "GPSAltitudeRef", "text"),
     ("gps", 0x0006): (EXIF, "GPSAltitude", "text"),
+    ("gps", 0x000B): (EXIF, "GPSDOP", "text"),
+    ("gps", 0x000D): (EXIF, "GPSSpeed", "text"),
+    ("gps", 0x000F): (EXIF, "GPSTrack", "text"),
     ("gps", 0x0011): (EXIF, "GPSImgDirection", "text"),
+    ("gps", 0x001F): (EXIF, "GPSHPositioningError", "text"),
 }
 _DATES: dict[tuple[Name, int], tuple[str, str, int, int]] = {  # with the tags of fractions and time zone
     ("image", 0x0132): (XMP, "ModifyDate", 0x9290, 0x9010),
     ("exif", 0x9003): (EXIF, "DateTimeOriginal", 0x9291, 0x9011),
     ("exif", 0x9004): (XMP, "CreateDate", 0x9292, 0x9012),
 }
-_WINDOWS: dict[int, tuple[str, str, Kind]] = {
+_WINDOWS: dict[int, Target] = {
     0x9C9B: (DC, "title", "Alt"),
     0x9C9D: (DC, "creator", "Seq"),
     0x9C9E: (DC, "subject", "Bag"),
 }
+# What only describes the file or the block: resolution, orientation, color space, dimensions, versions, pointers.
+_OF_THE_FILE: tuple[tuple[Name, int], ...] = (
+    *(("image", tag) for tag in (0x0112, 0x011A, 0x011B, 0x0128, 0x8769, 0x8825)),
+    *(("exif", tag) for tag in (0x9000, 0xA000, 0xA001, 0xA002, 0xA003)),
+    ("gps", 0x0000),
+)
+_DESCRIBED = frozenset(
+    [
+        *((name, tag) for name, tag, _ in _TEXTS),
+        *(*_NUMBERS, *_DATES, *_OF_THE_FILE, ("exif", _USER_COMMENT)),
+        *(("exif", tag) for _, _, *parts in _DATES.values() for tag in parts),
+        *(("image", tag) for tag in _WINDOWS),
+        *(("gps", tag) for tag in range(0x0001, 0x0005)),
+    ]
+)
 
 
-def _add(packet: Packet, target: tuple[str, str, Kind], texts: Iterable[str]) -> None:
-    """Adds a property. If the packet has it already, only a list gets what it lacks."""
+def _add(packet: Packet, target: Target, texts: Iterable[str]) -> bool:
+    """Adds a property. If the packet has it already, only a list gets what it lacks.
+
+    Returns whether the property has all of the texts now. One that IPTC-IIM cut short counts.
+    """
     namespace, name, kind = target
     found = [text for text in map(cleaned, texts) if text]
+    if not found:
+        return True
     existing = packet.properties.get(f"{{{namespace}}}{name}")
-    if existing is not None and kind in ("Bag", "Seq"):
+    if existing is None:
+        if kind == "text":
+            set_text(packet, namespace, name, found[0])
+        else:
+            set_list(packet, namespace, name, kind, found[:1] if kind == "Alt" else found)
+    elif kind in ("Bag", "Seq"):
         extend_list(existing, found)
-    if not found or existing is not None:
-        return
-    if kind == "text":
-        set_text(packet, namespace, name, found[0])
-    else:
-        set_list(packet, namespace, name, kind, found[:1] if kind == "Alt" else found)
+    stated = [text.strip() for text in packet.properties[f"{{{namespace}}}{name}"].itertext()]
+    return all(any(one.startswith(text) for one in stated) for text in found)
 
 
-def add_iptc(packet: Packet, data: bytes) -> None:
-    """Raises BrokenBlock."""
+def add_iptc(packet: Packet, data: bytes) -> list[str]:
+    """Returns the datasets that XMP has no property or another value for, as in `2:118`. Raises BrokenBlock."""
     texts = iptc.texts(data)
-    for number, target in _IIM.items():
-        _add(packet, target, texts.get(number, []))
-    date, time = (texts.get(number, [""])[0] for number in (_DATE_CREATED, _TIME_CREATED))
-    if date.isdecimal() and len(date) == 8:
-        clock = f"T{time[:2]}:{time[2:4]}:{time[4:6]}" if time[:6].isdecimal() and len(time) >= 6 else ""
-        zone = f"{time[6:9]}:{time[9:11]}" if clock and len(time) == 11 else ""
-        _add(packet, (PHOTOSHOP, "DateCreated", "text"), [f"{date[:4]}-{date[4:6]}-{date[6:]}{clock}{zone}"])
+    added = {(2, number) for number, target in _IIM.items() if _add(packet, target, texts.get((2, number), []))}
+    for (date, time), target in _IIM_DATES.items():
+        moment = _moment(*(texts.get((2, number), [""])[0] for number in (date, time)))
+        if moment and _add(packet, target, [moment]):
+            added |= {(2, date), (2, time)}
+    return [f"{record}:{number}" for record, number in sorted(texts.keys() - added) if any(texts[record, number])]
+
+
+def _moment(date: str, time: str) -> str:
+    """In ISO 8601, "" if there is no date."""
+    if not (date.isdecimal() and len(date) == 8):
+        return ""
+    clock = f"T{time[:2]}:{time[2:4]}:{time[4:6]}" if time[:6].isdecimal() and len(time) >= 6 else ""
+    zone = f"{time[6:9]}:{time[9:11]}" if clock and len(time) == 11 else ""
+    return f"{date[:4]}-{date[4:6]}-{date[6:]}{clock}{zone}"
 
 
 def add_texts(packet: Packet, texts: dict[str, str]) -> list[str]:
@@ -171,8 +226,8 @@ def _exif_time(text: str) -> datetime:
     return datetime.strptime(text, "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007  # EXIF states a local time
 
 
-def add_exif(packet: Packet, exif: Exif) -> None:
-    """Adds what people and libraries use: dates, camera, lens, exposure, location, author, copyright, and texts."""
+def add_exif(packet: Packet, exif: Exif) -> list[int]:
+    """Adds dates, camera, lens, exposure, location, author, copyright, and texts. Returns the tags of all else."""
     for name, tag, target in _TEXTS:
         _add_field(packet, exif, name, tag, target, _texts)
     _add_field(packet, exif, "exif", _USER_COMMENT, (EXIF, "UserComment", "Alt"), _comment)
@@ -191,6 +246,7 @@ def add_exif(packet: Packet, exif: Exif) -> None:
             _add(packet, target, [text] if target[2] == "Alt" else text.split(";"))
     for tag, local in ((0x0002, "GPSLatitude"), (0x0004, "GPSLongitude")):
         _add(packet, (EXIF, local, "text"), [_coordinate(exif, tag)])
+    return [tag for name, one in exif.directories.items() for tag in one.entries if (name, tag) not in _DESCRIBED]
 
 
 def _add_field(
@@ -198,7 +254,7 @@ def _add_field(
     exif: Exif,
     name: Name,
     tag: int,
-    target: tuple[str, str, Kind],
+    target: Target,
     read: Callable[[Exif, Field], list[str]],
 ) -> None:
     field = exif.directories[name].entries.get(tag)

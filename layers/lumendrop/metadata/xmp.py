@@ -157,8 +157,8 @@ def parse(*packets: bytes) -> Packet:
         root = _tree(data, builder)
         found.prefixes |= builder.prefixes
         for rdf in [root] if root.tag == f"{{{RDF}}}RDF" else root.iter(f"{{{RDF}}}RDF"):
-            for description in rdf.iterfind(f"{{{RDF}}}Description"):
-                for name, element in _properties_of(description):
+            for node in rdf:  # rdf:Description, or a node that states its type
+                for name, element in _properties_of(node):
                     found.properties.setdefault(name, element)
     return found
 
@@ -186,14 +186,14 @@ def _tree(data: bytes, builder: _Builder) -> ET.Element:
     return root
 
 
-def _properties_of(description: ET.Element) -> Iterator[tuple[str, ET.Element]]:
+def _properties_of(node: ET.Element) -> Iterator[tuple[str, ET.Element]]:
     """A simple property can be an attribute instead of an element."""
-    for name, value in description.attrib.items():
+    for name, value in node.attrib.items():
         if name.startswith("{") and not name.startswith((f"{{{RDF}}}", f"{{{XML}}}")):
             element = ET.Element(name)
             element.text = value
             yield name, element
-    for child in description:
+    for child in node:
         if child.tag.startswith("{") and not child.tag.startswith(f"{{{RDF}}}"):
             child.tail = None
             yield child.tag, child

@@ -1,0 +1,98 @@
+"""Metadata that has no place in the delivered photo, or that is damaged: it is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lumendrop.metadata.blocks import LeftOut
+from tests.metadata import judges
+from tests.metadata.delivering import deliver, result
+from tests.metadata.files import (
+    block,
+    dataset,
+    exif_segment,
+    jpeg,
+    packet,
+    photoshop,
+    resource,
+    segment,
+    upload,
+    xmp_segment,
+)
+from tests.metadata.test_carry_over import SIGNED
+
+
+@judges.NEEDED
+@pytest.mark.parametrize("extension", ["png", "webp"])
+def test_datasets_that_xmp_has_no_place_for_are_named(extension: str, tmp_path: Path) -> None:
+    """Contact, an expiration date, a sender's code, and a headline that differs from that of XMP."""
+    iim = dataset(118, b"desk@example.com") + dataset(37, b"20270101") + dataset(30, b"X1", 1) + dataset(105, b"Boats")
+    iim += dataset(62, b"20240714") + dataset(63, b"210308+0200") + dataset(5, b"Harb") + dataset(200, b"\0\x0b")
+    own = packet(
+        '<photoshop:Headline>Gulls</photoshop:Headline><dc:title><rdf:Alt><rdf:li xml:lang="x-default">'
+        "Harbour</rdf:li></rdf:Alt></dc:title>"
+    )
+    source = jpeg(xmp_segment(own), photoshop(resource(0x0404, iim)))
+    found, content = deliver(source, result(extension), tmp_path, label=False)
+    assert found.left_out == (
+        LeftOut("iptc", "XMP has no property or another value for datasets 1:30, 2:37, 2:105, 2:118"),
+    )
+    path = tmp_path / f"delivered.{extension}"
+    path.write_bytes(content)
+    assert judges.read([path])[path]["XMP-xmp:CreateDate"] == "2024:07:14 21:03:08+02:00"
+    assert deliver(source, result("jpg"), tmp_path, label=False)[0].left_out == ()
+
+
+def test_an_extension_of_another_packet_hides_none(tmp_path: Path) -> None:
+    """Editors that don't know extensions leave those of an earlier packet behind."""
+    header = b"http://ns.adobe.com/xmp/extension/\0" + b"A" * 32 + (4).to_bytes(4, "big") + bytes(4)
+    whole = upload("xmp-extended.jpg")
+    at = whole.index(b"http://ns.adobe.com/xmp/extension/\0") - 4
+    found, content = deliver(whole[:at] + segment(0xE1, header + b"old!") + whole[at:], result("jpg"), tmp_path)
+    assert b"places|sea" in content
+    assert found.left_out == ()
+
+
+def test_a_node_of_another_type_is_read(tmp_path: Path) -> None:
+    typed = packet().replace(b"<rdf:Description ", b"<xmpMM:Photo ").replace(b"</rdf:Description>", b"</xmpMM:Photo>")
+    _, content = deliver(jpeg(xmp_segment(typed)), result("jpg"), tmp_path)
+    assert b"Ada Example" in content
+
+
+def _with_value_at(tag: bytes, at: int) -> bytes:
+    data = bytearray(block("canon"))
+    start = data.index(tag)
+    data[start + 8 : start + 12] = at.to_bytes(4, "little")
+    return jpeg(exif_segment(bytes(data)))
+
+
+@pytest.mark.parametrize(
+    ("source", "left_out"),
+    [
+        (_with_value_at(b"\x98\x82\2\0", 0xFFF0), LeftOut("exif", "the values of tags 0x8298 are damaged")),
+        (_with_value_at(b"\x69\x87\4\0", 0xFFF0), LeftOut("exif", "the values of tags 0x8769 are damaged")),
+    ],
+)
+def test_values_outside_of_their_block_are_named(source: bytes, left_out: LeftOut, tmp_path: Path) -> None:
+    found, _ = deliver(source, result("jpg"), tmp_path)
+    assert left_out in found.left_out
+
+
+def test_a_directory_that_is_cut_short_is_named(tmp_path: Path) -> None:
+    found, _ = deliver(jpeg(exif_segment(block("canon")[:100])), result("jpg"), tmp_path)
+    assert LeftOut("exif", "a directory is cut short") in found.left_out
+
+
+@judges.NEEDED
+def test_tags_that_a_sidecar_has_no_property_for_are_named(tmp_path: Path) -> None:
+    found, _ = deliver(upload("canon-little.jpg"), SIGNED["png"], tmp_path, label=False)
+    assert LeftOut("exif", "XMP has no property for tags 0x927c") in found.left_out
+
+
+def test_a_licence_that_is_a_map_is_left_out_with_no_location(tmp_path: Path) -> None:
+    source = jpeg(photoshop(resource(0x040B, b"https://www.openstreetmap.org/#map=17/54.32/10.14")))
+    found, content = deliver(source, result("jpg"), tmp_path, "no-location", label=False)
+    assert b"openstreetmap" not in content
+    assert found.left_out == (LeftOut("xmp", "no-location leaves out xmpRights:WebStatement"),)
