@@ -234,8 +234,10 @@ class Pipeline:
         return metadata
 
     def report(self, key: str) -> Json:
-        """The report about an upload of this key."""
-        return self.report_at(f"errors/{key}.json")
+        """The report about an upload of this key, which can follow the row."""
+        at = f"errors/{key}.json"
+        self.wait_until(lambda: at in self.keys(at), f"{at} exists")
+        return self.report_at(at)
 
     def report_at(self, key: str) -> Json:
         """The report under this key of the output bucket."""
