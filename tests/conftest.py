@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -29,6 +30,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     A shared sandbox serves requests of its own between and during all tests; a blocked socket would end its server.
     """
+    # Of tests with the same name, xdist runs one.
+    repeated = [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]
+    if repeated:
+        raise pytest.UsageError(f"these tests have the same name: {', '.join(repeated)}")
     for item in items:
         if item.path.parent.name in _WITH_SOCKETS:
             item.add_marker(pytest.mark.enable_socket)
