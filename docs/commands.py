@@ -10,7 +10,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = Path(__file__).with_name("commands.md")
-_NOT_OURS = frozenset({"help", "install_completion", "show_completion"})
+_NOT_SHARED = frozenset({"help", "install_completion", "show_completion", "show_version"})
 
 
 def page() -> str:
@@ -37,6 +37,7 @@ def _head(group: Any, exit_codes: str) -> Iterator[str]:
     yield from _options(group)
     yield exit_codes
     yield ""
+    yield "`lumendrop --version` prints the version of the command. The version of a stack is its output `Version`."
     yield "`lumendrop --install-completion` installs the completion of commands, options, and statuses for bash, zsh,"
     yield "fish, and PowerShell."
     yield ""
@@ -61,7 +62,7 @@ def _command(command: Any) -> Iterator[str]:
 
 
 def _options(command: Any) -> Iterator[str]:
-    options = [one for one in command.params if one.name not in _NOT_OURS and one.help]
+    options = [one for one in command.params if one.name not in _NOT_SHARED and one.help]
     if not options:
         return
     yield "| | |"

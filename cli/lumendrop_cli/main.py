@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ EXIT_CODES = (
     "Exit codes: 0 success; 1 a problem was found, or the command failed; 2 invalid usage; "
     "3 AWS is unreachable, denies the request, or has no such stack; 130 interrupted with Ctrl-C."
 )
+_NOT_SHARED = ("show_version", "install_completion", "show_completion")
 _OPTIONS_WITH_VALUE = ("--stack", "--endpoint-url", "--profile", "--region")
 
 
@@ -60,8 +62,13 @@ class Command(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Adds the options that all commands share. `Commands` parses them, wherever they are."""
         shown = copy(self)
-        shown.params = [*self.params, *map(_as_shared, ctx.parent.command.params)]
+        shared = [one for one in ctx.parent.command.params if one.name not in _NOT_SHARED]
+        shown.params = [*self.params, *map(_as_shared, shared)]
         TyperCommand.format_help(shown, ctx, formatter)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options, with flags as they are written: Typer would show a value, as in `--yes <bool>`."""
+        return _with_plain_flags(super().get_params(ctx))
 
 
 class PathCommand(Command):
@@ -93,6 +100,10 @@ class Commands(TyperGroup):
             code = _fail(out, describe(error), is_event=_prints_events(arguments))
         sys.exit(code)
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """As those of a command."""
+        return _with_plain_flags(super().get_params(ctx))
+
     def invoke(self, ctx: Any) -> Any:
         """Runs the command. Ctrl-C becomes an error that is reported like any other."""
         with on_interrupt(""):
@@ -104,6 +115,13 @@ def _open_missing_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  # until the process ends
+
+
+def _with_plain_flags(params: list[Any]) -> list[Any]:
+    for one in params:
+        if getattr(one, "is_flag", False):
+            one.metavar = ""
+    return params
 
 
 def _as_shared(option: Any) -> Any:
@@ -161,7 +179,7 @@ def _split(args: list[str]) -> tuple[list[str], list[str]]:
 app = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
 
 
-@app.callback(epilog=EXIT_CODES)
+@app.callback(epilog=EXIT_CODES, invoke_without_command=True)
 def main(
     context: typer.Context,
     stack: Annotated[str, typer.Option(help="The name of the stack.", metavar="NAME")] = "lumendrop",
@@ -175,9 +193,16 @@ def main(
     profile: Annotated[str | None, typer.Option(help="A profile of the AWS CLI.", metavar="NAME")] = None,
     region: Annotated[str | None, typer.Option(help="The region of the stack.", metavar="NAME")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")] = False,
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version of this command and exit.")] = False,
 ) -> None:
     """Deploy and operate Lumendrop. Credentials and region are those of the AWS CLI; the sandbox needs none."""
     context.obj = Options(stack, endpoint_url, profile, region, as_json)
+    if show_version:
+        version = importlib.metadata.version("lumendrop")
+        Printer(as_json).result({"version": version}, [f"lumendrop {version}"])
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        context.fail("Missing command.")
 
 
 # In the order of `lumendrop --help`.

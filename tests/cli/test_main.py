@@ -29,11 +29,22 @@ def test_help_lists_the_shared_options_and_the_exit_codes(lumendrop: Lumendrop) 
     assert "Exit codes: 0 success" in lumendrop("status", "--help").out
 
 
+def test_the_version_is_that_of_the_package(lumendrop: Lumendrop) -> None:
+    expected = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert lumendrop("--version").out == f"lumendrop {expected}\n"
+    assert lumendrop("--version", "--json").json == {"version": expected}
+
+
+def test_help_shows_no_values_for_flags(lumendrop: Lumendrop) -> None:
+    assert "bool" not in lumendrop("--help").out + lumendrop("destroy", "--help").out
+
+
 @pytest.mark.parametrize("command", [one.name for one in app.registered_commands])
 def test_each_command_shows_the_shared_options(lumendrop: Lumendrop, command: str) -> None:
     shown = lumendrop(command, "--help").out
     assert {"--stack", "--endpoint-url", "--profile", "--region", "--json", "--help"} <= set(shown.split())
     assert shown.count("--help") == 1
+    assert "--install-completion" not in shown
 
 
 def test_a_sandbox_is_reached_without_a_proxy(lumendrop: Lumendrop) -> None:
@@ -54,7 +65,7 @@ def test_arguments_after_two_dashes_belong_to_the_command(lumendrop: Lumendrop) 
     assert lumendrop("--json", "status", "--", "--stack").json["key"] == "--stack"
 
 
-@pytest.mark.parametrize("arguments", [("status",), ("nothing",), ("status", "a", "--nothing")])
+@pytest.mark.parametrize("arguments", [("status",), ("nothing",), ("status", "a", "--nothing"), ("--json",)])
 def test_invalid_usage_exits_with_2(lumendrop: Lumendrop, arguments: tuple[str, ...]) -> None:
     assert lumendrop(*arguments).code == 2
 
