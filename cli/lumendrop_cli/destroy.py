@@ -16,16 +16,14 @@ from lumendrop_cli.errors import CliError, error_code, on_interrupt
 from lumendrop_cli.printer import printer, some_of
 from lumendrop_cli.selection import DryRunOption
 from lumendrop_cli.stack import Stack, load_stack
+from lumendrop_cli.text import to_json
 from lumendrop_cli.versions import delete_versions, versions_and_markers
 from lumendrop_cli.workflow import running_backfills, running_executions
 
 _BUCKETS = ("InputBucket", "OutputBucket")
 # The other resources that the template retains: what each is good for, and the command that deletes it.
 _RETAINED = {
-    "LedgerTable": (
-        "To give it to a new stack, deploy that with ExistingLedgerTable={0}: its photos are not paid for again. "
-        "`aws dynamodb delete-table --table-name {0}` deletes it."
-    ),
+    "LedgerTable": "It records what is paid for. `aws dynamodb delete-table --table-name {}` deletes it.",
     "EncryptionKey": (
         "Photos and ledger can't be read without it. `aws kms schedule-key-deletion --key-id {}` deletes it."
     ),
@@ -62,13 +60,15 @@ def destroy(
     with out.progress("Counting photos, uploads, and executions …"):
         buckets = _count_photos(stack)
         pending = _pending(stack)
+    redeployment = {} if delete_photos else _redeployment(stack)
     if dry_run:
         would = f"This would delete the stack {stack.name}. {_consequence(buckets, delete_photos)}"
-        out.result({"stack": stack.name, "photos": buckets, **asdict(pending)}, [*_pending_lines(pending), would])
+        data = {"stack": stack.name, "photos": buckets, **asdict(pending), "parameters": redeployment}
+        out.result(data, [*_pending_lines(pending), would])
         return
+    for line in _pending_lines(pending):
+        out.note(line)
     if not yes:
-        for line in _pending_lines(pending):
-            out.note(line)
         out.confirm(f"Delete the stack {stack.name}? {_consequence(buckets, delete_photos)}")
     options = " --delete-photos" if delete_photos else ""
     again = f"To complete it, run `lumendrop --stack {shlex.quote(stack.name)} destroy{options}` again."
@@ -86,7 +86,7 @@ def destroy(
     kept = {} if delete_photos else buckets
     data = {"stack": stack.name, "photos": buckets, "photos_deleted": delete_photos, **asdict(pending)}
     out.result(
-        data | {"kept": [*kept, *retained.values()]},
+        data | {"kept": [*kept, *retained.values()], "parameters": redeployment},
         [
             f"The stack {stack.name} is deleted.",
             *(
@@ -94,8 +94,39 @@ def destroy(
                 for one, count in kept.items()
             ),
             *(f"Kept: {name} ({one}). {_RETAINED[name].format(one)}" for name, one in retained.items()),
+            *_redeployment_lines(redeployment),
         ],
     )
+
+
+def _redeployment(stack: Stack) -> dict[str, str]:
+    """The parameters of a stack that continues with the buckets, the ledger, and the key of this one."""
+    names = {
+        "ExistingInputBucket": "InputBucketName",
+        "ExistingOutputBucket": "OutputBucketName",
+        "ExistingLedgerTable": "LedgerTableName",
+    }
+    if not set(names.values()) <= stack.outputs.keys():  # its creation failed
+        return {}
+    found = {name: stack.outputs[output] for name, output in names.items()}
+    if (key := stack.resources.get("EncryptionKey")) and key.physical_id:
+        _, partition, _, region, account, *_ = stack.output("WorkflowArn").split(":")
+        found["KmsKey"] = f"arn:{partition}:kms:{region}:{account}:key/{key.physical_id}"
+    return _changed_parameters(stack) | found
+
+
+def _changed_parameters(stack: Stack) -> dict[str, str]:
+    """Those that don't have their default."""
+    declared = stack.client("cloudformation").get_template_summary(StackName=stack.name)["Parameters"]
+    defaults = {one["ParameterKey"]: one.get("DefaultValue") for one in declared}
+    return {name: value for name, value in stack.parameters.items() if value != defaults.get(name)}
+
+
+def _redeployment_lines(parameters: dict[str, str]) -> Iterator[str]:
+    if parameters:
+        yield "To continue with what is kept, so that no photo is paid for again, deploy with this lumendrop.toml:"
+        yield "[parameters]"
+        yield from (f"{name} = {to_json(value, indent=None)}" for name, value in parameters.items())
 
 
 def _how_to_delete(bucket: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import platform
 import re
@@ -159,6 +160,8 @@ def _line(one: Checked) -> Line:
 def _report(stack: Stack, checked: list[Checked]) -> dict[str, Any]:
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": stack.outputs.get("Version"),
+        "command_version": importlib.metadata.version("lumendrop"),
         "region": stack.client("s3").meta.region_name,
         "sandbox": stack.is_sandbox,
         "python": platform.python_version(),

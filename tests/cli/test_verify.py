@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def test_the_report_has_nothing_private(done: Any, pipeline: Pipeline) -> None:
     _, report, _ = done
     text = json.dumps(report)
     assert report["sandbox"] is True
+    assert report["version"] == report["command_version"] == version("lumendrop")
     for private in ("123456789012", "arn:", "X-Amz", pipeline.outputs["InputBucketName"]):
         assert private not in text
     assert not re.search(r"s3://|https?://", text)

@@ -68,6 +68,9 @@ def test_destroy_deletes_photos_only_with_the_option(
         assert _stacks(pipeline) == before
         assert {name: _count_versions(pipeline, name) for name in buckets} == buckets
 
+    wanted = {"Resolution": "1K", "InputPrefix": "in/", "ExistingInputBucket": pipeline.outputs["InputBucketName"]}
+    assert wanted.items() <= lumendrop.ok("destroy", "--dry-run")["parameters"].items()
+
     running = _start_and_wait(pipeline)
     declined = lumendrop("destroy", typed="n\n")
     assert "Running executions: 1. Their tasks are paid for, and their photos are not delivered." in declined.err
@@ -91,11 +94,10 @@ def test_destroy_deletes_photos_only_with_the_option(
     assert described["status"] == "ABORTED"
 
     destroyed = lumendrop("destroy", "--delete-photos", "-y")
+    assert "Waiting uploads: 1. They are not paid for" in destroyed.err
     assert destroyed.code == 0, destroyed.err
-    assert (
-        f"Kept: LedgerTable ({ledger}). To give it to a new stack, deploy that with ExistingLedgerTable={ledger}:"
-        in (destroyed.out)
-    )
+    assert f"Kept: LedgerTable ({ledger}). It records what is paid for." in destroyed.out
+    assert "lumendrop.toml" not in destroyed.out  # a backfill would find no photos
     assert _stacks(pipeline) == set()
     assert lumendrop("destroy", "--yes").code == 3
 
