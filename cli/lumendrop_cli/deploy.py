@@ -151,7 +151,8 @@ def apply_release(
 def _finish(context: typer.Context, out: Printer, data: dict[str, Any], change_set: ChangeSet, *, ask: bool) -> None:
     """Prints the result. For a new stack, offers what it still needs, or prints the commands for it."""
     found, is_new = load_stack(context), change_set.kind == "CREATE"
-    command = "lumendrop" if found.name == "lumendrop" else f"lumendrop --stack {shlex.quote(found.name)}"
+    named = "" if found.name == "lumendrop" else f" --stack {shlex.quote(found.name)}"
+    command = f"lumendrop{named}{found.options}"
     steps = [f"{command} {name}" for name in (*(("set-key",) if is_new else ()), "doctor", "smoke")]
     source = found.output("InputBucketName")
     text = f"The stack {found.name} has version {data['version']}. Upload photos to {source}."
@@ -182,7 +183,7 @@ def find_deployed(account: Account, stack: str) -> Deployed:
     status, outputs = found["StackStatus"], {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
     if status == "REVIEW_IN_PROGRESS":
         return Deployed(status, "", {})
-    if refusal := _refusal(stack, status):
+    if refusal := _refusal(account, stack, status):
         raise CliError(f"The stack {stack} is {status}. {refusal}", AWS_ERROR)
     if _OWN_OUTPUT not in outputs:
         raise CliError(f"The stack {stack} is not a Lumendrop stack. Choose another name with --stack.", AWS_ERROR)
@@ -190,9 +191,9 @@ def find_deployed(account: Account, stack: str) -> Deployed:
     return Deployed(status, outputs.get("Version", ""), parameters)
 
 
-def _refusal(stack: str, status: str) -> str:
+def _refusal(account: Account, stack: str, status: str) -> str:
     """Why CloudFormation would not update a stack with this status, and what to do; empty if it would."""
-    name = shlex.quote(stack)
+    name = shlex.quote(stack) + account.options
     if status.endswith("_IN_PROGRESS"):
         return f"Something else changes it. {_how_to_watch(name)}"
     if status == "UPDATE_ROLLBACK_FAILED":
@@ -243,7 +244,7 @@ def _confirm(out: Printer, account: Account, stack: str, change_set: ChangeSet) 
 
 def _execute(out: Printer, account: Account, stack: str, change_set: ChangeSet) -> None:
     """Executes a change set, and follows it to its end. Raises CliError if it fails."""
-    name = shlex.quote(stack)
+    name = shlex.quote(stack) + account.options
     continues = f"CloudFormation continues without this command. {_how_to_watch(name)}"
     with on_interrupt(continues, {"stack": stack}), out.progress("Starting …") as progress:
         before = last_event(account, change_set.stack_id)
@@ -255,6 +256,6 @@ def _execute(out: Printer, account: Account, stack: str, change_set: ChangeSet) 
         return
     if not status or status.endswith("_IN_PROGRESS"):
         raise CliError(f"The stack {stack} is still {status or 'waiting'}. {continues}", AWS_ERROR)
-    after = _refusal(stack, status) or "The stack is as it was before the update."
+    after = _refusal(account, stack, status) or "The stack is as it was before the update."
     texts = (f"The stack {stack} is {status}.", first_error(account, events), after)
     raise CliError(" ".join(filter(None, texts)), AWS_ERROR)

@@ -23,9 +23,9 @@ from lumendrop_cli.workflow import running_backfills, running_executions
 _BUCKETS = ("InputBucket", "OutputBucket")
 # The other resources that the template retains: what each is good for, and the command that deletes it.
 _RETAINED = {
-    "LedgerTable": "It records what is paid for. `aws dynamodb delete-table --table-name {}` deletes it.",
+    "LedgerTable": "It records what is paid for. `aws dynamodb delete-table --table-name {}{}` deletes it.",
     "EncryptionKey": (
-        "Photos and ledger can't be read without it. `aws kms schedule-key-deletion --key-id {}` deletes it."
+        "Photos and ledger can't be read without it. `aws kms schedule-key-deletion --key-id {}{}` deletes it."
     ),
 }
 _DELETE_SECONDS = 1800
@@ -57,6 +57,7 @@ def destroy(
     The buckets are emptied first, so that an interrupted command can be run again.
     """
     stack, out = load_stack(context, may_be_incomplete=True), printer(context)
+    _check_deletable(stack)
     with out.progress("Counting photos, uploads, and executions …"):
         buckets = _count_photos(stack)
         pending = _pending(stack)
@@ -71,7 +72,8 @@ def destroy(
     if not yes:
         out.confirm(f"Delete the stack {stack.name}? {_consequence(buckets, delete_photos)}")
     options = " --delete-photos" if delete_photos else ""
-    again = f"To complete it, run `lumendrop --stack {shlex.quote(stack.name)} destroy{options}` again."
+    command = f"lumendrop --stack {shlex.quote(stack.name)} destroy{options}{stack.options}"
+    again = f"To complete it, run `{command}` again."
     with on_interrupt(f"The stack {stack.name} may be partly deleted. {again}", {"stack": stack.name}):
         if delete_photos:
             with out.progress("Stopping uploads and executions …"):
@@ -90,10 +92,10 @@ def destroy(
         [
             f"The stack {stack.name} is deleted.",
             *(
-                f"Kept: the bucket {one}, with {count:,} object versions. {_how_to_delete(one)}"
+                f"Kept: the bucket {one}, with {count:,} object versions. {_how_to_delete(stack, one)}"
                 for one, count in kept.items()
             ),
-            *(f"Kept: {name} ({one}). {_RETAINED[name].format(one)}" for name, one in retained.items()),
+            *(f"Kept: {name} ({one}). {_RETAINED[name].format(one, stack.options)}" for name, one in retained.items()),
             *_redeployment_lines(redeployment),
         ],
     )
@@ -129,8 +131,24 @@ def _redeployment_lines(parameters: dict[str, str]) -> Iterator[str]:
         yield from (f"{name} = {to_json(value, indent=None)}" for name, value in parameters.items())
 
 
-def _how_to_delete(bucket: str) -> str:
-    return f"To delete it, empty it in the S3 console, then run `aws s3api delete-bucket --bucket {bucket}`."
+def _check_deletable(stack: Stack) -> None:
+    """Raises CliError if CloudFormation would refuse to delete the stack, before photos are deleted."""
+    name = shlex.quote(stack.name)
+    if stack.is_protected:
+        command = (
+            f"aws cloudformation update-termination-protection --no-enable-termination-protection --stack-name {name}"
+            f"{stack.options}"
+        )
+        raise CliError(
+            f"The stack {stack.name} has termination protection. Nothing was deleted. To allow it, run `{command}`."
+        )
+    if stack.status.endswith("_IN_PROGRESS") and stack.status != "DELETE_IN_PROGRESS":
+        raise CliError(f"The stack {stack.name} is {stack.status}. Nothing was deleted. Run the command again later.")
+
+
+def _how_to_delete(stack: Stack, bucket: str) -> str:
+    command = f"aws s3api delete-bucket --bucket {bucket}{stack.options}"
+    return f"To delete it, empty it in the S3 console, then run `{command}`."
 
 
 def _consequence(buckets: dict[str, int], delete_photos: bool) -> str:

@@ -7,11 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from moto.cloudformation.models import cloudformation_backends
 
 from lumendrop_cli import destroy
+from sandbox.aws.cloud import ACCOUNT
 from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline
+
+PREVENTIONS = (
+    ("enable_termination_protection", True, "The stack lumendrop has termination protection. Nothing was deleted."),
+    ("status", "UPDATE_IN_PROGRESS", "The stack lumendrop is UPDATE_IN_PROGRESS. Nothing was deleted."),
+)
 
 
 @pytest.fixture
@@ -77,6 +84,14 @@ def test_destroy_deletes_photos_only_with_the_option(
     assert running in declined.err
     assert "Waiting uploads: 1. They are not paid for" in declined.err
     assert "Messages in the dead-letter queue: 1." in declined.err
+
+    account = cloudformation_backends[ACCOUNT]["us-east-1"]
+    for attribute, value, reason in PREVENTIONS:
+        with monkeypatch.context() as patch:
+            patch.setattr(account.get_stack("lumendrop"), attribute, value)
+            prevented = lumendrop("destroy", "--delete-photos", "-y")
+        assert (prevented.code, reason in prevented.err) == (1, True)
+        assert _existing_buckets(pipeline) >= set(buckets)
 
     ledger = pipeline.cloud.resources["LedgerTable"]
     # Ctrl-C after a bucket is emptied, then while CloudFormation deletes the stack: the same command resumes.
