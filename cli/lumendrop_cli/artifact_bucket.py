@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from lumendrop_cli.stack import Account
 
 _PREFIX = "lumendrop/"
 _MISSING, _FORBIDDEN = frozenset({"404", "NoSuchBucket"}), frozenset({"403", "AccessDenied"})
+_OTHER_HOSTS = re.compile(r"^https://s3(-fips)?(\.dualstack)?\.(aws-global\.)?")
 _UNSET = frozenset(
     {
         "NoSuchPublicAccessBlockConfiguration",
@@ -132,8 +134,9 @@ def key_of(name: str) -> str:
 
 
 def url_of(account: Account, bucket: str) -> str:
-    """The bucket's URL, in the style that works at every endpoint."""
-    return f"{account.client('s3').meta.endpoint_url}/{bucket}"
+    """The bucket's URL, in the style that works at every endpoint. Not that of FIPS or dual-stack."""
+    usual = _OTHER_HOSTS.sub("https://s3.", account.client("s3").meta.endpoint_url)
+    return f"{usual}/{bucket}"
 
 
 def _checksum(account: Account, owned: dict[str, Any]) -> str | None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from botocore.exceptions import ClientError
 
-from lumendrop_cli import polling, upload_queue
+from lumendrop_cli import event_source, polling, upload_queue
 from lumendrop_cli.errors import CliError, error_code, on_interrupt
 from lumendrop_cli.printer import printer, some_of
 from lumendrop_cli.selection import DryRunOption
@@ -75,9 +75,11 @@ def destroy(
     command = f"lumendrop --stack {shlex.quote(stack.name)} destroy{options}{stack.options}"
     again = f"To complete it, run `{command}` again."
     with on_interrupt(f"The stack {stack.name} may be partly deleted. {again}", {"stack": stack.name}):
+        with out.progress("Disabling the event source …"):
+            _pause(stack)
         if delete_photos:
             with out.progress("Stopping uploads and executions …"):
-                _stop(stack, pending)
+                _stop(stack, _pending(stack))  # what started until the event source was disabled, too
             for bucket in buckets:
                 with out.progress(f"Emptying {bucket} …"):
                     _delete_bucket(stack, bucket)
@@ -201,8 +203,19 @@ def _pending_lines(pending: Pending) -> Iterator[str]:
         yield f"Messages in the dead-letter queue: {pending.dead_letters:,}. They are lost."
 
 
+def _pause(stack: Stack) -> None:
+    """Disables the event source, so that nothing more is paid for. A stack whose creation failed may have none."""
+    mapping = stack.resources.get("SubmitFunctionUploads")
+    if mapping and mapping.physical_id:
+        try:
+            event_source.switch(stack, event_source.DISABLED)
+        except ClientError as error:
+            if error_code(error) not in _MISSING:
+                raise
+
+
 def _stop(stack: Stack, pending: Pending) -> None:
-    """Ends what still adds photos to the buckets, or pays for them."""
+    """Ends what still adds photos to the buckets."""
     rule = stack.resources.get("UploadRule")
     if rule and rule.physical_id:
         try:

@@ -32,6 +32,7 @@ _SERVER_ERROR = 500
 _SANDBOX_CREDENTIALS, _SANDBOX_REGION = "test", "us-east-1"
 
 
+_NOT_CREATED = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -87,6 +88,13 @@ class Stack:
 
     def output(self, name: str) -> str:
         """An output's value. Raises CliError if the stack doesn't have it."""
+        if name not in self.outputs and self.status in _NOT_CREATED:
+            command = f"aws cloudformation delete-stack --stack-name {shlex.quote(self.name)}{self.options}"
+            raise CliError(
+                f"The stack {self.name} is {self.status}: its creation failed. Delete it with `{command}`, then deploy "
+                "again.",
+                AWS_ERROR,
+            )
         if name not in self.outputs:
             raise CliError(
                 f"The stack {self.name} ({self.status}) has no output {name}. It is not a Lumendrop stack, or it was "
@@ -220,9 +228,10 @@ def _session(options: Options) -> boto3.Session:
     if endpoint:
         _check_url(endpoint)
     has_credentials = options.profile or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_ACCESS_KEY_ID")
+    region = options.region or os.environ.get("AWS_REGION")  # as the AWS CLI; boto3 reads AWS_DEFAULT_REGION only
     if _is_local(endpoint) and not has_credentials:
-        return boto3.Session(_SANDBOX_CREDENTIALS, _SANDBOX_CREDENTIALS, region_name=options.region or _SANDBOX_REGION)
-    session = boto3.Session(profile_name=options.profile, region_name=options.region)
+        return boto3.Session(_SANDBOX_CREDENTIALS, _SANDBOX_CREDENTIALS, region_name=region or _SANDBOX_REGION)
+    session = boto3.Session(profile_name=options.profile, region_name=region)
     try:
         session.get_credentials()
     except (

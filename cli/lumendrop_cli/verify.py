@@ -121,7 +121,8 @@ def verify(
             try:
                 evidence = _send(stack, key, body, timeout, progress)
             except CliError as error:
-                _write(report, to_json(_report(stack, []) | {"error": _PRIVATE.sub("…", str(error))}))
+                reason = _PRIVATE.sub("…", str(error).replace(key, "the photo"))
+                _write(report, to_json(_report(stack, []) | {"error": reason}))
                 raise CliError(f"{error} The report is {report}.", error.code, error.data) from None
             checked = [_check(one, evidence, progress) for one in ASSUMPTIONS]
     data = _report(stack, checked)

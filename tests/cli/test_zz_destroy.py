@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from moto.cloudformation.models import cloudformation_backends
 
-from lumendrop_cli import destroy
+from lumendrop_cli import destroy, event_source
 from sandbox.aws.cloud import ACCOUNT
 from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
@@ -95,8 +95,10 @@ def test_destroy_deletes_photos_only_with_the_option(
 
     ledger = pipeline.cloud.resources["LedgerTable"]
     # Ctrl-C after a bucket is emptied, then while CloudFormation deletes the stack: the same command resumes.
+    switched: list[str] = []
     for function in ("_delete_bucket", "_delete_stack"):
         with monkeypatch.context() as patch:
+            patch.setattr(event_source, "switch", lambda _, wanted: switched.append(wanted))
             patch.setattr(
                 destroy, function, _interrupted(getattr(destroy, function), before=function == "_delete_stack")
             )
@@ -104,6 +106,7 @@ def test_destroy_deletes_photos_only_with_the_option(
         assert (interrupted.code, interrupted.json["stack"]) == (130, "lumendrop")
         assert "run `lumendrop --stack lumendrop destroy --delete-photos` again" in interrupted.err
         assert _stacks(pipeline) == before
+    assert switched == [event_source.DISABLED] * 2  # so that nothing more is paid for
     assert _existing_buckets(pipeline) & set(buckets) == set()
     described = pipeline.cloud.client("stepfunctions").describe_execution(executionArn=running)
     assert described["status"] == "ABORTED"

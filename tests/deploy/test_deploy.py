@@ -2,14 +2,20 @@
 
 import json
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from moto.cloudformation.models import cloudformation_backends
 
 from lumendrop_cli import cost, deploy, release
-from lumendrop_cli.errors import NotConfirmed
+from lumendrop_cli.change_set import ChangeSet
+from lumendrop_cli.errors import CliError, NotConfirmed
+from lumendrop_cli.stack import Account
 from sandbox.aws.cloud import ACCOUNT
 from sandbox.demo.start import ROOT, Sandbox
 from tests.cli.command import Lumendrop
@@ -207,6 +213,8 @@ def test_a_failed_creation_names_the_first_error_and_what_to_do(
     again = lumendrop("--stack", "broken", "--region", "us-east-1", "deploy", "--yes")
     command = "aws cloudformation delete-stack --stack-name broken --region us-east-1`"
     assert (again.code, command in again.err) == (3, True)
+    refused = lumendrop("--stack", "broken", "--region", "us-east-1", "destroy", "--yes")
+    assert (refused.code, command in refused.err) == (3, True)
 
 
 def test_deploy_creates_the_stack_and_photos_are_enhanced(
@@ -251,6 +259,36 @@ def test_a_stack_that_somebody_else_creates_meanwhile_stays(
     cloudformation.delete_stack(StackName="other")
 
 
+@pytest.mark.parametrize("code", ["ChangeSetNotFound", "InvalidChangeSetStatus"])
+def test_a_change_set_that_is_outdated_asks_to_run_again(code: str) -> None:
+    client = SimpleNamespace(execute_change_set=_failing(code))
+    account = Account(ACCOUNT, "us-east-1", "aws", lambda _: client)
+    with pytest.raises(CliError, match=r"Something else changed the stack meanwhile.* Run the command again\."):
+        deploy._start(account, ChangeSet("arn", "stack", "UPDATE", []))
+
+
+def test_an_error_while_following_says_that_the_deployment_continues(
+    lumendrop: Lumendrop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy, "_start", lambda *_: None)
+    monkeypatch.setattr(deploy, "follow", _failing("Throttling"))
+    failed = lumendrop("--stack", "other", "deploy", "--yes")
+    assert "AWS returned Throttling" in failed.err
+    assert "CloudFormation continues without this command." in failed.err
+
+
+def _failing(code: str) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, "Call")
+
+    return fail
+
+
+@pytest.mark.parametrize("version", ["0.2.0rc1", "", "next"])
+def test_other_versions_can_be_compared(version: str) -> None:
+    assert release.as_numbers(version) < release.as_numbers("0.3.0")
+
+
 def _decline() -> None:
     raise NotConfirmed("no")
 
@@ -291,6 +329,32 @@ def newer(built: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     template["Resources"]["SubmitFunction"]["Properties"]["Timeout"] = 61
     (folder / "template.json").write_text(json.dumps(template))
     monkeypatch.setattr(release, "_FOLDER", folder)
+
+
+@pytest.fixture
+def older(built: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The command has a version that lacks a parameter."""
+    folder = tmp_path / "release"
+    shutil.copytree(built, folder)
+    template = json.loads((folder / "template.json").read_text())
+    template["Outputs"]["Version"]["Value"] = "0.1.9"
+    del template["Parameters"]["TaskPriceUsd"], template["Outputs"]["TaskPriceUsd"]
+    (folder / "template.json").write_text(json.dumps(template))
+    monkeypatch.setattr(release, "_FOLDER", folder)
+
+
+@pytest.mark.usefixtures("older")
+def test_going_back_names_what_is_lost(lumendrop: Lumendrop) -> None:
+    found = lumendrop.ok("deploy", "--dry-run", "--parameter", "DailyTaskLimit=70")
+    assert found["warnings"] == [
+        "The stack has version 0.2.0, which is newer. Read the upgrade notes of both versions.",
+        "Version 0.1.9 has no parameter TaskPriceUsd. What the stack has for it is lost.",
+    ]
+    assert found["parameters"] == {"DailyTaskLimit": ["60", "70"]}
+    assert (
+        "Parameter DailyTaskLimit: '60' becomes '70'."
+        in lumendrop("deploy", "--dry-run", "--parameter", "DailyTaskLimit=70").out
+    )
 
 
 @pytest.mark.usefixtures("newer")
