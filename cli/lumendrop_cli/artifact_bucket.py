@@ -53,6 +53,32 @@ def open_bucket(account: Account, name: str | None) -> str:
     return bucket
 
 
+def check_data(account: Account, values: Mapping[str, str]) -> None:
+    """Raises CliError if a bucket or the ledger that the parameters name does not exist, or is in another region.
+
+    The credentials may not be allowed to see them. Then they are not checked.
+    """
+    s3, dynamodb = account.client("s3"), account.client("dynamodb")
+    for name in ("ExistingInputBucket", "ExistingOutputBucket"):
+        if not (bucket := values.get(name)):
+            continue
+        try:
+            region = s3.head_bucket(Bucket=bucket).get("BucketRegion", account.region)
+        except ClientError as error:
+            if error_code(error) in _MISSING:
+                raise CliError(f"There is no bucket {bucket} ({name}).", AWS_ERROR) from None
+        else:
+            if region != account.region:
+                raise CliError(f"The bucket {bucket} ({name}) is in {region}, not in {account.region}.", AWS_ERROR)
+    if table := values.get("ExistingLedgerTable"):
+        try:
+            dynamodb.describe_table(TableName=table)
+        except dynamodb.exceptions.ResourceNotFoundException:
+            raise CliError(f"There is no table {table} in {account.region} (ExistingLedgerTable).", AWS_ERROR) from None
+        except ClientError:
+            return
+
+
 def _exists(account: Account, bucket: str) -> bool:
     try:
         found = account.client("s3").head_bucket(Bucket=bucket, ExpectedBucketOwner=account.number)

@@ -210,7 +210,7 @@ def _lines(stack: Stack, data: dict[str, Any]) -> list[str]:
     return [
         f"{count(data['photos'], 'photo')} in {place}:",
         *(f"  {name:<12} {value}" for name, value in counts.items() if not value.startswith("0,")),
-        f"  {'cost':<12} {price}; {data['days']:,} days at the daily limit",
+        f"  {'cost':<12} {price}; {count(data['days'], 'day')} at the daily limit",
         *_circumstances(data),
     ]
 

@@ -15,7 +15,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lumendrop_cli import cost
-from lumendrop_cli.artifact_bucket import key_of, open_bucket, upload_missing, url_of
+from lumendrop_cli.artifact_bucket import check_data, key_of, open_bucket, upload_missing, url_of
 from lumendrop_cli.change_set import ChangeSet, create_change_set, discard, summary, warnings
 from lumendrop_cli.console import creation_url
 from lumendrop_cli.deployment_events import first_error, follow, last_event, status_of
@@ -29,6 +29,12 @@ from lumendrop_cli.stack import Account, load_stack, open_account
 from lumendrop_cli.template_parameters import for_change_set, read_parameters
 
 _SUCCESS = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+# Parameters that name data of the owner, and what another value means.
+_CONSEQUENCES = {
+    "ExistingInputBucket": "The stack enhances no more uploads to the earlier bucket.",
+    "ExistingOutputBucket": "The stack writes results to another bucket, and reuses none of the earlier ones.",
+    "ExistingLedgerTable": "The stack forgets what is paid for: a backfill would pay for every photo again.",
+}
 _OUTDATED = ("ChangeSetNotFound", "ChangeSetNotFoundException", "InvalidChangeSetStatus")
 _MOST_NAME = 93  # docs/limits.md: the display names of the topics
 # Lumendrop's stacks have this output. Others are not touched.
@@ -121,6 +127,7 @@ def apply_release(
     out, stack = printer(context), context.obj.stack
     data = {"stack": stack, "version": release.version, "previous_version": deployed.version or None, "executed": False}
     with on_interrupt("The stack is unchanged."):
+        check_data(account, values)
         with out.progress("Uploading the artifacts …") as progress:
             bucket = open_bucket(account, artifact_bucket)
             url, uploaded = _upload(account, bucket, release, progress)
@@ -135,7 +142,7 @@ def apply_release(
         changes = [asdict(one) for one in change_set.changes]
         before = deployed.parameters
         changed = {name: [before[name], new] for name, new in values.items() if before.get(name, new) != new}
-        warned = [*_version_warnings(release, deployed), *warnings(change_set)]
+        warned = [*_parameter_warnings(release, deployed, changed), *warnings(change_set)]
         data |= {"changes": changes, "parameters": changed, "warnings": warned, "usd_a_month": monthly}
         explanation = [
             *_explanation(stack, account, release, change_set, monthly),
@@ -159,9 +166,7 @@ def apply_release(
 def _finish(context: typer.Context, out: Printer, data: dict[str, Any], change_set: ChangeSet, *, ask: bool) -> None:
     """Prints the result. For a new stack, offers what it still needs, or prints the commands for it."""
     found, is_new = load_stack(context), change_set.kind == "CREATE"
-    named = "" if found.name == "lumendrop" else f" --stack {shlex.quote(found.name)}"
-    command = f"lumendrop{named}{found.options}"
-    steps = [f"{command} {name}" for name in (*(("set-key",) if is_new else ()), "doctor", "smoke")]
+    steps = [out.command(name) for name in (*(("set-key",) if is_new else ()), "doctor", "smoke")]
     source = found.output("InputBucketName")
     text = f"The stack {found.name} has version {data['version']}. Upload photos to {source}."
     out.result(data | {"executed": True, "outputs": found.outputs, "next": steps}, [text])
@@ -191,7 +196,7 @@ def find_deployed(account: Account, stack: str) -> Deployed:
     status, outputs = found["StackStatus"], {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
     if status == "REVIEW_IN_PROGRESS":
         return Deployed(status, "", {})
-    if refusal := _refusal(account, stack, status):
+    if refusal := _refusal(stack, status):
         raise CliError(f"The stack {stack} is {status}. {refusal}", AWS_ERROR)
     if _OWN_OUTPUT not in outputs:
         raise CliError(f"The stack {stack} is not a Lumendrop stack. Choose another name with --stack.", AWS_ERROR)
@@ -199,9 +204,9 @@ def find_deployed(account: Account, stack: str) -> Deployed:
     return Deployed(status, outputs.get("Version", ""), parameters)
 
 
-def _refusal(account: Account, stack: str, status: str) -> str:
+def _refusal(stack: str, status: str) -> str:
     """Why CloudFormation would not update a stack with this status, and what to do; empty if it would."""
-    name = shlex.quote(stack) + account.options
+    name = shlex.quote(stack)
     if status.endswith("_IN_PROGRESS"):
         return f"Something else changes it. {_how_to_watch(name)}"
     if status == "UPDATE_ROLLBACK_FAILED":
@@ -240,12 +245,15 @@ def _explanation(
     yield f"The stack costs about {monthly:.2f} USD a month. Each photo is paid for in addition."
 
 
-def _version_warnings(release: Release, deployed: Deployed) -> Iterator[str]:
-    """What going back to an earlier version means."""
+def _parameter_warnings(release: Release, deployed: Deployed, changed: dict[str, list[str]]) -> Iterator[str]:
+    """What going back to an earlier version means, and other buckets, or another ledger."""
     if deployed.version and as_numbers(deployed.version) > as_numbers(release.version):
         yield f"The stack has version {deployed.version}, which is newer. Read the upgrade notes of both versions."
     if lost := sorted(deployed.parameters.keys() - release.parameters.keys()):
         yield f"Version {release.version} has no parameter {', '.join(lost)}. What the stack has for it is lost."
+    for name, consequence in _CONSEQUENCES.items():
+        if changed.get(name, [""])[0]:
+            yield f"{name} changes. {consequence}"
 
 
 def _confirm(out: Printer, account: Account, stack: str, change_set: ChangeSet) -> None:
@@ -269,7 +277,7 @@ def _start(account: Account, change_set: ChangeSet) -> None:
 
 def _execute(out: Printer, account: Account, stack: str, change_set: ChangeSet) -> None:
     """Executes a change set, and follows it to its end. Raises CliError if it fails."""
-    name = shlex.quote(stack) + account.options
+    name = shlex.quote(stack)
     continues = f"CloudFormation continues without this command. {_how_to_watch(name)}"
     with on_interrupt(continues, {"stack": stack}), out.progress("Starting …") as progress:
         before = last_event(account, change_set.stack_id)
@@ -284,6 +292,6 @@ def _execute(out: Printer, account: Account, stack: str, change_set: ChangeSet) 
         return
     if not status or status.endswith("_IN_PROGRESS"):
         raise CliError(f"The stack {stack} is still {status or 'waiting'}. {continues}", AWS_ERROR)
-    after = _refusal(account, stack, status) or "The stack is as it was before the update."
+    after = _refusal(stack, status) or "The stack is as it was before the update."
     texts = (f"The stack {stack} is {status}.", first_error(account, events), after)
     raise CliError(" ".join(filter(None, texts)), AWS_ERROR)

@@ -23,9 +23,9 @@ from lumendrop_cli.workflow import running_backfills, running_executions
 _BUCKETS = ("InputBucket", "OutputBucket")
 # The other resources that the template retains: what each is good for, and the command that deletes it.
 _RETAINED = {
-    "LedgerTable": "It records what is paid for. `aws dynamodb delete-table --table-name {}{}` deletes it.",
+    "LedgerTable": "It records what is paid for. `aws dynamodb delete-table --table-name {}` deletes it.",
     "EncryptionKey": (
-        "Photos and ledger can't be read without it. `aws kms schedule-key-deletion --key-id {}{}` deletes it."
+        "Photos and ledger can't be read without it. `aws kms schedule-key-deletion --key-id {}` deletes it."
     ),
 }
 _DELETE_SECONDS = 1800
@@ -72,8 +72,7 @@ def destroy(
     if not yes:
         out.confirm(f"Delete the stack {stack.name}? {_consequence(buckets, delete_photos)}")
     options = " --delete-photos" if delete_photos else ""
-    command = f"lumendrop --stack {shlex.quote(stack.name)} destroy{options}{stack.options}"
-    again = f"To complete it, run `{command}` again."
+    again = f"To complete it, run `lumendrop destroy{options}` again."
     with on_interrupt(f"The stack {stack.name} may be partly deleted. {again}", {"stack": stack.name}):
         with out.progress("Disabling the event source …"):
             _pause(stack)
@@ -94,10 +93,10 @@ def destroy(
         [
             f"The stack {stack.name} is deleted.",
             *(
-                f"Kept: the bucket {one}, with {count:,} object versions. {_how_to_delete(stack, one)}"
+                f"Kept: the bucket {one}, with {count:,} object versions. {_how_to_delete(one)}"
                 for one, count in kept.items()
             ),
-            *(f"Kept: {name} ({one}). {_RETAINED[name].format(one, stack.options)}" for name, one in retained.items()),
+            *(f"Kept: {name} ({one}). {_RETAINED[name].format(one)}" for name, one in retained.items()),
             *_redeployment_lines(redeployment),
         ],
     )
@@ -139,7 +138,6 @@ def _check_deletable(stack: Stack) -> None:
     if stack.is_protected:
         command = (
             f"aws cloudformation update-termination-protection --no-enable-termination-protection --stack-name {name}"
-            f"{stack.options}"
         )
         raise CliError(
             f"The stack {stack.name} has termination protection. Nothing was deleted. To allow it, run `{command}`."
@@ -148,9 +146,8 @@ def _check_deletable(stack: Stack) -> None:
         raise CliError(f"The stack {stack.name} is {stack.status}. Nothing was deleted. Run the command again later.")
 
 
-def _how_to_delete(stack: Stack, bucket: str) -> str:
-    command = f"aws s3api delete-bucket --bucket {bucket}{stack.options}"
-    return f"To delete it, empty it in the S3 console, then run `{command}`."
+def _how_to_delete(bucket: str) -> str:
+    return f"To delete it, empty it in the S3 console, then run `aws s3api delete-bucket --bucket {bucket}`."
 
 
 def _consequence(buckets: dict[str, int], delete_photos: bool) -> str:

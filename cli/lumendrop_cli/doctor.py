@@ -16,6 +16,7 @@ from lumendrop_cli import enhancer, event_delivery, event_source, ledger, ledger
 from lumendrop_cli.batches import batches
 from lumendrop_cli.errors import FAILURE, CliError, from_aws_error, is_denied
 from lumendrop_cli.printer import Line, Progress, printer
+from lumendrop_cli.set_key import stored_key
 from lumendrop_cli.stack import Stack, load_stack
 from lumendrop_cli.text import count
 from lumendrop_cli.times import utc_text
@@ -104,11 +105,7 @@ def _stack_finding(name: str, status: str) -> Finding:
 
 def _key(stack: Stack) -> Iterator[Finding]:
     """The key and its account's balance. The key itself never appears in a finding."""
-    secrets, base_url = stack.client("secretsmanager"), stack.parameter("ApiBaseUrl")
-    try:
-        key = str(secrets.get_secret_value(SecretId=stack.output("KeySecretArn")).get("SecretString", "")).strip()
-    except secrets.exceptions.ResourceNotFoundException:
-        key = ""
+    key, base_url = stored_key(stack), stack.parameter("ApiBaseUrl")
     if not key:
         yield Finding("key", "problem", "No API key is set. All uploads wait.", "Set the key: `lumendrop set-key`.")
         return

@@ -33,7 +33,7 @@ from lumendrop_cli.retry import retry
 from lumendrop_cli.set_key import set_key
 from lumendrop_cli.smoke import smoke
 from lumendrop_cli.spend import spend
-from lumendrop_cli.stack import Options
+from lumendrop_cli.stack import DEFAULT_STACK, Options
 from lumendrop_cli.status import status
 from lumendrop_cli.stop import stop
 from lumendrop_cli.text import decode_argument
@@ -93,7 +93,8 @@ class Commands(TyperGroup):
         if not os.environ.get("COLUMNS", "1").strip("0"):  # rich would print nothing in no columns
             del os.environ["COLUMNS"]
         arguments = list(sys.argv[1:] if args is None else args)
-        out = Printer("--json" in takewhile(lambda one: one != "--", arguments))
+        shared = _split(arguments)[0]
+        out = Printer("--json" in shared, _given(shared))
         extra["standalone_mode"] = False
         try:
             code = super().main(arguments or ["--help"], *options, **extra)
@@ -177,6 +178,15 @@ def _split(args: list[str]) -> tuple[list[str], list[str]]:
     return shared, others
 
 
+def _given(shared: list[str]) -> dict[str, str]:
+    """The values of the shared options by name."""
+    found, remaining = dict[str, str](), iter(one for one in shared if one != "--json")
+    for one in remaining:
+        name, separator, value = one.partition("=")
+        found[name.lstrip("-")] = value if separator else next(remaining, "")
+    return {name: value for name, value in found.items() if value}
+
+
 # Plain tracebacks, because typer's show the values of local variables, which can include the API key.
 app = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
 
@@ -184,7 +194,7 @@ app = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
 @app.callback(epilog=EXIT_CODES, invoke_without_command=True)
 def main(
     context: typer.Context,
-    stack: Annotated[str, typer.Option(help="The name of the stack.", metavar="NAME")] = "lumendrop",
+    stack: Annotated[str, typer.Option(help="The name of the stack.", metavar="NAME")] = DEFAULT_STACK,
     endpoint_url: Annotated[
         str | None,
         typer.Option(

@@ -8,6 +8,7 @@ from lumendrop_cli import event_source, upload_queue
 from lumendrop_cli.printer import printer
 from lumendrop_cli.selection import DryRunOption
 from lumendrop_cli.stack import load_stack
+from lumendrop_cli.text import count
 
 
 def pause(context: typer.Context, dry_run: DryRunOption = False) -> None:
@@ -20,5 +21,7 @@ def pause(context: typer.Context, dry_run: DryRunOption = False) -> None:
     with out.progress("Disabling the event source …"):
         event_source.switch(stack, event_source.DISABLED)
     waiting = upload_queue.count_messages(stack, stack.output("UploadQueueUrl"))
-    text = f"Paused. Uploads wait for up to 14 days; `lumendrop resume` resumes. {waiting:,} are in the queue."
+    text = (
+        f"Paused. Uploads wait for up to 14 days; `lumendrop resume` resumes. {count(waiting, 'upload')} in the queue."
+    )
     out.result({"event_source": event_source.DISABLED, "waiting": waiting}, [text])

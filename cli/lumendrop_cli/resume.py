@@ -8,6 +8,7 @@ from lumendrop_cli import event_source, upload_queue
 from lumendrop_cli.printer import printer
 from lumendrop_cli.selection import DryRunOption
 from lumendrop_cli.stack import load_stack
+from lumendrop_cli.text import count
 
 
 def resume(context: typer.Context, dry_run: DryRunOption = False) -> None:
@@ -20,5 +21,5 @@ def resume(context: typer.Context, dry_run: DryRunOption = False) -> None:
     with out.progress("Enabling the event source …"):
         event_source.switch(stack, event_source.ENABLED)
     waiting = upload_queue.count_messages(stack, stack.output("UploadQueueUrl"))
-    text = f"Resumed. Uploads are submitted. {waiting:,} are in the queue."
+    text = f"Resumed. Uploads are submitted. {count(waiting, 'upload')} in the queue."
     out.result({"event_source": event_source.ENABLED, "waiting": waiting}, [text])

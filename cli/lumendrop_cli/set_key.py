@@ -9,7 +9,17 @@ import typer
 from lumendrop_cli import enhancer
 from lumendrop_cli.printer import printer
 from lumendrop_cli.selection import DryRunOption
-from lumendrop_cli.stack import load_stack
+from lumendrop_cli.stack import Stack, load_stack
+
+
+def stored_key(stack: Stack) -> str:
+    """The key that the stack has, empty if none."""
+    secrets = stack.client("secretsmanager")
+    try:
+        found = secrets.get_secret_value(SecretId=stack.output("KeySecretArn"))
+    except secrets.exceptions.ResourceNotFoundException:
+        return ""
+    return str(found.get("SecretString", "")).strip()
 
 
 def set_key(

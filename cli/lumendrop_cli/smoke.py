@@ -6,18 +6,21 @@ import secrets
 import struct
 import time
 import zlib
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
+from botocore.exceptions import ClientError
 
 from lumendrop_cli import cost, event_delivery, event_source, ledger, polling, statuses
 from lumendrop_cli.errors import CliError, on_interrupt
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.printer import Progress, printer
 from lumendrop_cli.selection import DryRunOption, TimeoutOption
+from lumendrop_cli.set_key import stored_key
 from lumendrop_cli.stack import Stack, load_stack
 from lumendrop_cli.versions import delete_versions
 from lumendrop_cli.workflow import running_executions
@@ -111,6 +114,9 @@ def check_acceptable(stack: Stack, body: bytes) -> None:
         raise CliError(f"The photo has {len(body):,} bytes; this stack enhances at most {limit:,} (MaxUploadBytes).")
     if (state := event_source.state(stack)) in (event_source.DISABLED, "Disabling"):
         raise CliError(f"The event source is {state.lower()}, so the photo would wait. First run `lumendrop resume`.")
+    with suppress(ClientError):  # only the owner of the key may be allowed to read it
+        if not stored_key(stack):
+            raise CliError("The stack has no API key, so the photo would wait. First run `lumendrop set-key`.")
 
 
 def wait_for_events(stack: Stack, progress: Progress) -> None:

@@ -33,6 +33,7 @@ _SANDBOX_CREDENTIALS, _SANDBOX_REGION = "test", "us-east-1"
 
 
 _NOT_CREATED = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
+DEFAULT_STACK = "lumendrop"
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -50,10 +51,11 @@ class Options:
     out: Any = None
 
     @property
-    def repeated(self) -> str:
-        """The options of the account, for a command that is printed, as in ` --profile prod`."""
-        given = (("--profile", self.profile), ("--region", self.region), ("--endpoint-url", self.endpoint_url))
-        return "".join(f" {name} {shlex.quote(value)}" for name, value in given if value)
+    def given(self) -> dict[str, str]:
+        """The options that choose the stack, as far as they are not the defaults."""
+        stack = None if self.stack == DEFAULT_STACK else self.stack
+        found = {"stack": stack, "profile": self.profile, "region": self.region, "endpoint-url": self.endpoint_url}
+        return {name: value for name, value in found.items() if value}
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class Stack:
-    """A deployed stack. `resources` has the stack's own resources by logical ID.
-
-    `options` are those of the account, for commands that are printed.
-    """
+    """A deployed stack. `resources` has the stack's own resources by logical ID."""
 
     name: str
     status: str
@@ -84,12 +83,11 @@ class Stack:
     is_sandbox: bool = False
     is_protected: bool = False
     account: str = ""
-    options: str = ""
 
     def output(self, name: str) -> str:
         """An output's value. Raises CliError if the stack doesn't have it."""
         if name not in self.outputs and self.status in _NOT_CREATED:
-            command = f"aws cloudformation delete-stack --stack-name {shlex.quote(self.name)}{self.options}"
+            command = f"aws cloudformation delete-stack --stack-name {shlex.quote(self.name)}"
             raise CliError(
                 f"The stack {self.name} is {self.status}: its creation failed. Delete it with `{command}`, then deploy "
                 "again.",
@@ -164,13 +162,12 @@ class Stack:
 
 @dataclass(frozen=True)
 class Account:
-    """The account and the region of the credentials, with or without a stack. `options` are as those of a stack."""
+    """The account and the region of the credentials, with or without a stack."""
 
     number: str
     region: str
     partition: str
     client: Callable[[str], Any]
-    options: str = ""
 
 
 def open_account(context: typer.Context) -> Account:
@@ -180,7 +177,7 @@ def open_account(context: typer.Context) -> Account:
     client = cache(lambda service: _create_client(session, service, options.endpoint_url))
     region: str = client("cloudformation").meta.region_name
     number = client("sts").get_caller_identity()["Account"]
-    return Account(number, region, client("cloudformation").meta.partition, client, options.repeated)
+    return Account(number, region, client("cloudformation").meta.partition, client)
 
 
 def load_stack(context: typer.Context, *, may_be_incomplete: bool = False) -> Stack:
@@ -216,7 +213,6 @@ def open_stack(options: Options, session: boto3.Session, *, may_be_incomplete: b
         account=described["StackId"].split(":")[4],
         is_sandbox=_is_local(cloudformation.meta.endpoint_url),
         is_protected=described.get("EnableTerminationProtection", False),
-        options=options.repeated,
     )
     if "LedgerTable" not in stack.resources or not may_be_incomplete:
         stack.output("LedgerTableName")

@@ -48,8 +48,8 @@ def upgrade(
     version = deployed.version or _FIRST
     if as_numbers(version) > as_numbers(release.version):
         raise CliError(
-            f"The stack {stack} has version {version}, and this command is version {release.version}. Upgrade the "
-            "command: `pipx upgrade lumendrop`. To go back to this version, use `lumendrop deploy`."
+            f"The stack {stack} has version {version}, and this command is version {release.version}. Install "
+            "its wheel: `pipx install --force`. To go back to this version, use `lumendrop deploy`."
         )
     out = printer(context)
     for line in release.changes_since(version).splitlines():

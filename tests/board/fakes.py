@@ -46,6 +46,9 @@ class FakeStack:
     def parameter(self, name: str) -> str:
         return self.parameters[name]
 
+    def whole_number(self, name: str) -> int:
+        return int(self.parameters[name])
+
     def resource(self, name: str) -> str:
         return name
 

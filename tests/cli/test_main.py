@@ -17,6 +17,7 @@ import pytest
 
 from lumendrop_cli.__main__ import run
 from lumendrop_cli.main import app
+from lumendrop_cli.printer import Printer, _with_options
 from tests.cli.command import Lumendrop
 from tests.e2e.pipeline import Pipeline
 
@@ -36,6 +37,26 @@ def test_the_version_is_that_of_the_package(lumendrop: Lumendrop) -> None:
     expected = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert lumendrop("--version").out == f"lumendrop {expected}\n"
     assert lumendrop("--version", "--json").json == {"version": expected}
+
+
+def test_printed_commands_act_on_the_same_stack(lumendrop: Lumendrop) -> None:
+    options = ("--stack=no where", "--region", "eu-west-1")
+    expected = "`lumendrop --stack 'no where' --region eu-west-1 deploy`"
+    assert expected in lumendrop("doctor", *options).err
+    assert expected in lumendrop("doctor", *options, "--json").json["error"]
+    assert "`lumendrop deploy`" in lumendrop("doctor", "--region", "eu-west-1", env={}).err.replace(
+        " --region eu-west-1", ""
+    )
+
+
+def test_commands_of_aws_get_the_account_but_not_the_stack() -> None:
+    given = {"stack": "prod", "profile": "a b", "endpoint-url": 'http://h/"'}
+    text = "Run `aws s3 ls`, `lumendrop --stack x doctor`, or `lumendrop resume`."
+    assert _with_options(text, given) == (
+        "Run `aws --profile 'a b' --endpoint-url 'http://h/\"' s3 ls`, `lumendrop --stack x doctor`, or "
+        "`lumendrop --stack prod --profile 'a b' --endpoint-url 'http://h/\"' resume`."
+    )
+    assert json.loads(Printer(as_json=True, given=given)._json([text])) == [_with_options(text, given)]
 
 
 def test_a_width_of_zero_is_ignored(lumendrop: Lumendrop) -> None:

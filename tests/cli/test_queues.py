@@ -31,7 +31,7 @@ def test_uploads_wait_between_pause_and_resume(lumendrop: Lumendrop, pipeline: P
     waiting = lumendrop("status", upload.key)
     assert (waiting.code, "the event source is disabled" in waiting.out) == (1, True)
     assert upload not in pipeline.rows()
-    assert lumendrop("resume").out == "Resumed. Uploads are submitted. 1 are in the queue.\n"
+    assert lumendrop("resume").out == "Resumed. Uploads are submitted. 1 upload in the queue.\n"
     pipeline.wait_for_status(upload, "enhanced")
 
 

@@ -116,6 +116,17 @@ def test_ctrl_c_names_the_photo_and_what_continues(
     assert f"lumendrop status {result.json['key']}" in result.err
 
 
+@pytest.mark.parametrize("command", ["smoke", "verify"])
+def test_nothing_is_uploaded_without_a_key(
+    lumendrop: Lumendrop, pipeline: Pipeline, api_key: str, command: str
+) -> None:
+    pipeline.cloud.client("secretsmanager").put_secret_value(
+        SecretId=pipeline.outputs["KeySecretArn"], SecretString=" "
+    )
+    refused = lumendrop(command, "--yes")
+    assert (refused.code, "The stack has no API key" in refused.err, "Uploading" in refused.err) == (1, True, False)
+
+
 def test_smoke_waits_until_eventbridge_is_reliable(lumendrop: Lumendrop, monkeypatch: pytest.MonkeyPatch) -> None:
     remaining = iter([2, 2, 1, 0])
     monkeypatch.setattr(event_delivery, "seconds_until_reliable", lambda _: next(remaining, 0))

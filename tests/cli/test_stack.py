@@ -186,6 +186,6 @@ def test_a_stack_whose_creation_failed_is_destroyed(
         cloudformation.add_response("list_stack_resources", page, {"StackName": "half"})
     cloudformation.add_response("delete_stack", {}, {"StackName": "half"})
     cloudformation.add_client_error("describe_stacks", "ValidationError", "does not exist")
-    assert "has no output LedgerTableName" in lumendrop("--stack", "half", "status", "a").err
+    assert "its creation failed. Delete it with" in lumendrop("--stack", "half", "status", "a").err
     destroyed = lumendrop("--json", "--stack", "half", "destroy", "--yes")
     assert (destroyed.code, destroyed.json["kept"]) == (0, [])

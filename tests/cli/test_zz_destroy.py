@@ -104,7 +104,7 @@ def test_destroy_deletes_photos_only_with_the_option(
             )
             interrupted = lumendrop("--json", "destroy", "--delete-photos", "-y")
         assert (interrupted.code, interrupted.json["stack"]) == (130, "lumendrop")
-        assert "run `lumendrop --stack lumendrop destroy --delete-photos` again" in interrupted.err
+        assert "run `lumendrop destroy --delete-photos` again" in interrupted.err
         assert _stacks(pipeline) == before
     assert switched == [event_source.DISABLED] * 2  # so that nothing more is paid for
     assert _existing_buckets(pipeline) & set(buckets) == set()

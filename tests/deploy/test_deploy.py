@@ -14,6 +14,7 @@ from moto.cloudformation.models import cloudformation_backends
 
 from lumendrop_cli import cost, deploy, release
 from lumendrop_cli.change_set import ChangeSet
+from lumendrop_cli.deploy import Deployed
 from lumendrop_cli.errors import CliError, NotConfirmed
 from lumendrop_cli.stack import Account
 from sandbox.aws.cloud import ACCOUNT
@@ -211,7 +212,7 @@ def test_a_failed_creation_names_the_first_error_and_what_to_do(
     assert "The specified log group already exists" in failed.err
     assert "Delete it, or choose another --stack." in failed.err
     again = lumendrop("--stack", "broken", "--region", "us-east-1", "deploy", "--yes")
-    command = "aws cloudformation delete-stack --stack-name broken --region us-east-1`"
+    command = "`aws --region us-east-1 cloudformation delete-stack --stack-name broken`"
     assert (again.code, command in again.err) == (3, True)
     refused = lumendrop("--stack", "broken", "--region", "us-east-1", "destroy", "--yes")
     assert (refused.code, command in refused.err) == (3, True)
@@ -329,6 +330,37 @@ def newer(built: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     template["Resources"]["SubmitFunction"]["Properties"]["Timeout"] = 61
     (folder / "template.json").write_text(json.dumps(template))
     monkeypatch.setattr(release, "_FOLDER", folder)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "reason"),
+    [
+        ("ExistingInputBucket=not-there", "There is no bucket not-there (ExistingInputBucket)."),
+        (
+            "ExistingOutputBucket=far-away",
+            "The bucket far-away (ExistingOutputBucket) is in eu-west-1, not in us-east-1.",
+        ),
+        (
+            "ExistingLedgerTable=x-LedgerTable-1",
+            "There is no table x-LedgerTable-1 in us-east-1 (ExistingLedgerTable).",
+        ),
+    ],
+)
+def test_data_that_does_not_exist_is_found_before_anything_is_uploaded(
+    lumendrop: Lumendrop, parameter: str, reason: str
+) -> None:
+    refused = lumendrop("--stack", "other", "deploy", "--parameter", parameter)
+    assert (refused.code, reason in refused.err, "Uploading" in refused.err) == (3, True, False)
+
+
+def test_other_data_is_warned_of() -> None:
+    parameters = {name: {} for name in ("ExistingLedgerTable", "ExistingInputBucket")}
+    mine = SimpleNamespace(version="0.2.0", parameters=parameters)
+    before = Deployed("CREATE_COMPLETE", "0.2.0", {"ExistingLedgerTable": "a", "ExistingInputBucket": ""})
+    changed = {"ExistingLedgerTable": ["a", ""], "ExistingInputBucket": ["", "b"]}
+    assert list(deploy._parameter_warnings(mine, before, changed)) == [  # type: ignore[arg-type]
+        "ExistingLedgerTable changes. The stack forgets what is paid for: a backfill would pay for every photo again."
+    ]
 
 
 @pytest.fixture
