@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -15,6 +17,14 @@ from lumendrop_cli.stack import Account
 
 _PREFIX = "lumendrop/"
 _MISSING, _FORBIDDEN = frozenset({"404", "NoSuchBucket"}), frozenset({"403", "AccessDenied"})
+_OTHER_HOSTS = re.compile(r"^https://s3(-fips)?(\.dualstack)?\.(aws-global\.)?")
+_UNSET = frozenset(
+    {
+        "NoSuchPublicAccessBlockConfiguration",
+        "ServerSideEncryptionConfigurationNotFoundError",
+        "NoSuchBucketPolicy",
+    }
+)
 _DEFAULT_REGION = "us-east-1"  # of S3: a location that must not be named
 
 
@@ -24,18 +34,22 @@ def default_bucket(account: Account) -> str:
 
 
 def open_bucket(account: Account, name: str | None) -> str:
-    """Creates the bucket, or takes an existing one of this account and region. Raises CliError for any other.
+    """Takes the bucket that the user names, or else the default one, which is created if it is missing.
 
-    A new bucket, and always the default one, is encrypted, private, and requires TLS. A bucket that the user names
-    stays as it is.
+    The default bucket is encrypted, private, and requires TLS. Raises CliError for a bucket of another account or
+    region, and for one that the user names and that doesn't exist.
     """
     bucket = name or default_bucket(account)
-    is_new = not _exists(account, bucket)
-    if is_new:
-        location = {"CreateBucketConfiguration": {"LocationConstraint": account.region}}
-        account.client("s3").create_bucket(Bucket=bucket, **(location if account.region != _DEFAULT_REGION else {}))
-    if is_new or name is None:  # an interrupted command can have created it without the settings
-        _protect(account, bucket)
+    if _exists(account, bucket):
+        if name is None:  # an interrupted command can have created it without the settings
+            _protect(account, bucket)
+        return bucket
+    if name is not None:
+        advice = "Create it, or leave out --artifact-bucket: then lumendrop creates one."
+        raise CliError(f"There is no bucket {bucket}. {advice}", AWS_ERROR)
+    location = {"CreateBucketConfiguration": {"LocationConstraint": account.region}}
+    account.client("s3").create_bucket(Bucket=bucket, **(location if account.region != _DEFAULT_REGION else {}))
+    _protect(account, bucket)
     return bucket
 
 
@@ -63,13 +77,32 @@ def _exists(account: Account, bucket: str) -> bool:
 
 
 def _protect(account: Account, bucket: str) -> None:
+    """Sets what the bucket lacks. Its owner can have set another key, or a policy with more statements."""
     s3, owned = account.client("s3"), {"Bucket": bucket, "ExpectedBucketOwner": account.number}
     everything = dict.fromkeys(
         ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
     )
-    s3.put_public_access_block(**owned, PublicAccessBlockConfiguration=everything)
-    by_default = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
-    s3.put_bucket_encryption(**owned, ServerSideEncryptionConfiguration={"Rules": [by_default]})
+    blocked = _setting(partial(s3.get_public_access_block, **owned)).get("PublicAccessBlockConfiguration")
+    if blocked != everything:
+        s3.put_public_access_block(**owned, PublicAccessBlockConfiguration=everything)
+    if not _setting(partial(s3.get_bucket_encryption, **owned)):
+        by_default = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+        s3.put_bucket_encryption(**owned, ServerSideEncryptionConfiguration={"Rules": [by_default]})
+    if not _setting(partial(s3.get_bucket_policy, **owned)):
+        s3.put_bucket_policy(**owned, Policy=_only_tls(account, bucket))
+
+
+def _setting(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A setting of the bucket, empty if it has none, or if the credentials can't read it."""
+    try:
+        return read()
+    except ClientError as error:
+        if error_code(error) in {*_UNSET, *_FORBIDDEN}:
+            return {}
+        raise
+
+
+def _only_tls(account: Account, bucket: str) -> str:
     arn = f"arn:{account.partition}:s3:::{bucket}"
     statement = {
         "Sid": "RequireTLS",
@@ -79,7 +112,7 @@ def _protect(account: Account, bucket: str) -> None:
         "Resource": [arn, f"{arn}/*"],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
-    s3.put_bucket_policy(**owned, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 def upload_missing(account: Account, bucket: str, files: Mapping[str, bytes], progress: Progress) -> list[str]:
@@ -101,8 +134,9 @@ def key_of(name: str) -> str:
 
 
 def url_of(account: Account, bucket: str) -> str:
-    """The bucket's URL, in the style that works at every endpoint."""
-    return f"{account.client('s3').meta.endpoint_url}/{bucket}"
+    """The bucket's URL, in the style that works at every endpoint. Not that of FIPS or dual-stack."""
+    usual = _OTHER_HOSTS.sub("https://s3.", account.client("s3").meta.endpoint_url)
+    return f"{usual}/{bucket}"
 
 
 def _checksum(account: Account, owned: dict[str, Any]) -> str | None:

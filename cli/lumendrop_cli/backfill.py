@@ -121,7 +121,7 @@ def _uri(stack: Stack, prefix: str) -> str:
 def _survey(stack: Stack, prefix: str, progress: Progress) -> Survey:
     """Lists versions rather than objects, because the ledger has one row per version."""
     survey = Survey(json.loads(photo_options.as_text(stack, {})))
-    largest = int(stack.parameter("MaxUploadBytes"))
+    largest = stack.whole_number("MaxUploadBytes")
     for batch in batches(_photos(stack, prefix), ledger.BATCH_SIZE):
         uploads = [(photo["Key"], photo["VersionId"]) for photo in batch]
         rows = ledger.batch_get(stack, uploads)
@@ -187,7 +187,7 @@ def _summary(stack: Stack, survey: Survey) -> dict[str, Any]:
         "price_usd": cost.price_usd(stack),
         "cost_usd": cost.cost_usd(stack, tasks),
         "waiting": waiting,
-        "days": math.ceil((tasks + waiting) / int(stack.parameter("DailyTaskLimit"))),
+        "days": math.ceil((tasks + waiting) / stack.whole_number("DailyTaskLimit")),
         "event_source": event_source.state(stack),
         "running": running_backfills(stack),
     }

@@ -105,14 +105,21 @@ def _change(found: dict[str, Any]) -> Change:
 def discard(account: Account, change_set: ChangeSet) -> None:
     """Deletes a change set that is not executed, and the empty stack that CloudFormation created for it.
 
-    Somebody else may review another change set of the same stack, which then stays.
+    Somebody else may review another change set of the same stack, or execute it. Then the stack stays.
     """
     with suppress(ClientError):  # nothing depends on it
         cloudformation = account.client("cloudformation")
         cloudformation.delete_change_set(ChangeSetName=change_set.arn, StackName=change_set.stack_id)
-        others = cloudformation.list_change_sets(StackName=change_set.stack_id)["Summaries"]
-        if change_set.kind == "CREATE" and change_set.stack_id not in (one["StackId"] for one in others):
+        if change_set.kind == "CREATE" and _is_empty(account, change_set.stack_id):
             cloudformation.delete_stack(StackName=change_set.stack_id)
+
+
+def _is_empty(account: Account, stack_id: str) -> bool:
+    """Whether a stack has nothing but what CloudFormation creates for a change set."""
+    cloudformation = account.client("cloudformation")
+    others = cloudformation.list_change_sets(StackName=stack_id)["Summaries"]
+    (stack,) = cloudformation.describe_stacks(StackName=stack_id)["Stacks"]
+    return stack["StackStatus"] == "REVIEW_IN_PROGRESS" and stack_id not in (one["StackId"] for one in others)
 
 
 def summary(change_set: ChangeSet) -> Iterator[str]:

@@ -52,7 +52,7 @@ def _paused(stack: Stack) -> str | None:
 
 
 def _daily_limit(stack: Stack) -> str | None:
-    limit = int(stack.parameter("DailyTaskLimit"))
+    limit = stack.whole_number("DailyTaskLimit")
     if ledger.count_tasks(stack, datetime.now(UTC).date()) < limit:
         return None
     return f"the daily limit of {limit:,} tasks is reached; uploads resume tomorrow (UTC)"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from lumendrop_cli import cost
 from lumendrop_cli.artifact_bucket import key_of, open_bucket, upload_missing, url_of
@@ -20,15 +20,16 @@ from lumendrop_cli.change_set import ChangeSet, create_change_set, discard, summ
 from lumendrop_cli.console import creation_url
 from lumendrop_cli.deployment_events import first_error, follow, last_event, status_of
 from lumendrop_cli.doctor import doctor
-from lumendrop_cli.errors import AWS_ERROR, CliError, NotConfirmed, error_code, on_interrupt
+from lumendrop_cli.errors import AWS_ERROR, CliError, NotConfirmed, describe, error_code, on_interrupt
 from lumendrop_cli.printer import Printer, Progress, printer
-from lumendrop_cli.release import Release, load_release
+from lumendrop_cli.release import Release, as_numbers, load_release
 from lumendrop_cli.set_key import set_key
 from lumendrop_cli.smoke import smoke
 from lumendrop_cli.stack import Account, load_stack, open_account
 from lumendrop_cli.template_parameters import for_change_set, read_parameters
 
 _SUCCESS = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+_OUTDATED = ("ChangeSetNotFound", "ChangeSetNotFoundException", "InvalidChangeSetStatus")
 _MOST_NAME = 93  # docs/limits.md: the display names of the topics
 # Lumendrop's stacks have this output. Others are not touched.
 _OWN_OUTPUT = "LedgerTableName"
@@ -132,8 +133,15 @@ def apply_release(
             return
         monthly = cost.monthly_usd(own_key=(deployed.parameters | values).get("KmsKey") == "create")
         changes = [asdict(one) for one in change_set.changes]
-        data |= {"changes": changes, "warnings": list(warnings(change_set)), "usd_a_month": monthly}
-        explanation = list(_explanation(stack, account, release, change_set, monthly))
+        before = deployed.parameters
+        changed = {name: [before[name], new] for name, new in values.items() if before.get(name, new) != new}
+        warned = [*_version_warnings(release, deployed), *warnings(change_set)]
+        data |= {"changes": changes, "parameters": changed, "warnings": warned, "usd_a_month": monthly}
+        explanation = [
+            *_explanation(stack, account, release, change_set, monthly),
+            *(f"Parameter {name}: {old!r} becomes {new!r}." for name, (old, new) in changed.items()),
+            *(f"WARNING: {one}" for one in warned),
+        ]
         if dry_run:
             discard(account, change_set)
             link = creation_url(account, stack, url, values) if change_set.kind == "CREATE" else None
@@ -151,7 +159,8 @@ def apply_release(
 def _finish(context: typer.Context, out: Printer, data: dict[str, Any], change_set: ChangeSet, *, ask: bool) -> None:
     """Prints the result. For a new stack, offers what it still needs, or prints the commands for it."""
     found, is_new = load_stack(context), change_set.kind == "CREATE"
-    command = "lumendrop" if found.name == "lumendrop" else f"lumendrop --stack {shlex.quote(found.name)}"
+    named = "" if found.name == "lumendrop" else f" --stack {shlex.quote(found.name)}"
+    command = f"lumendrop{named}{found.options}"
     steps = [f"{command} {name}" for name in (*(("set-key",) if is_new else ()), "doctor", "smoke")]
     source = found.output("InputBucketName")
     text = f"The stack {found.name} has version {data['version']}. Upload photos to {source}."
@@ -182,7 +191,7 @@ def find_deployed(account: Account, stack: str) -> Deployed:
     status, outputs = found["StackStatus"], {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
     if status == "REVIEW_IN_PROGRESS":
         return Deployed(status, "", {})
-    if refusal := _refusal(stack, status):
+    if refusal := _refusal(account, stack, status):
         raise CliError(f"The stack {stack} is {status}. {refusal}", AWS_ERROR)
     if _OWN_OUTPUT not in outputs:
         raise CliError(f"The stack {stack} is not a Lumendrop stack. Choose another name with --stack.", AWS_ERROR)
@@ -190,9 +199,9 @@ def find_deployed(account: Account, stack: str) -> Deployed:
     return Deployed(status, outputs.get("Version", ""), parameters)
 
 
-def _refusal(stack: str, status: str) -> str:
+def _refusal(account: Account, stack: str, status: str) -> str:
     """Why CloudFormation would not update a stack with this status, and what to do; empty if it would."""
-    name = shlex.quote(stack)
+    name = shlex.quote(stack) + account.options
     if status.endswith("_IN_PROGRESS"):
         return f"Something else changes it. {_how_to_watch(name)}"
     if status == "UPDATE_ROLLBACK_FAILED":
@@ -229,7 +238,14 @@ def _explanation(
     yield f"{verb} the stack {stack} in {account.region}, account {account.number}, with version {release.version}."
     yield from summary(change_set)
     yield f"The stack costs about {monthly:.2f} USD a month. Each photo is paid for in addition."
-    yield from (f"WARNING: {one}" for one in warnings(change_set))
+
+
+def _version_warnings(release: Release, deployed: Deployed) -> Iterator[str]:
+    """What going back to an earlier version means."""
+    if deployed.version and as_numbers(deployed.version) > as_numbers(release.version):
+        yield f"The stack has version {deployed.version}, which is newer. Read the upgrade notes of both versions."
+    if lost := sorted(deployed.parameters.keys() - release.parameters.keys()):
+        yield f"Version {release.version} has no parameter {', '.join(lost)}. What the stack has for it is lost."
 
 
 def _confirm(out: Printer, account: Account, stack: str, change_set: ChangeSet) -> None:
@@ -241,20 +257,33 @@ def _confirm(out: Printer, account: Account, stack: str, change_set: ChangeSet) 
         raise
 
 
+def _start(account: Account, change_set: ChangeSet) -> None:
+    try:
+        account.client("cloudformation").execute_change_set(ChangeSetName=change_set.arn, StackName=change_set.stack_id)
+    except ClientError as error:
+        if error_code(error) not in _OUTDATED:
+            raise
+        changed = "Something else changed the stack meanwhile, so nothing was done. Run the command again."
+        raise CliError(changed, AWS_ERROR) from None
+
+
 def _execute(out: Printer, account: Account, stack: str, change_set: ChangeSet) -> None:
     """Executes a change set, and follows it to its end. Raises CliError if it fails."""
-    name = shlex.quote(stack)
+    name = shlex.quote(stack) + account.options
     continues = f"CloudFormation continues without this command. {_how_to_watch(name)}"
     with on_interrupt(continues, {"stack": stack}), out.progress("Starting …") as progress:
         before = last_event(account, change_set.stack_id)
-        account.client("cloudformation").execute_change_set(ChangeSetName=change_set.arn, StackName=change_set.stack_id)
+        _start(account, change_set)
         names = {one.logical_id for one in change_set.changes}
-        events = follow(account, change_set.stack_id, before, names, progress)
+        try:
+            events = follow(account, change_set.stack_id, before, names, progress)
+        except (BotoCoreError, ClientError) as error:
+            raise CliError(f"{describe(error)} {continues}", AWS_ERROR) from None
     status = status_of(events, change_set.stack_id)
     if status in _SUCCESS:
         return
     if not status or status.endswith("_IN_PROGRESS"):
         raise CliError(f"The stack {stack} is still {status or 'waiting'}. {continues}", AWS_ERROR)
-    after = _refusal(stack, status) or "The stack is as it was before the update."
+    after = _refusal(account, stack, status) or "The stack is as it was before the update."
     texts = (f"The stack {stack} is {status}.", first_error(account, events), after)
     raise CliError(" ".join(filter(None, texts)), AWS_ERROR)

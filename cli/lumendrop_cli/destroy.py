@@ -11,23 +11,21 @@ from typing import Annotated
 import typer
 from botocore.exceptions import ClientError
 
-from lumendrop_cli import polling, upload_queue
+from lumendrop_cli import event_source, polling, upload_queue
 from lumendrop_cli.errors import CliError, error_code, on_interrupt
 from lumendrop_cli.printer import printer, some_of
 from lumendrop_cli.selection import DryRunOption
 from lumendrop_cli.stack import Stack, load_stack
+from lumendrop_cli.text import to_json
 from lumendrop_cli.versions import delete_versions, versions_and_markers
 from lumendrop_cli.workflow import running_backfills, running_executions
 
 _BUCKETS = ("InputBucket", "OutputBucket")
 # The other resources that the template retains: what each is good for, and the command that deletes it.
 _RETAINED = {
-    "LedgerTable": (
-        "To give it to a new stack, deploy that with ExistingLedgerTable={0}: its photos are not paid for again. "
-        "`aws dynamodb delete-table --table-name {0}` deletes it."
-    ),
+    "LedgerTable": "It records what is paid for. `aws dynamodb delete-table --table-name {}{}` deletes it.",
     "EncryptionKey": (
-        "Photos and ledger can't be read without it. `aws kms schedule-key-deletion --key-id {}` deletes it."
+        "Photos and ledger can't be read without it. `aws kms schedule-key-deletion --key-id {}{}` deletes it."
     ),
 }
 _DELETE_SECONDS = 1800
@@ -59,23 +57,29 @@ def destroy(
     The buckets are emptied first, so that an interrupted command can be run again.
     """
     stack, out = load_stack(context, may_be_incomplete=True), printer(context)
+    _check_deletable(stack)
     with out.progress("Counting photos, uploads, and executions …"):
         buckets = _count_photos(stack)
         pending = _pending(stack)
+    redeployment = {} if delete_photos else _redeployment(stack)
     if dry_run:
         would = f"This would delete the stack {stack.name}. {_consequence(buckets, delete_photos)}"
-        out.result({"stack": stack.name, "photos": buckets, **asdict(pending)}, [*_pending_lines(pending), would])
+        data = {"stack": stack.name, "photos": buckets, **asdict(pending), "parameters": redeployment}
+        out.result(data, [*_pending_lines(pending), would])
         return
+    for line in _pending_lines(pending):
+        out.note(line)
     if not yes:
-        for line in _pending_lines(pending):
-            out.note(line)
         out.confirm(f"Delete the stack {stack.name}? {_consequence(buckets, delete_photos)}")
     options = " --delete-photos" if delete_photos else ""
-    again = f"To complete it, run `lumendrop --stack {shlex.quote(stack.name)} destroy{options}` again."
+    command = f"lumendrop --stack {shlex.quote(stack.name)} destroy{options}{stack.options}"
+    again = f"To complete it, run `{command}` again."
     with on_interrupt(f"The stack {stack.name} may be partly deleted. {again}", {"stack": stack.name}):
+        with out.progress("Disabling the event source …"):
+            _pause(stack)
         if delete_photos:
             with out.progress("Stopping uploads and executions …"):
-                _stop(stack, pending)
+                _stop(stack, _pending(stack))  # what started until the event source was disabled, too
             for bucket in buckets:
                 with out.progress(f"Emptying {bucket} …"):
                     _delete_bucket(stack, bucket)
@@ -86,20 +90,67 @@ def destroy(
     kept = {} if delete_photos else buckets
     data = {"stack": stack.name, "photos": buckets, "photos_deleted": delete_photos, **asdict(pending)}
     out.result(
-        data | {"kept": [*kept, *retained.values()]},
+        data | {"kept": [*kept, *retained.values()], "parameters": redeployment},
         [
             f"The stack {stack.name} is deleted.",
             *(
-                f"Kept: the bucket {one}, with {count:,} object versions. {_how_to_delete(one)}"
+                f"Kept: the bucket {one}, with {count:,} object versions. {_how_to_delete(stack, one)}"
                 for one, count in kept.items()
             ),
-            *(f"Kept: {name} ({one}). {_RETAINED[name].format(one)}" for name, one in retained.items()),
+            *(f"Kept: {name} ({one}). {_RETAINED[name].format(one, stack.options)}" for name, one in retained.items()),
+            *_redeployment_lines(redeployment),
         ],
     )
 
 
-def _how_to_delete(bucket: str) -> str:
-    return f"To delete it, empty it in the S3 console, then run `aws s3api delete-bucket --bucket {bucket}`."
+def _redeployment(stack: Stack) -> dict[str, str]:
+    """The parameters of a stack that continues with the buckets, the ledger, and the key of this one."""
+    names = {
+        "ExistingInputBucket": "InputBucketName",
+        "ExistingOutputBucket": "OutputBucketName",
+        "ExistingLedgerTable": "LedgerTableName",
+    }
+    if not set(names.values()) <= stack.outputs.keys():  # its creation failed
+        return {}
+    found = {name: stack.outputs[output] for name, output in names.items()}
+    if (key := stack.resources.get("EncryptionKey")) and key.physical_id:
+        _, partition, _, region, account, *_ = stack.output("WorkflowArn").split(":")
+        found["KmsKey"] = f"arn:{partition}:kms:{region}:{account}:key/{key.physical_id}"
+    return _changed_parameters(stack) | found
+
+
+def _changed_parameters(stack: Stack) -> dict[str, str]:
+    """Those that don't have their default."""
+    declared = stack.client("cloudformation").get_template_summary(StackName=stack.name)["Parameters"]
+    defaults = {one["ParameterKey"]: one.get("DefaultValue") for one in declared}
+    return {name: value for name, value in stack.parameters.items() if value != defaults.get(name)}
+
+
+def _redeployment_lines(parameters: dict[str, str]) -> Iterator[str]:
+    if parameters:
+        yield "To continue with what is kept, so that no photo is paid for again, deploy with this lumendrop.toml:"
+        yield "[parameters]"
+        yield from (f"{name} = {to_json(value, indent=None)}" for name, value in parameters.items())
+
+
+def _check_deletable(stack: Stack) -> None:
+    """Raises CliError if CloudFormation would refuse to delete the stack, before photos are deleted."""
+    name = shlex.quote(stack.name)
+    if stack.is_protected:
+        command = (
+            f"aws cloudformation update-termination-protection --no-enable-termination-protection --stack-name {name}"
+            f"{stack.options}"
+        )
+        raise CliError(
+            f"The stack {stack.name} has termination protection. Nothing was deleted. To allow it, run `{command}`."
+        )
+    if stack.status.endswith("_IN_PROGRESS") and stack.status != "DELETE_IN_PROGRESS":
+        raise CliError(f"The stack {stack.name} is {stack.status}. Nothing was deleted. Run the command again later.")
+
+
+def _how_to_delete(stack: Stack, bucket: str) -> str:
+    command = f"aws s3api delete-bucket --bucket {bucket}{stack.options}"
+    return f"To delete it, empty it in the S3 console, then run `{command}`."
 
 
 def _consequence(buckets: dict[str, int], delete_photos: bool) -> str:
@@ -152,8 +203,19 @@ def _pending_lines(pending: Pending) -> Iterator[str]:
         yield f"Messages in the dead-letter queue: {pending.dead_letters:,}. They are lost."
 
 
+def _pause(stack: Stack) -> None:
+    """Disables the event source, so that nothing more is paid for. A stack whose creation failed may have none."""
+    mapping = stack.resources.get("SubmitFunctionUploads")
+    if mapping and mapping.physical_id:
+        try:
+            event_source.switch(stack, event_source.DISABLED)
+        except ClientError as error:
+            if error_code(error) not in _MISSING:
+                raise
+
+
 def _stop(stack: Stack, pending: Pending) -> None:
-    """Ends what still adds photos to the buckets, or pays for them."""
+    """Ends what still adds photos to the buckets."""
     rule = stack.resources.get("UploadRule")
     if rule and rule.physical_id:
         try:

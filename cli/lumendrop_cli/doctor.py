@@ -246,7 +246,7 @@ def _oldest_seconds(stack: Stack) -> float | None:
 
 
 def _daily_limit(stack: Stack) -> Iterator[Finding]:
-    limit, used = int(stack.parameter("DailyTaskLimit")), ledger.count_tasks(stack, datetime.now(UTC).date())
+    limit, used = stack.whole_number("DailyTaskLimit"), ledger.count_tasks(stack, datetime.now(UTC).date())
     text = f"{used:,} of {count(limit, 'task')} today (UTC)."
     if used < limit:
         yield Finding("daily limit", "ok", text)

@@ -114,7 +114,7 @@ def make_plan(
             plan.skipped.append(Skipped(one.name, reason))
         else:
             files.append(one)
-    most_bytes = int(stack.parameter("MaxUploadBytes"))
+    most_bytes = stack.whole_number("MaxUploadBytes")
     inspected = parallel(lambda file: photo_files.inspect(file, most_bytes), files)
     for number, (file, answer) in enumerate(zip(files, inspected, strict=True), 1):
         if number % _FILES_PER_UPDATE == 0:

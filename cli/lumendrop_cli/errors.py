@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,7 @@ _ADVICE: Mapping[type[BotoCoreError], str] = {
     BotoConnectionError: _NETWORK_ADVICE,
     HTTPClientError: _NETWORK_ADVICE,
 }
+_WRONG_CLOCK = re.compile(r"signature expired|signature not yet current", re.IGNORECASE)
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation", "403"})
 _INVALID_CREDENTIALS = frozenset(
     {
@@ -149,4 +151,6 @@ def _describe(error: ClientError) -> str:
             f"{summary} These credentials lack the permission. Ask the owner of the account, or choose another profile "
             "with --profile."
         )
+    if code == "RequestTimeTooSkewed" or _WRONG_CLOCK.search(message):
+        return f"{summary} Set the clock of this machine."
     return f"{summary} {_CREDENTIALS_ADVICE}" if code in _INVALID_CREDENTIALS else summary

@@ -90,6 +90,8 @@ class Commands(TyperGroup):
     def main(self, args: Sequence[str] | None = None, *options: Any, **extra: Any) -> Any:
         """Runs a command and exits with its code. An error becomes a message, and with --json a document."""
         _open_missing_streams()
+        if not os.environ.get("COLUMNS", "1").strip("0"):  # rich would print nothing in no columns
+            del os.environ["COLUMNS"]
         arguments = list(sys.argv[1:] if args is None else args)
         out = Printer("--json" in takewhile(lambda one: one != "--", arguments))
         extra["standalone_mode"] = False

@@ -76,5 +76,6 @@ def load_release() -> Release:
 
 
 def as_numbers(version: str) -> tuple[int, ...]:
-    """A version that can be compared."""
-    return tuple(map(int, version.split(".")))
+    """A version that can be compared, without what follows its numbers."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, found[0].split("."))) if found else ()

@@ -196,7 +196,7 @@ def _is_current(stack: Stack, row: Row) -> bool:
 def _is_rejected_again(stack: Stack, row: Row) -> bool:
     code = row.get("outcome", {}).get("code")
     if code == statuses.TOO_BIG:
-        return bool(row["size"] > int(stack.parameter("MaxUploadBytes")))
+        return bool(row["size"] > stack.whole_number("MaxUploadBytes"))
     return code in statuses.REJECTED_AGAIN
 
 

@@ -106,7 +106,7 @@ def _read(photo: Path | None) -> bytes:
 
 def check_acceptable(stack: Stack, body: bytes) -> None:
     """Raises CliError if the stack would never handle the photo, or not before it is resumed."""
-    limit = int(stack.parameter("MaxUploadBytes"))
+    limit = stack.whole_number("MaxUploadBytes")
     if len(body) > limit:
         raise CliError(f"The photo has {len(body):,} bytes; this stack enhances at most {limit:,} (MaxUploadBytes).")
     if (state := event_source.state(stack)) in (event_source.DISABLED, "Disabling"):

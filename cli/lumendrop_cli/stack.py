@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ _SERVER_ERROR = 500
 _SANDBOX_CREDENTIALS, _SANDBOX_REGION = "test", "us-east-1"
 
 
+_NOT_CREATED = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -47,6 +49,12 @@ class Options:
     loaded: Stack | None = None
     out: Any = None
 
+    @property
+    def repeated(self) -> str:
+        """The options of the account, for a command that is printed, as in ` --profile prod`."""
+        given = (("--profile", self.profile), ("--region", self.region), ("--endpoint-url", self.endpoint_url))
+        return "".join(f" {name} {shlex.quote(value)}" for name, value in given if value)
+
 
 @dataclass(frozen=True)
 class Resource:
@@ -59,7 +67,10 @@ class Resource:
 
 @dataclass(frozen=True)
 class Stack:
-    """A deployed stack. `resources` has the stack's own resources by logical ID."""
+    """A deployed stack. `resources` has the stack's own resources by logical ID.
+
+    `options` are those of the account, for commands that are printed.
+    """
 
     name: str
     status: str
@@ -71,10 +82,19 @@ class Stack:
     _clients: dict[str, Any] = field(default_factory=dict)
     created: datetime = _LONG_AGO
     is_sandbox: bool = False
+    is_protected: bool = False
     account: str = ""
+    options: str = ""
 
     def output(self, name: str) -> str:
         """An output's value. Raises CliError if the stack doesn't have it."""
+        if name not in self.outputs and self.status in _NOT_CREATED:
+            command = f"aws cloudformation delete-stack --stack-name {shlex.quote(self.name)}{self.options}"
+            raise CliError(
+                f"The stack {self.name} is {self.status}: its creation failed. Delete it with `{command}`, then deploy "
+                "again.",
+                AWS_ERROR,
+            )
         if name not in self.outputs:
             raise CliError(
                 f"The stack {self.name} ({self.status}) has no output {name}. It is not a Lumendrop stack, or it was "
@@ -88,6 +108,10 @@ class Stack:
         if name not in self.parameters:
             raise CliError(f"The stack {self.name} has no parameter {name}. Deploy this version.", AWS_ERROR)
         return self.parameters[name]
+
+    def whole_number(self, name: str) -> int:
+        """A parameter that is a number, without a fraction, which the functions leave out too."""
+        return int(float(self.parameter(name)))
 
     def resource(self, logical_id: str) -> str:
         """A resource's physical ID, from the stack or from its nested stacks. Raises CliError if none has it."""
@@ -140,12 +164,13 @@ class Stack:
 
 @dataclass(frozen=True)
 class Account:
-    """The account and the region of the credentials, with or without a stack."""
+    """The account and the region of the credentials, with or without a stack. `options` are as those of a stack."""
 
     number: str
     region: str
     partition: str
     client: Callable[[str], Any]
+    options: str = ""
 
 
 def open_account(context: typer.Context) -> Account:
@@ -155,7 +180,7 @@ def open_account(context: typer.Context) -> Account:
     client = cache(lambda service: _create_client(session, service, options.endpoint_url))
     region: str = client("cloudformation").meta.region_name
     number = client("sts").get_caller_identity()["Account"]
-    return Account(number, region, client("cloudformation").meta.partition, client)
+    return Account(number, region, client("cloudformation").meta.partition, client, options.repeated)
 
 
 def load_stack(context: typer.Context, *, may_be_incomplete: bool = False) -> Stack:
@@ -190,6 +215,8 @@ def open_stack(options: Options, session: boto3.Session, *, may_be_incomplete: b
         created=described["CreationTime"],
         account=described["StackId"].split(":")[4],
         is_sandbox=_is_local(cloudformation.meta.endpoint_url),
+        is_protected=described.get("EnableTerminationProtection", False),
+        options=options.repeated,
     )
     if "LedgerTable" not in stack.resources or not may_be_incomplete:
         stack.output("LedgerTableName")
@@ -201,9 +228,10 @@ def _session(options: Options) -> boto3.Session:
     if endpoint:
         _check_url(endpoint)
     has_credentials = options.profile or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_ACCESS_KEY_ID")
+    region = options.region or os.environ.get("AWS_REGION")  # as the AWS CLI; boto3 reads AWS_DEFAULT_REGION only
     if _is_local(endpoint) and not has_credentials:
-        return boto3.Session(_SANDBOX_CREDENTIALS, _SANDBOX_CREDENTIALS, region_name=options.region or _SANDBOX_REGION)
-    session = boto3.Session(profile_name=options.profile, region_name=options.region)
+        return boto3.Session(_SANDBOX_CREDENTIALS, _SANDBOX_CREDENTIALS, region_name=region or _SANDBOX_REGION)
+    session = boto3.Session(profile_name=options.profile, region_name=region)
     try:
         session.get_credentials()
     except (

@@ -11,6 +11,8 @@ from typing import Any
 
 import typer
 
+from lumendrop_cli.text import decode_argument
+
 DEFAULT_FILE = Path("lumendrop.toml")
 _TABLE = "parameters"
 
@@ -36,7 +38,7 @@ def _from_file(path: Path) -> dict[str, str]:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows add a mark
     except OSError as error:
         raise typer.BadParameter(f"{path} can't be read: {error.strerror}") from None
-    except ValueError as error:  # not TOML, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or nested too deeply
         raise typer.BadParameter(f"{path} is not valid TOML: {error}") from None
     table = content.get(_TABLE, {})
     if unknown := [*content.keys() - {_TABLE}, *([] if isinstance(table, dict) else [_TABLE])]:
@@ -57,8 +59,10 @@ def _check(name: str, value: str, declared: Declarations) -> None:
         advice = f"did you mean {close[0]}?" if close else f"choose from {', '.join(sorted(declared))}"
         raise typer.BadParameter(f"the template has no parameter {name}; {advice}")
     declaration = declared[name]
-    if declaration["Type"] == "Number" and not _is_number(value):
-        raise typer.BadParameter(f"{name} must be a number, not {value!r}")
+    if decode_argument(value) is None:
+        raise typer.BadParameter(f"{name} is not valid UTF-8")
+    if declaration["Type"] == "Number":
+        _check_number(name, value, is_whole="." not in str(declaration.get("Default", "")))
     for constraint, (holds, reason) in _CONSTRAINTS.items():
         if constraint in declaration and not holds(value, declaration[constraint]):
             limit = _listed(declaration[constraint])
@@ -66,8 +70,12 @@ def _check(name: str, value: str, declared: Declarations) -> None:
             raise typer.BadParameter(f"{name} {reason.rstrip('.')}, not {value!r}")
 
 
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)", text) is not None
+def _check_number(name: str, value: str, *, is_whole: bool) -> None:
+    """CloudFormation accepts a fraction of any number, and the functions leave it out."""
+    if not re.fullmatch(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)", value):
+        raise typer.BadParameter(f"{name} must be a number, not {value!r}")
+    if is_whole and "." in value:
+        raise typer.BadParameter(f"{name} must be a whole number, not {value!r}")
 
 
 def _listed(limit: Any) -> str:

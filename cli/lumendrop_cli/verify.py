@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import platform
 import re
@@ -15,10 +16,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 
 from lumendrop_cli import cost, ledger_index, polling
-from lumendrop_cli.errors import FAILURE, CliError, from_aws_error, on_interrupt
+from lumendrop_cli.errors import FAILURE, CliError, describe, on_interrupt
 from lumendrop_cli.ledger import Row
 from lumendrop_cli.ledger_index import Filter
 from lumendrop_cli.photo_files import sha256_of
@@ -44,6 +45,8 @@ _INDEX_SECONDS = 30
 _MOST_REPORT_BYTES = 1_000_000
 _LOG_SECONDS = 120
 _METRIC_SECONDS = 300
+_EXECUTION_SECONDS = 60
+_LOGS = ("SubmitLogs", "CheckStatusLogs", "DeliverLogs")
 _WINDOW = timedelta(minutes=15)
 _PRIVATE = re.compile(r"\barn:\S+|(?<!\w)\d{12}(?!\w)")  # messages of AWS name accounts, roles, and people
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -115,7 +118,12 @@ def verify(
         wait_for_events(stack, progress)
         key = f"{stack.parameter('InputPrefix')}{_ODD}{secrets.token_hex(4)}.png"
         with on_interrupt(f"{key} is still being processed, and may be paid for.", {"key": key}):
-            evidence = _send(stack, key, body, timeout, progress)
+            try:
+                evidence = _send(stack, key, body, timeout, progress)
+            except CliError as error:
+                reason = _PRIVATE.sub("…", str(error).replace(key, "the photo"))
+                _write(report, to_json(_report(stack, []) | {"error": reason}))
+                raise CliError(f"{error} The report is {report}.", error.code, error.data) from None
             checked = [_check(one, evidence, progress) for one in ASSUMPTIONS]
     data = _report(stack, checked)
     _write(report, to_json(data))
@@ -141,14 +149,13 @@ def _send(stack: Stack, key: str, body: bytes, timeout: int, progress: Progress)
 
 
 def _check(one: Assumption, evidence: Evidence, progress: Progress) -> Checked:
-    """An error of AWS is no verdict about the assumption."""
+    """An error is no verdict about the assumption, and does not keep the others from being checked."""
     progress(f"Checking: {one.name} …")
     try:
         is_as_expected, observed = one.check(evidence)
-    except ClientError as error:
-        return Checked(one.name, "not checked", one.assumption, _PRIVATE.sub("…", str(from_aws_error(error))))
-    except BotoCoreError as error:
-        return Checked(one.name, "not checked", one.assumption, type(error).__name__)
+    except Exception as error:  # noqa: BLE001  # the photo is paid for, so all that can be learned from it is
+        reason = type(error).__name__ if isinstance(error, BotoCoreError) else str(describe(error))
+        return Checked(one.name, "not checked", one.assumption, _PRIVATE.sub("…", reason))
     return Checked(one.name, "confirmed" if is_as_expected else "refuted", one.assumption, observed)
 
 
@@ -159,6 +166,8 @@ def _line(one: Checked) -> Line:
 def _report(stack: Stack, checked: list[Checked]) -> dict[str, Any]:
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": stack.outputs.get("Version"),
+        "command_version": importlib.metadata.version("lumendrop"),
         "region": stack.client("s3").meta.region_name,
         "sandbox": stack.is_sandbox,
         "python": platform.python_version(),
@@ -197,14 +206,19 @@ def _write(path: Path, text: str) -> None:
 
 
 def _keys_as_they_are(evidence: Evidence) -> tuple[bool, str]:
-    return evidence.row["key"] == evidence.key, f"the key of the event is {evidence.row['key']!r}"
+    """`submit` logs it if it has to decode a key. The row has the decoded one."""
+    found = polling.poll_until(lambda: _log_lines(evidence, "SubmitLogs") or None, _LOG_SECONDS)
+    if not found:
+        raise CliError("There is no line in the log of submit.")
+    is_decoded = any('"key decoded"' in line for line in found)
+    return not is_decoded, f"submit found the photo under {'the decoded' if is_decoded else 'its'} key"
 
 
 def _versions_and_order(evidence: Evidence) -> tuple[bool, str]:
-    row = evidence.row
-    is_hexadecimal = bool(re.fullmatch(r"[0-9A-Fa-f]+", row["sequencer"]))
-    is_same = row["version_id"] == evidence.source["VersionId"]
-    return is_hexadecimal and is_same, f"sequencer {row['sequencer'] or 'none'}, version ID {is_same and 'equal'}"
+    """The row was found under the version ID that PutObject returned."""
+    sequencer = evidence.row["sequencer"]
+    is_hexadecimal = bool(re.fullmatch(r"[0-9A-Fa-f]+", sequencer))
+    return is_hexadecimal, f"version ID equal, sequencer {sequencer or 'none'}"
 
 
 def _checksum(evidence: Evidence) -> tuple[bool, str]:
@@ -219,12 +233,21 @@ def _metadata(evidence: Evidence) -> tuple[bool, str]:
 
 def _new_version(evidence: Evidence) -> tuple[bool, str]:
     written, found = evidence.row["output"].get("version_id"), evidence.result.get("VersionId")
+    if not found:
+        raise CliError("The output bucket has no versions.")
     return written == found, f"the row's version ID of the result is {'equal' if written == found else 'another'}"
 
 
 def _execution(evidence: Evidence) -> tuple[bool, str]:
-    states = evidence.stack.client("stepfunctions")
-    found = states.describe_execution(executionArn=execution_arn(evidence.stack, evidence.row))
+    states, arn = evidence.stack.client("stepfunctions"), execution_arn(evidence.stack, evidence.row)
+
+    def ended() -> Any:
+        described = states.describe_execution(executionArn=arn)
+        return None if described["status"] == "RUNNING" else described
+
+    found = polling.poll_until(ended, _EXECUTION_SECONDS)
+    if found is None:
+        raise CliError(f"The execution still runs after {_EXECUTION_SECONDS} seconds.")
     seconds = (found.get("stopDate", datetime.now(UTC)) - found["startDate"]).total_seconds()
     return found["status"] == "SUCCEEDED", f"{found['status']} after {seconds:.0f} seconds"
 
@@ -248,22 +271,33 @@ def _index(evidence: Evidence) -> tuple[bool, str]:
 
 
 def _logs(evidence: Evidence) -> tuple[bool, str]:
-    logs, wanted = evidence.stack.client("logs"), correlation_id(evidence.row)
-    groups = [evidence.stack.resource(name) for name in ("SubmitLogs", "CheckStatusLogs", "DeliverLogs")]
+    found: dict[str, list[str]] = {}
+
+    def complete() -> bool | None:
+        found.update({group: _log_lines(evidence, group) for group in _LOGS})
+        return all(found.values()) or None
+
+    polling.poll_until(complete, _LOG_SECONDS)
+    lacking = [group for group, lines in found.items() if not any(map(_is_object, lines))]
+    if lacking:
+        return False, f"no line of JSON with the correlation ID in {', '.join(lacking)}"
+    return True, "each function has JSON lines of this upload"
+
+
+def _log_lines(evidence: Evidence, group: str) -> list[str]:
+    """The lines of a log group with the upload's correlation ID."""
+    pages = evidence.stack.client("logs").get_paginator("filter_log_events")
     since = int((datetime.now(UTC) - _WINDOW).timestamp() * 1000)
+    wanted = {"filterPattern": f'"{correlation_id(evidence.row)}"', "startTime": since}
+    name = evidence.stack.resource(group)
+    return [event["message"] for page in pages.paginate(logGroupName=name, **wanted) for event in page["events"]]
 
-    def lines(group: str) -> list[str]:
-        found = logs.filter_log_events(logGroupName=group, filterPattern=f'"{wanted}"', startTime=since)
-        return [event["message"] for event in found["events"]]
 
-    def complete() -> list[str] | None:
-        found = [lines(group) for group in groups]
-        return [one[0] for one in found] if all(found) else None
-
-    found = polling.poll_until(complete, _LOG_SECONDS)
-    if found is None:
-        return False, f"not all of {', '.join(groups)} have a line with the correlation ID"
-    return all(isinstance(json.loads(line), dict) for line in found), "each function has JSON lines of this upload"
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _metric(evidence: Evidence) -> tuple[bool, str]:
@@ -298,8 +332,8 @@ ASSUMPTIONS = (
     Assumption(
         "keys",
         "EventBridge names the key as it is, and does not encode it as S3's own notifications do.",
-        "lumendrop status KEY",
-        "the ledger has the upload under the key that was uploaded, with +, %, spaces, and both forms of é",
+        "aws logs filter-log-events --log-group-name SUBMIT_LOGS --filter-pattern '\"key decoded\"'",
+        "no event",
         _keys_as_they_are,
     ),
     Assumption(

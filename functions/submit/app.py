@@ -149,6 +149,7 @@ def submit(upload: Upload, message: Message, ends: float) -> Row | None:
                 if isinstance(photo, Photo) and photo.source.upload.key != upload.key:  # the key had to be decoded
                     upload = photo.source.upload
                     follow(upload.correlation_id, upload=upload.uri)
+                    logger.warning("key decoded")  # `lumendrop verify` searches for it
                     row = LEDGER.read(upload)
             case decisions.Claim(wanted, previous):
                 try:

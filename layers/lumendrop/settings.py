@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -18,10 +18,11 @@ class SettingsError(RuntimeError):
 def read(kind: type[T], environment: Mapping[str, str] = os.environ) -> T:
     """Fills `kind` from environment variables with the names of its fields in upper case.
 
-    Raises SettingsError with the name of the variable. The error does not contain invalid values.
+    A fraction of a whole number is left out: CloudFormation accepts it for any parameter of the type Number. Raises
+    SettingsError with the name of the variable. The error does not contain invalid values.
     """
     found = {
-        field.name: environment[field.name.upper()]
+        field.name: _without_fraction(field.type, environment[field.name.upper()])
         for field in msgspec.structs.fields(kind)
         if field.name.upper() in environment
     }
@@ -29,6 +30,12 @@ def read(kind: type[T], environment: Mapping[str, str] = os.environ) -> T:
         return msgspec.convert(found, kind, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(f"invalid settings in the function's environment: {error}") from error
+
+
+def _without_fraction(kind: Any, value: str) -> str:
+    is_whole = get_origin(kind) is Annotated and get_args(kind)[0] is int
+    whole, _, fraction = value.partition(".")
+    return whole if is_whole and (fraction or "0").isdecimal() else value
 
 
 def allow_loopback() -> bool:

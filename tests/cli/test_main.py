@@ -5,14 +5,17 @@ import importlib
 import json
 import re
 import socket
+import sys
 import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from lumendrop_cli.__main__ import run
 from lumendrop_cli.main import app
 from tests.cli.command import Lumendrop
 from tests.e2e.pipeline import Pipeline
@@ -33,6 +36,10 @@ def test_the_version_is_that_of_the_package(lumendrop: Lumendrop) -> None:
     expected = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert lumendrop("--version").out == f"lumendrop {expected}\n"
     assert lumendrop("--version", "--json").json == {"version": expected}
+
+
+def test_a_width_of_zero_is_ignored(lumendrop: Lumendrop) -> None:
+    assert "lumendrop" in lumendrop("--version", env={"COLUMNS": "0"}).out
 
 
 def test_help_shows_no_values_for_flags(lumendrop: Lumendrop) -> None:
@@ -177,7 +184,17 @@ def test_the_package_requires_what_the_lock_file_has() -> None:
     locked = (ROOT / "requirements/sandbox.in").read_text().splitlines()
     assert {one.partition(">")[0] for one in project["dependencies"]} <= set(locked)
     module, _, name = project["scripts"]["lumendrop"].partition(":")
-    assert getattr(importlib.import_module(module), name) is app
+    assert getattr(importlib.import_module(module), name) is run
+
+
+def test_an_interrupt_during_the_start_prints_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(ModuleType):
+        def __getattr__(self, name: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "lumendrop_cli.main", Interrupted("main"))
+    with pytest.raises(SystemExit, match="130"):
+        run()
 
 
 def test_commands_in_docs_alarms_and_reports_exist(lumendrop: Lumendrop) -> None:

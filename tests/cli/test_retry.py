@@ -165,7 +165,7 @@ def test_an_upload_whose_photo_is_deleted_is_not_sent(lumendrop: Lumendrop, pipe
 
 
 def test_an_upload_that_is_too_big_is_sent_again_only_below_a_higher_limit() -> None:
-    stack = SimpleNamespace(parameter=lambda _: "10")
+    stack = SimpleNamespace(whole_number=lambda _: 10)
     row = {"size": 11, "outcome": {"code": "too_big"}}
     assert retry._is_rejected_again(stack, row)  # type: ignore[arg-type]
     assert not retry._is_rejected_again(stack, row | {"size": 10})  # type: ignore[arg-type]

@@ -2,7 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,31 @@ from tests.template.reading import ROOT
 
 
 @pytest.fixture(scope="module")
-def done(lumendrop: Lumendrop, pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def _run(lumendrop: Lumendrop, pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path, before, kept = tmp_path_factory.mktemp("verify") / "report.json", len(pipeline._all_tasks()), []
+
+    def send(*arguments: Any) -> verify.Evidence:
+        kept.append(original(*arguments))
+        return kept[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        original = verify._send
+        patch.setattr(verify, "_send", send)
+        result = lumendrop("verify", "--yes", "--report", str(path))
+    return result, json.loads(path.read_text()), len(pipeline._all_tasks()) - before, *kept
+
+
+@pytest.fixture(scope="module")
+def done(_run: Any) -> Any:
     """One run: its result, its report, and the number of tasks that it paid for."""
-    path, before = tmp_path_factory.mktemp("verify") / "report.json", len(pipeline._all_tasks())
-    result = lumendrop("verify", "--yes", "--report", str(path))
-    yield result, json.loads(path.read_text()), len(pipeline._all_tasks()) - before
+    return _run[:3]
+
+
+@pytest.fixture
+def enhanced(_run: Any) -> verify.Evidence:
+    """What the photo of this run has left."""
+    evidence: verify.Evidence = _run[3]
+    return evidence
 
 
 def test_the_sandbox_confirms_every_assumption(done: Any) -> None:
@@ -36,6 +58,7 @@ def test_the_report_has_nothing_private(done: Any, pipeline: Pipeline) -> None:
     _, report, _ = done
     text = json.dumps(report)
     assert report["sandbox"] is True
+    assert report["version"] == report["command_version"] == version("lumendrop")
     for private in ("123456789012", "arn:", "X-Amz", pipeline.outputs["InputBucketName"]):
         assert private not in text
     assert not re.search(r"s3://|https?://", text)
@@ -71,6 +94,65 @@ def test_without_a_permission_nothing_is_refuted(
     assert result.json["assumptions"][0]["verdict"] == "not checked"
     assert "is not authorized" in result.out
     assert not re.search("123456789012|eve", result.out + (tmp_path / "report.json").read_text())
+
+
+def test_a_check_that_fails_keeps_no_other_from_being_checked(
+    lumendrop: Lumendrop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(_: verify.Evidence) -> Any:
+        raise KeyError("x")
+
+    found = [
+        verify.Assumption(name, "-", "-", "-", check) for name, check in (("a", defect), ("b", lambda _: (True, "")))
+    ]
+    monkeypatch.setattr(verify, "ASSUMPTIONS", found)
+    result = run(lumendrop, tmp_path, "--yes", "--json")
+    assert [one["verdict"] for one in result.json["assumptions"]] == ["not checked", "confirmed"]
+
+
+def test_a_photo_that_is_not_enhanced_leaves_a_report_with_the_reason(
+    lumendrop: Lumendrop, pipeline: Pipeline, tmp_path: Path
+) -> None:
+    pipeline.plan(task=[{"end": "failed", "code": "unknown_error", "seconds": 0}])
+    result = run(lumendrop, tmp_path, "--yes", "--json")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (result.code, report["assumptions"], "ended as failed" in report["error"]) == (1, [], True)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("keys", "the decoded key"),
+        ("versions", "sequencer none"),
+        ("checksum", "None"),
+        ("metadata", "metadata attempt"),
+        ("conditional writes", "another"),
+        ("workflow", "ABORTED"),
+        ("time", "soon"),
+        ("logs", "no line of JSON with the correlation ID in SubmitLogs"),
+    ],
+)
+def test_each_assumption_can_be_refuted(
+    enhanced: verify.Evidence, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
+) -> None:
+    monkeypatch.setattr(verify, "_LOG_SECONDS", 0.1)
+    if name in ("keys", "logs"):
+        line = '{"message":"key decoded"}' if name == "keys" else "no JSON"
+        monkeypatch.setattr(verify, "_log_lines", lambda *_: [line])
+    if name == "workflow":
+        monkeypatch.setattr(
+            verify.polling, "poll_until", lambda *_: {"status": "ABORTED", "startDate": datetime.now(UTC)}
+        )
+    row = {"sequencer": "", "finished_at": "soon", "output": {"version_id": "x"}, "sha256": "x"}
+    wrong = replace(
+        enhanced,
+        row=enhanced.row | row,
+        source=enhanced.source | {"ChecksumSHA256": None},
+        result=enhanced.result | {"Metadata": {"attempt": "1"}},
+    )
+    one = next(one for one in ASSUMPTIONS if one.name == name)
+    checked = verify._check(one, wrong, lambda _: None)
+    assert (checked.verdict, reason in checked.observed) == ("refuted", True), checked
 
 
 def test_nothing_is_paid_without_confirmation(lumendrop: Lumendrop, pipeline: Pipeline, tmp_path: Path) -> None:

@@ -7,11 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from moto.cloudformation.models import cloudformation_backends
 
-from lumendrop_cli import destroy
+from lumendrop_cli import destroy, event_source
+from sandbox.aws.cloud import ACCOUNT
 from tests.cli.command import Lumendrop
 from tests.e2e.photos import jpeg
 from tests.e2e.pipeline import Pipeline
+
+PREVENTIONS = (
+    ("enable_termination_protection", True, "The stack lumendrop has termination protection. Nothing was deleted."),
+    ("status", "UPDATE_IN_PROGRESS", "The stack lumendrop is UPDATE_IN_PROGRESS. Nothing was deleted."),
+)
 
 
 @pytest.fixture
@@ -68,6 +75,9 @@ def test_destroy_deletes_photos_only_with_the_option(
         assert _stacks(pipeline) == before
         assert {name: _count_versions(pipeline, name) for name in buckets} == buckets
 
+    wanted = {"Resolution": "1K", "InputPrefix": "in/", "ExistingInputBucket": pipeline.outputs["InputBucketName"]}
+    assert wanted.items() <= lumendrop.ok("destroy", "--dry-run")["parameters"].items()
+
     running = _start_and_wait(pipeline)
     declined = lumendrop("destroy", typed="n\n")
     assert "Running executions: 1. Their tasks are paid for, and their photos are not delivered." in declined.err
@@ -75,10 +85,20 @@ def test_destroy_deletes_photos_only_with_the_option(
     assert "Waiting uploads: 1. They are not paid for" in declined.err
     assert "Messages in the dead-letter queue: 1." in declined.err
 
+    account = cloudformation_backends[ACCOUNT]["us-east-1"]
+    for attribute, value, reason in PREVENTIONS:
+        with monkeypatch.context() as patch:
+            patch.setattr(account.get_stack("lumendrop"), attribute, value)
+            prevented = lumendrop("destroy", "--delete-photos", "-y")
+        assert (prevented.code, reason in prevented.err) == (1, True)
+        assert _existing_buckets(pipeline) >= set(buckets)
+
     ledger = pipeline.cloud.resources["LedgerTable"]
     # Ctrl-C after a bucket is emptied, then while CloudFormation deletes the stack: the same command resumes.
+    switched: list[str] = []
     for function in ("_delete_bucket", "_delete_stack"):
         with monkeypatch.context() as patch:
+            patch.setattr(event_source, "switch", lambda _, wanted: switched.append(wanted))
             patch.setattr(
                 destroy, function, _interrupted(getattr(destroy, function), before=function == "_delete_stack")
             )
@@ -86,16 +106,16 @@ def test_destroy_deletes_photos_only_with_the_option(
         assert (interrupted.code, interrupted.json["stack"]) == (130, "lumendrop")
         assert "run `lumendrop --stack lumendrop destroy --delete-photos` again" in interrupted.err
         assert _stacks(pipeline) == before
+    assert switched == [event_source.DISABLED] * 2  # so that nothing more is paid for
     assert _existing_buckets(pipeline) & set(buckets) == set()
     described = pipeline.cloud.client("stepfunctions").describe_execution(executionArn=running)
     assert described["status"] == "ABORTED"
 
     destroyed = lumendrop("destroy", "--delete-photos", "-y")
+    assert "Waiting uploads: 1. They are not paid for" in destroyed.err
     assert destroyed.code == 0, destroyed.err
-    assert (
-        f"Kept: LedgerTable ({ledger}). To give it to a new stack, deploy that with ExistingLedgerTable={ledger}:"
-        in (destroyed.out)
-    )
+    assert f"Kept: LedgerTable ({ledger}). It records what is paid for." in destroyed.out
+    assert "lumendrop.toml" not in destroyed.out  # a backfill would find no photos
     assert _stacks(pipeline) == set()
     assert lumendrop("destroy", "--yes").code == 3
 

@@ -46,6 +46,15 @@ def test_the_link_opens_the_console_of_the_partition(region: str, console: str, 
     }
 
 
+@pytest.mark.parametrize("region", ["us-east-1", "us-west-2", "us-gov-west-1"])
+@pytest.mark.parametrize("variable", ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"])
+def test_cloudformation_gets_the_usual_host(monkeypatch: pytest.MonkeyPatch, region: str, variable: str) -> None:
+    monkeypatch.setenv(variable, "true")
+    other = account(region)
+    assert "fips" in other.client("s3").meta.endpoint_url or "dualstack" in other.client("s3").meta.endpoint_url
+    assert url_of(other, "mine") in (f"https://s3.{region}.amazonaws.com/mine", "https://s3.amazonaws.com/mine")
+
+
 @pytest.mark.parametrize(
     ("region", "endpoint"), [("us-iso-east-1", None), ("us-east-1", "http://127.0.0.1:4566")], ids=["unknown", "local"]
 )

@@ -2,13 +2,20 @@
 
 import json
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from moto.cloudformation.models import cloudformation_backends
 
 from lumendrop_cli import cost, deploy, release
+from lumendrop_cli.change_set import ChangeSet
+from lumendrop_cli.errors import CliError, NotConfirmed
+from lumendrop_cli.stack import Account
 from sandbox.aws.cloud import ACCOUNT
 from sandbox.demo.start import ROOT, Sandbox
 from tests.cli.command import Lumendrop
@@ -47,6 +54,10 @@ def test_a_clone_has_nothing_to_deploy(lumendrop: Lumendrop, monkeypatch: pytest
         (("--parameter", "DailyTaskLimit=many"), "DailyTaskLimit must be a number, not 'many'"),
         (("--parameter", "DailyTaskLimit=0"), "DailyTaskLimit must be at least 1, not '0'"),
         (("--parameter", "HeartbeatHours=169"), "HeartbeatHours must be at most 168, not '169'"),
+        (("--parameter", "DailyTaskLimit=50.5"), "DailyTaskLimit must be a whole number, not '50.5'"),
+        (("--parameter", "MaxUploadBytes=50."), "MaxUploadBytes must be a whole number, not '50.'"),
+        (("--parameter", "TaskPriceUsd=0,12"), "TaskPriceUsd must be a number, not '0,12'"),
+        (("--parameter", "ProfileIds=\udcff"), "ProfileIds is not valid UTF-8"),
         (("--parameter", "Resolution=8K"), "Resolution must be one of 1K, 4K, not '8K'"),
         (("--parameter", "AlarmEmail=nobody"), "AlarmEmail must be empty or an e-mail address, not 'nobody'"),
         (("--parameter", f"ApiBaseUrl=https://{'a' * 64}"), "ApiBaseUrl must be an https URL"),
@@ -68,6 +79,8 @@ def test_parameters_are_checked_before_aws_is_called(arguments: tuple[str, ...],
         ("[parameters]\nSamePhoto = true\n", "SamePhoto must be a text or a number"),
         ("[stack]\nname = 'x'\n", "can have only the table [parameters], not stack"),
         ("parameters = 1\n", "can have only the table [parameters], not parameters"),
+        ("[parameters]\nDailyTaskLimit = 5.2e2\n", "DailyTaskLimit must be a whole number, not '520.0'"),
+        (f"[parameters]\nProfileIds = {'[' * 10_000}\n", "is not valid TOML"),
         ("[", "is not valid TOML"),
     ],
 )
@@ -136,6 +149,25 @@ def test_the_bucket_is_private_encrypted_and_requires_tls(s3: Any) -> None:
     assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
 
+def test_what_the_bucket_has_stays_and_what_it_lacks_is_set(lumendrop: Lumendrop, s3: Any) -> None:
+    key = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}
+    s3.put_bucket_encryption(Bucket=BUCKET, ServerSideEncryptionConfiguration={"Rules": [key]})
+    policy = json.loads(s3.get_bucket_policy(Bucket=BUCKET)["Policy"])
+    policy["Statement"][0]["Sid"] = "Mine"
+    s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(policy))
+    s3.delete_public_access_block(Bucket=BUCKET)
+    lumendrop.ok("deploy", "--dry-run")
+    assert "Mine" in s3.get_bucket_policy(Bucket=BUCKET)["Policy"]
+    (rule,) = s3.get_bucket_encryption(Bucket=BUCKET)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+    assert set(s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"].values()) == {True}
+
+
+def test_a_bucket_that_is_named_must_exist(lumendrop: Lumendrop) -> None:
+    refused = lumendrop("deploy", "--dry-run", "--artifact-bucket", "mispelled")
+    assert (refused.code, "There is no bucket mispelled. Create it" in refused.err) == (3, True)
+
+
 def test_a_bucket_of_your_own_stays_as_it_is(lumendrop: Lumendrop, s3: Any) -> None:
     s3.create_bucket(Bucket="mine")
     assert lumendrop.ok("deploy", "--dry-run", "--artifact-bucket", "mine")["artifact_bucket"] == "mine"
@@ -178,8 +210,11 @@ def test_a_failed_creation_names_the_first_error_and_what_to_do(
     assert "The stack broken is ROLLBACK_COMPLETE. The first error is that of" in failed.err
     assert "The specified log group already exists" in failed.err
     assert "Delete it, or choose another --stack." in failed.err
-    again = lumendrop("--stack", "broken", "deploy", "--yes")
-    assert (again.code, "aws cloudformation delete-stack --stack-name broken" in again.err) == (3, True)
+    again = lumendrop("--stack", "broken", "--region", "us-east-1", "deploy", "--yes")
+    command = "aws cloudformation delete-stack --stack-name broken --region us-east-1`"
+    assert (again.code, command in again.err) == (3, True)
+    refused = lumendrop("--stack", "broken", "--region", "us-east-1", "destroy", "--yes")
+    assert (refused.code, command in refused.err) == (3, True)
 
 
 def test_deploy_creates_the_stack_and_photos_are_enhanced(
@@ -206,6 +241,56 @@ def test_deploy_creates_the_stack_and_photos_are_enhanced(
 
     assert lumendrop.ok("set-key", stdin=f"{empty.key}\n")["stored"]
     assert lumendrop.ok("smoke", "--yes", "--timeout", "60")["photo"].startswith("s3://")
+
+
+def test_a_stack_that_somebody_else_creates_meanwhile_stays(
+    lumendrop: Lumendrop, empty: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people review a change set for the same new stack. One executes it, then the other declines."""
+    cloudformation = empty.cloud.client("cloudformation")
+
+    def meanwhile(*_: Any) -> None:
+        backend = cloudformation_backends[ACCOUNT]["us-east-1"]
+        backend.get_stack("other").status = "CREATE_IN_PROGRESS"
+
+    monkeypatch.setattr(deploy.Printer, "confirm", lambda *_: meanwhile() or _decline())
+    assert lumendrop("--stack", "other", "deploy").code == 1
+    assert stacks(empty)["other"] == "CREATE_IN_PROGRESS"
+    cloudformation.delete_stack(StackName="other")
+
+
+@pytest.mark.parametrize("code", ["ChangeSetNotFound", "InvalidChangeSetStatus"])
+def test_a_change_set_that_is_outdated_asks_to_run_again(code: str) -> None:
+    client = SimpleNamespace(execute_change_set=_failing(code))
+    account = Account(ACCOUNT, "us-east-1", "aws", lambda _: client)
+    with pytest.raises(CliError, match=r"Something else changed the stack meanwhile.* Run the command again\."):
+        deploy._start(account, ChangeSet("arn", "stack", "UPDATE", []))
+
+
+def test_an_error_while_following_says_that_the_deployment_continues(
+    lumendrop: Lumendrop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy, "_start", lambda *_: None)
+    monkeypatch.setattr(deploy, "follow", _failing("Throttling"))
+    failed = lumendrop("--stack", "other", "deploy", "--yes")
+    assert "AWS returned Throttling" in failed.err
+    assert "CloudFormation continues without this command." in failed.err
+
+
+def _failing(code: str) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, "Call")
+
+    return fail
+
+
+@pytest.mark.parametrize("version", ["0.2.0rc1", "", "next"])
+def test_other_versions_can_be_compared(version: str) -> None:
+    assert release.as_numbers(version) < release.as_numbers("0.3.0")
+
+
+def _decline() -> None:
+    raise NotConfirmed("no")
 
 
 def test_without_changes_nothing_is_done(lumendrop: Lumendrop) -> None:
@@ -244,6 +329,32 @@ def newer(built: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     template["Resources"]["SubmitFunction"]["Properties"]["Timeout"] = 61
     (folder / "template.json").write_text(json.dumps(template))
     monkeypatch.setattr(release, "_FOLDER", folder)
+
+
+@pytest.fixture
+def older(built: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The command has a version that lacks a parameter."""
+    folder = tmp_path / "release"
+    shutil.copytree(built, folder)
+    template = json.loads((folder / "template.json").read_text())
+    template["Outputs"]["Version"]["Value"] = "0.1.9"
+    del template["Parameters"]["TaskPriceUsd"], template["Outputs"]["TaskPriceUsd"]
+    (folder / "template.json").write_text(json.dumps(template))
+    monkeypatch.setattr(release, "_FOLDER", folder)
+
+
+@pytest.mark.usefixtures("older")
+def test_going_back_names_what_is_lost(lumendrop: Lumendrop) -> None:
+    found = lumendrop.ok("deploy", "--dry-run", "--parameter", "DailyTaskLimit=70")
+    assert found["warnings"] == [
+        "The stack has version 0.2.0, which is newer. Read the upgrade notes of both versions.",
+        "Version 0.1.9 has no parameter TaskPriceUsd. What the stack has for it is lost.",
+    ]
+    assert found["parameters"] == {"DailyTaskLimit": ["60", "70"]}
+    assert (
+        "Parameter DailyTaskLimit: '60' becomes '70'."
+        in lumendrop("deploy", "--dry-run", "--parameter", "DailyTaskLimit=70").out
+    )
 
 
 @pytest.mark.usefixtures("newer")

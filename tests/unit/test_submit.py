@@ -170,12 +170,15 @@ def test_the_key_is_not_decoded(world: World, submit: ModuleType, key: str) -> N
     assert [call.operation for call in world.calls].count("GetObject") == 1
 
 
-def test_the_decoded_key_is_tried_once_if_the_raw_key_has_no_object(world: World, submit: ModuleType) -> None:
+def test_the_decoded_key_is_tried_once_if_the_raw_key_has_no_object(
+    world: World, submit: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
     event = for_object(world.upload("my photo+1.jpg"), key="my+photo%2B1.jpg")
     submit.handler(event, Context())
 
     assert world.row()["key"] == "my photo+1.jpg"
     assert len(world.enhancer.submits) == 1
+    assert "key decoded" in caplog.messages
 
 
 @pytest.mark.parametrize("body", [JPEG, PNG, WEBP, HEIC], ids=["jpeg", "png", "webp", "heic"])
@@ -1217,6 +1220,11 @@ def test_metrics_are_counted(world: World, submit: ModuleType, capsys: pytest.Ca
 def test_invalid_settings_are_found_at_cold_start(function: LoadFunction, name: str, value: str) -> None:
     with pytest.raises(RuntimeError, match=name.lower()):
         function("submit", **{name: value})
+
+
+def test_a_fraction_of_a_number_is_left_out(function: LoadFunction) -> None:
+    """CloudFormation accepts fractions wherever the template has a number."""
+    assert function("submit", DAILY_TASK_LIMIT="50.5", MAX_WAIT_MINUTES="60.").SETTINGS.daily_task_limit == 50
 
 
 def test_missing_settings_are_named(function: LoadFunction, monkeypatch: pytest.MonkeyPatch) -> None:

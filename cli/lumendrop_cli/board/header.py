@@ -45,7 +45,7 @@ def event_source_state(stack: Stack) -> dict[str, Any]:
 def spend(stack: Stack) -> dict[str, Any]:
     """Today's tasks and their cost, and the limit."""
     tasks = ledger.count_tasks(stack, datetime.now(UTC).date())
-    limit = int(stack.parameter("DailyTaskLimit"))
+    limit = stack.whole_number("DailyTaskLimit")
     price = cost.price_usd(stack)
     return {"tasks": tasks, "limit": limit, "usd": round(tasks * price, 2), "limit_usd": round(limit * price, 2)}
 

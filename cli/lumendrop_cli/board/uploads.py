@@ -37,7 +37,7 @@ def photo(stack: Stack, values: Mapping[str, str], size: int) -> Photo:
     folder, name = values.get("folder", ""), values.get("name", "")
     if problem := name_problem(stack, folder, name):
         raise CliError(f"{problem} Nothing was uploaded.")
-    limit = int(stack.parameter("MaxUploadBytes"))
+    limit = stack.whole_number("MaxUploadBytes")
     if not 0 < size <= limit:
         reason = "is empty" if size == 0 else f"has {size:,} bytes; this stack enhances at most {limit:,}"
         raise CliError(f"The file {reason}. Nothing was uploaded.")
