@@ -78,7 +78,7 @@ def test_a_stack_is_destroyed_and_deployed_again(run: Command, empty: Sandbox, t
     assert after.rows() == kept
     assert after.outputs["WorkflowArn"] != before.outputs["WorkflowArn"]
     survey = run.json("backfill", "--dry-run")
-    assert (survey["photos"], survey["new"]) == (7, 3)
+    assert (survey["photos"], survey["tasks"]) == (7, 3)
     run("backfill", "--yes")
     expected = {**ended, in_progress: "enhanced", waiting: "enhanced", meanwhile: "enhanced", taken: "failed"}
     after.wait(expected)
