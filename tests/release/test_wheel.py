@@ -7,11 +7,9 @@ import pty
 import secrets
 import select
 import subprocess
-import sys
 import termios
 import time
 import zipfile
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -19,40 +17,13 @@ from typing import Any, Self
 import pytest
 
 from release.build import MOST_BYTES
-from sandbox.demo.start import ROOT, Sandbox, _enhancer, sandbox
+from sandbox.demo.start import ROOT, Sandbox, _enhancer
 from tests.elsewhere.cloud import ministack
+from tests.release.conftest import DIST
 
-DIST = ROOT / "dist"
 SECONDS = 300
 # The packages of the layer that are compiled, for arm64.
 COMPILED = ("charset_normalizer", "msgspec")
-
-
-@pytest.fixture(scope="session")
-def wheel() -> Path:
-    found = list(DIST.glob("*.whl"))
-    assert len(found) == 1, "run: make release"
-    return found[0]
-
-
-@pytest.fixture(scope="session")
-def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`lumendrop` from the wheel, installed with its dependencies, as somebody without a clone has it."""
-    folder = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    locked = ("--require-hashes", "-r", str(ROOT / "requirements/command.txt"))
-    for arguments in (locked, ("--no-deps", str(wheel))):
-        subprocess.run(
-            [folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments],
-            check=True,
-        )
-    return folder / "bin/lumendrop"
-
-
-@pytest.fixture
-def empty(socket_enabled: None) -> Iterator[Sandbox]:
-    with sandbox({}, template=None, enhancer_arguments=["--task-seconds", "0.2"]) as running:
-        yield running
 
 
 def test_the_wheel_is_small_and_its_hash_is_published(wheel: Path) -> None:
@@ -83,13 +54,6 @@ def test_the_bill_of_materials_has_what_the_lock_files_have() -> None:
     for lock in ("layers/requirements.txt", "requirements/command.txt"):
         lines = [line.split()[0] for line in (ROOT / lock).read_text().splitlines() if "==" in line]
         assert {f"pkg:pypi/{line.replace('==', '@')}".lower() for line in lines} <= listed
-
-
-@pytest.fixture
-def environment(empty: Sandbox, tmp_path: Path) -> dict[str, str]:
-    """Nothing but the sandbox's endpoint, and an empty home."""
-    shown = {"TERM": "dumb", "COLUMNS": "200", "PYTHONUTF8": "1"}
-    return {"PATH": os.defpath, "HOME": str(tmp_path), "AWS_ENDPOINT_URL": empty.cloud.endpoint, **shown}
 
 
 def test_nothing_of_the_clone_is_on_the_path(command: Path, environment: dict[str, str], tmp_path: Path) -> None:
