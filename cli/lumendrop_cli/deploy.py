@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lumendrop_cli import cost
+from lumendrop_cli import cost, set_key
 from lumendrop_cli.artifact_bucket import check_data, key_of, open_bucket, upload_missing, url_of
 from lumendrop_cli.change_set import ChangeSet, create_change_set, discard, summary, warnings
 from lumendrop_cli.console import creation_url
@@ -23,7 +23,6 @@ from lumendrop_cli.doctor import doctor
 from lumendrop_cli.errors import AWS_ERROR, CliError, NotConfirmed, describe, error_code, on_interrupt
 from lumendrop_cli.printer import Printer, Progress, printer
 from lumendrop_cli.release import Release, as_numbers, load_release
-from lumendrop_cli.set_key import set_key
 from lumendrop_cli.smoke import smoke
 from lumendrop_cli.stack import Account, load_stack, open_account
 from lumendrop_cli.template_parameters import for_change_set, read_parameters
@@ -176,13 +175,14 @@ def _finish(context: typer.Context, out: Printer, data: dict[str, Any], change_s
     if not (ask and out.is_interactive):
         out.note(f"Next: {listed}. Wait five minutes before you upload photos.")
         return
+    if not set_key.offer(found, out):
+        out.note(f"Later: {listed}.")
+        return
+    doctor(context)
     try:
-        out.confirm("Store the API key of the enhancer now?")
-        set_key(context)
-        doctor(context)
         smoke(context)  # waits for EventBridge, pays for one task, and asks
     except NotConfirmed:
-        out.note(f"Later: {listed}.")
+        out.note(f"Later: `{steps[-1]}`.")
 
 
 def find_deployed(account: Account, stack: str) -> Deployed:
@@ -259,7 +259,8 @@ def _parameter_warnings(release: Release, deployed: Deployed, changed: dict[str,
 def _confirm(out: Printer, account: Account, stack: str, change_set: ChangeSet) -> None:
     try:
         loses = " It loses data, as the warnings say." if list(warnings(change_set)) else ""
-        out.confirm(f"Change the stack {stack} as shown?{loses}")
+        verb = "Create" if change_set.kind == "CREATE" else "Change"
+        out.confirm(f"{verb} the stack {stack} as shown?{loses}")
     except BaseException:  # also Ctrl-C
         discard(account, change_set)
         raise

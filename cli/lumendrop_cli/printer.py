@@ -147,7 +147,10 @@ class Printer:
     def ask_secret(self, question: str) -> str:
         """Asks for a text that is not shown, or reads the first line of stdin if it is not a terminal."""
         if _is_terminal(sys.stdin):
-            return getpass.getpass(f"{question}: ", stream=sys.stderr)
+            try:
+                return getpass.getpass(f"{question}: ", stream=sys.stderr)
+            except EOFError:  # Ctrl-D
+                return ""
         return sys.stdin.readline(_MAX_LINE)
 
     @contextmanager

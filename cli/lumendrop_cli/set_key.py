@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from lumendrop_cli import enhancer
-from lumendrop_cli.printer import printer
+from lumendrop_cli.errors import CliError
+from lumendrop_cli.printer import Printer, printer
 from lumendrop_cli.selection import DryRunOption
 from lumendrop_cli.stack import Stack, load_stack
 
@@ -20,6 +21,25 @@ def stored_key(stack: Stack) -> str:
     except secrets.exceptions.ResourceNotFoundException:
         return ""
     return str(found.get("SecretString", "")).strip()
+
+
+def offer(stack: Stack, out: Printer) -> bool:
+    """Asks for the key, again after a wrong one. Returns whether it is stored: an empty answer postpones that."""
+    out.note("Type the API key of the enhancer, which is not shown. Press Enter to store it later.")
+    while key := out.ask_secret("API key").strip():
+        try:
+            enhancer.check_key(stack.parameter("ApiBaseUrl"), key)
+        except CliError as error:
+            out.note(str(error))
+        else:
+            _put(stack, key)
+            out.note("The key is stored.")
+            return True
+    return False
+
+
+def _put(stack: Stack, key: str) -> None:
+    stack.client("secretsmanager").put_secret_value(SecretId=stack.output("KeySecretArn"), SecretString=key)
 
 
 def set_key(
@@ -35,7 +55,7 @@ def set_key(
     exit code is 1.
     """
     stack, out = load_stack(context), printer(context)
-    secret, base_url = stack.output("KeySecretArn"), stack.parameter("ApiBaseUrl")
+    base_url = stack.parameter("ApiBaseUrl")
     # The key is never an argument. Arguments appear in the process list and in the shell's history.
     key = out.ask_secret("API key").strip()
     if no_check:
@@ -46,7 +66,7 @@ def set_key(
         text = "has the format of a key" if no_check else f"can use {enhancer.MODEL} at {base_url}"
         out.result({"stored": False, "checked": not no_check}, [f"The key {text}. This would store it."])
         return
-    stack.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=key)
+    _put(stack, key)
     checked = "not checked" if no_check else f"can use {enhancer.MODEL} at {base_url}"
     out.result(
         {"stored": True, "checked": not no_check},

@@ -70,10 +70,10 @@ def test_the_wheel_deploys_and_a_photo_is_enhanced(
     (tmp_path / "lumendrop.toml").write_text(f'[parameters]\nApiBaseUrl = "{empty.enhancer}"\nResolution = "1K"\n')
     began = time.monotonic()
     with Terminal([command, "deploy"], tmp_path, environment) as terminal:
-        terminal.answer("Change the stack lumendrop as shown? [y/N]: ", "y")
+        terminal.answer("Create the stack lumendrop as shown? [y/N]: ", "y")
         terminal.read_until("The stack lumendrop has version")
         print(f"Deployed in {time.monotonic() - began:.1f} seconds.")
-        terminal.answer("Store the API key of the enhancer now? [y/N]: ", "y")
+        terminal.type_secret("API key: ", "not the key")
         terminal.type_secret("API key: ", empty.key)
         terminal.read_until("alarms")  # the last check of doctor
         terminal.answer("This pays for 1 task, about 0.12 USD. Continue? [y/N]: ", "y")
