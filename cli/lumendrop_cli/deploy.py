@@ -36,8 +36,8 @@ _CONSEQUENCES = {
 }
 _OUTDATED = ("ChangeSetNotFound", "ChangeSetNotFoundException", "InvalidChangeSetStatus")
 _MOST_NAME = 93  # docs/limits.md: the display names of the topics
-# Lumendrop's stacks have this output. Others are not touched.
-_OWN_OUTPUT = "LedgerTableName"
+# Lumendrop's stacks have these outputs. Others are not touched.
+_OWN_OUTPUTS = frozenset({"LedgerTableName", "WorkflowArn", "InputBucketName", "OutputBucketName"})
 
 ParameterOption = Annotated[
     list[str] | None,
@@ -198,7 +198,7 @@ def find_deployed(account: Account, stack: str) -> Deployed:
         return Deployed(status, "", {})
     if refusal := _refusal(stack, status):
         raise CliError(f"The stack {stack} is {status}. {refusal}", AWS_ERROR)
-    if _OWN_OUTPUT not in outputs:
+    if not outputs.keys() >= _OWN_OUTPUTS:
         raise CliError(f"The stack {stack} is not a Lumendrop stack. Choose another name with --stack.", AWS_ERROR)
     parameters = {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", [])}
     return Deployed(status, outputs.get("Version", ""), parameters)

@@ -61,6 +61,8 @@ def _check(name: str, value: str, declared: Declarations) -> None:
     declaration = declared[name]
     if decode_argument(value) is None:
         raise typer.BadParameter(f"{name} is not valid UTF-8")
+    if not value.isprintable():
+        raise typer.BadParameter(f"{name} contains a control character, as in {value!r}")
     if declaration["Type"] == "Number":
         _check_number(name, value, is_whole="." not in str(declaration.get("Default", "")))
     for constraint, (holds, reason) in _CONSTRAINTS.items():

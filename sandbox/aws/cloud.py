@@ -345,7 +345,8 @@ class Cloud:
         ):
             return
         logs = logs_backends[ACCOUNT][self.region]
-        logs.ensure_log_group(function.log_group)
+        if function.log_group not in logs.groups:  # deleted, and no role may create it
+            return
         if stream not in logs.groups[function.log_group].streams:
             logs.create_log_stream(function.log_group, stream)
         now = int(unix_time_millis())

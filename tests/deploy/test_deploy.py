@@ -58,6 +58,7 @@ def test_a_clone_has_nothing_to_deploy(lumendrop: Lumendrop, monkeypatch: pytest
         (("--parameter", "DailyTaskLimit=50.5"), "DailyTaskLimit must be a whole number, not '50.5'"),
         (("--parameter", "MaxUploadBytes=50."), "MaxUploadBytes must be a whole number, not '50.'"),
         (("--parameter", "TaskPriceUsd=0,12"), "TaskPriceUsd must be a number, not '0,12'"),
+        (("--parameter", "InputPrefix=in/\n"), "InputPrefix contains a control character"),
         (("--parameter", "ProfileIds=\udcff"), "ProfileIds is not valid UTF-8"),
         (("--parameter", "Resolution=8K"), "Resolution must be one of 1K, 4K, not '8K'"),
         (("--parameter", "AlarmEmail=nobody"), "AlarmEmail must be empty or an e-mail address, not 'nobody'"),

@@ -110,6 +110,18 @@ def test_logs_are_in_cloudwatch_under_the_templates_group(cloud: Cloud, eventual
     eventually(lambda: any("REPORT RequestId" in event["message"] for event in find()))
 
 
+def test_a_deleted_log_group_stays_deleted(cloud: Cloud) -> None:
+    """Otherwise the stack could not be deployed again. AWS creates it only for a role that may."""
+    logs, name = cloud.client("logs"), cloud.resources["WorkerLogs"]
+    logs.delete_log_group(logGroupName=name)
+    try:
+        payload = b'{"do": "print", "text": "late"}'
+        cloud.client("lambda").invoke(FunctionName=cloud.resources["Worker"], Payload=payload)
+        assert logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"] == []
+    finally:
+        logs.create_log_group(logGroupName=name)
+
+
 def send(cloud: Cloud, body: dict[str, Any]) -> None:
     cloud.client("sqs").send_message(QueueUrl=cloud.resources["Queue"], MessageBody=json.dumps(body))
 
