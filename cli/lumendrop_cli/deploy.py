@@ -137,17 +137,9 @@ def apply_release(
         if change_set is None:
             out.result(data | {"changes": []}, [f"The stack {stack} is up to date. Nothing was changed."])
             return
-        monthly = cost.monthly_usd(own_key=(deployed.parameters | values).get("KmsKey") == "create")
-        changes = [asdict(one) for one in change_set.changes]
-        before = deployed.parameters
-        changed = {name: [before[name], new] for name, new in values.items() if before.get(name, new) != new}
-        warned = [*_parameter_warnings(release, deployed, changed), *warnings(change_set)]
-        data |= {"changes": changes, "parameters": changed, "warnings": warned, "usd_a_month": monthly}
-        explanation = [
-            *_explanation(stack, account, release, change_set, monthly),
-            *(f"Parameter {name}: {old!r} becomes {new!r}." for name, (old, new) in changed.items()),
-            *(f"WARNING: {one}" for one in warned),
-        ]
+        effects = _effects(release, deployed, values, change_set)
+        data |= effects
+        explanation = list(_explanation(stack, account, release, change_set, effects))
         if dry_run:
             discard(account, change_set)
             link = creation_url(account, stack, url, values) if change_set.kind == "CREATE" else None
@@ -236,13 +228,28 @@ def _upload(account: Account, bucket: str, release: Release, progress: Progress)
     return f"{url}/{key_of(name)}", upload_missing(account, bucket, files | {name: template}, progress)
 
 
+def _effects(release: Release, deployed: Deployed, values: dict[str, str], change_set: ChangeSet) -> dict[str, Any]:
+    """What the change set changes, for programs."""
+    before = deployed.parameters
+    changed = {name: [before[name], new] for name, new in values.items() if before.get(name, new) != new}
+    return {
+        "changes": [asdict(one) for one in change_set.changes],
+        "parameters": changed,
+        "warnings": [*_parameter_warnings(release, deployed, changed), *warnings(change_set)],
+        "usd_a_month": cost.monthly_usd(own_key=(before | values).get("KmsKey") == "create"),
+    }
+
+
 def _explanation(
-    stack: str, account: Account, release: Release, change_set: ChangeSet, monthly: float
+    stack: str, account: Account, release: Release, change_set: ChangeSet, effects: dict[str, Any]
 ) -> Iterator[str]:
+    """The same, for people."""
     verb = "Create" if change_set.kind == "CREATE" else "Update"
     yield f"{verb} the stack {stack} in {account.region}, account {account.number}, with version {release.version}."
     yield from summary(change_set)
-    yield f"The stack costs about {monthly:.2f} USD a month. Each photo is paid for in addition."
+    yield from (f"Parameter {name}: {old!r} becomes {new!r}." for name, (old, new) in effects["parameters"].items())
+    yield f"The stack costs about {effects['usd_a_month']:.2f} USD a month. Each photo is paid for in addition."
+    yield from (f"WARNING: {one}" for one in effects["warnings"])
 
 
 def _parameter_warnings(release: Release, deployed: Deployed, changed: dict[str, list[str]]) -> Iterator[str]:

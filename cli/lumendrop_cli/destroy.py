@@ -88,18 +88,21 @@ def destroy(
     retained = {name: existing[name] for name in _RETAINED if name in existing}
     kept = {} if delete_photos else buckets
     data = {"stack": stack.name, "photos": buckets, "photos_deleted": delete_photos, **asdict(pending)}
-    out.result(
-        data | {"kept": [*kept, *retained.values()], "parameters": redeployment},
-        [
-            f"The stack {stack.name} is deleted.",
-            *(
-                f"Kept: the bucket {one}, with {count:,} object versions. {_how_to_delete(one)}"
-                for one, count in kept.items()
-            ),
-            *(f"Kept: {name} ({one}). {_RETAINED[name].format(one)}" for name, one in retained.items()),
-            *_redeployment_lines(redeployment),
-        ],
-    )
+    data |= {"kept": [*kept, *retained.values()], "parameters": redeployment}
+    out.result(data, [f"The stack {stack.name} is deleted.", *_kept_lines(kept, retained, redeployment)])
+
+
+def _kept_lines(buckets: dict[str, int], retained: dict[str, str], redeployment: dict[str, str]) -> Iterator[str]:
+    for bucket, count in buckets.items():
+        yield (
+            f"Kept: the bucket {bucket}, with {count:,} object versions. To delete it, empty it in the S3 console, "
+            f"then run `aws s3api delete-bucket --bucket {bucket}`."
+        )
+    yield from (f"Kept: {name} ({one}). {_RETAINED[name].format(one)}" for name, one in retained.items())
+    if redeployment:
+        yield "To continue with what is kept, so that no photo is paid for again, deploy with this lumendrop.toml:"
+        yield "[parameters]"
+        yield from (f"{name} = {to_json(value, indent=None)}" for name, value in redeployment.items())
 
 
 def _redeployment(stack: Stack) -> dict[str, str]:
@@ -125,13 +128,6 @@ def _changed_parameters(stack: Stack) -> dict[str, str]:
     return {name: value for name, value in stack.parameters.items() if value != defaults.get(name)}
 
 
-def _redeployment_lines(parameters: dict[str, str]) -> Iterator[str]:
-    if parameters:
-        yield "To continue with what is kept, so that no photo is paid for again, deploy with this lumendrop.toml:"
-        yield "[parameters]"
-        yield from (f"{name} = {to_json(value, indent=None)}" for name, value in parameters.items())
-
-
 def _check_deletable(stack: Stack) -> None:
     """Raises CliError if CloudFormation would refuse to delete the stack, before photos are deleted."""
     name = shlex.quote(stack.name)
@@ -144,10 +140,6 @@ def _check_deletable(stack: Stack) -> None:
         )
     if stack.status.endswith("_IN_PROGRESS") and stack.status != "DELETE_IN_PROGRESS":
         raise CliError(f"The stack {stack.name} is {stack.status}. Nothing was deleted. Run the command again later.")
-
-
-def _how_to_delete(bucket: str) -> str:
-    return f"To delete it, empty it in the S3 console, then run `aws s3api delete-bucket --bucket {bucket}`."
 
 
 def _consequence(buckets: dict[str, int], delete_photos: bool) -> str:
