@@ -21,6 +21,7 @@ from tests.metadata.files import (
     upload,
     xmp_segment,
 )
+from tests.metadata.makers import BYTE, LONG, Tag, directory, rational, text
 from tests.metadata.test_carry_over import SIGNED
 
 
@@ -88,7 +89,38 @@ def test_a_directory_that_is_cut_short_is_named(tmp_path: Path) -> None:
 @judges.NEEDED
 def test_tags_that_a_sidecar_has_no_property_for_are_named(tmp_path: Path) -> None:
     found, _ = deliver(upload("canon-little.jpg"), SIGNED["png"], tmp_path, label=False)
-    assert LeftOut("exif", "XMP has no property for tags 0x927c") in found.left_out
+    assert LeftOut("exif", "XMP has no property or another text for tags 0x927c") in found.left_out
+
+
+def test_what_a_sidecar_has_otherwise_is_named(tmp_path: Path) -> None:
+    """XMP takes precedence. The author of EXIF has a property of its own; that of Windows has none."""
+    data = directory(
+        [
+            text(0x013B, "Bo"),
+            Tag(0x9C9D, BYTE, "Cy\0".encode("utf-16-le")),
+            Tag(0x9C9B, BYTE, "Pier\0".encode("utf-16-le")),
+        ],
+        8,
+        "little",
+    )
+    title = '<dc:title><rdf:Alt><rdf:li xml:lang="x-default">Harbour</rdf:li></rdf:Alt></dc:title>'
+    source = jpeg(exif_segment(b"II*\0\x08\0\0\0" + data), xmp_segment(packet(title)))
+    found, _ = deliver(source, SIGNED["png"], tmp_path, label=False)
+    assert LeftOut("exif", "XMP has no property or another text for tags 0x9c9b") in found.left_out
+
+
+@judges.NEEDED
+def test_the_time_of_a_position_is_in_a_sidecar(tmp_path: Path) -> None:
+    """Only if the date is there too: XMP has one property for both."""
+    moment = [rational(0x0007, "little", (7, 1), (8, 1), (95, 10)), text(0x001D, "2024:07:14")]
+    image = directory([text(0x013B, "Bo"), Tag(0x8825, LONG, (100).to_bytes(4, "little"))], 8, "little").ljust(
+        92, b"\0"
+    )
+    data = b"II*\0\x08\0\0\0" + image + directory(moment, 100, "little")
+    found, _ = deliver(jpeg(exif_segment(data)), SIGNED["png"], tmp_path, label=False)
+    path = tmp_path / "photo.xmp"
+    path.write_bytes(found.sidecar or b"")
+    assert judges.read([path])[path]["XMP-exif:GPSDateTime"] == "2024:07:14 07:08:09.50Z"
 
 
 def test_a_licence_that_is_a_map_is_left_out_with_no_location(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class _Combiner:
     def _describe_exif(self, found: exif.Exif) -> None:
         others = mapping.add_exif(self._found.packet, found)
         if others:
-            why = f"XMP has no property for tags {exif.listed_tags(others)}"
+            why = f"XMP has no property or another text for tags {listed(others)}"
             self._found.left_out.append(LeftOut("exif", why))
 
     def _attempt(self, kind: Kind, default: T, read: Callable[[bytes], T]) -> T:

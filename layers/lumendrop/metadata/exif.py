@@ -140,18 +140,14 @@ def _name_damages(exif: Exif) -> None:
         if int.from_bytes(exif.data[one.at : one.at + 2], exif.order) > one.room > 0:
             exif.left_out.append(LeftOut("exif", "a directory is cut short"))
     if damaged:
-        exif.left_out.append(LeftOut("exif", f"the values of tags {listed_tags(damaged)} are damaged"))
+        named = listed(f"0x{tag:04x}" for tag in sorted(damaged))
+        exif.left_out.append(LeftOut("exif", f"the values of tags {named} are damaged"))
 
 
 def _stated_tags(exif: Exif, one: Directory) -> set[int]:
     """The tags in a directory that state that they have values."""
     table = [exif.data[at : at + 12] for at in range(one.at + 2, one.at + 2 + 12 * one.room, 12)]
     return {int.from_bytes(entry[:2], exif.order) for entry in table if any(entry[4:8])}
-
-
-def listed_tags(tags: Iterable[int]) -> str:
-    """As in `0x829a, 0x9003`."""
-    return listed(f"0x{tag:04x}" for tag in sorted(tags))
 
 
 def _entries(exif: Exif, at: int) -> tuple[dict[int, Field], int, int]:

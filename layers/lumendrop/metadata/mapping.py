@@ -157,7 +157,7 @@ _DESCRIBED = frozenset(
         *(*_NUMBERS, *_DATES, *_OF_THE_FILE, ("exif", _USER_COMMENT)),
         *(("exif", tag) for _, _, *parts in _DATES.values() for tag in parts),
         *(("image", tag) for tag in _WINDOWS),
-        *(("gps", tag) for tag in range(0x0001, 0x0005)),
+        *(("gps", tag) for tag in (0x0001, 0x0002, 0x0003, 0x0004, 0x0007, 0x001D)),
     ]
 )
 
@@ -226,11 +226,15 @@ def _exif_time(text: str) -> datetime:
     return datetime.strptime(text, "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007  # EXIF states a local time
 
 
-def add_exif(packet: Packet, exif: Exif) -> list[int]:
-    """Adds dates, camera, lens, exposure, location, author, copyright, and texts. Returns the tags of all else."""
-    for name, tag, target in _TEXTS:
-        _add_field(packet, exif, name, tag, target, _texts)
-    _add_field(packet, exif, "exif", _USER_COMMENT, (EXIF, "UserComment", "Alt"), _comment)
+def add_exif(packet: Packet, exif: Exif) -> list[str]:
+    """Adds dates, camera, lens, exposure, location, author, copyright, and texts.
+
+    Returns the tags that XMP has no property or another text for, as in `0x9c9f` and `gps 0x0007`.
+    """
+    lacking = {(name, tag) for name, one in exif.directories.items() for tag in one.entries} - _DESCRIBED
+    for name, tag, target in (*_TEXTS, ("exif", _USER_COMMENT, (EXIF, "UserComment", "Alt"))):
+        if not _add_field(packet, exif, name, tag, target, _comment if tag == _USER_COMMENT else _texts):
+            lacking.add((name, tag))
     for (name, tag), target in _NUMBERS.items():
         _add_field(packet, exif, name, tag, target, _numbers)
     for (name, tag), (namespace, local, fraction, zone) in _DATES.items():
@@ -243,10 +247,12 @@ def add_exif(packet: Packet, exif: Exif) -> list[int]:
         field = exif.directories["image"].entries.get(tag)
         if field:
             text = field.data.decode("utf-16-le", errors="replace").strip("\0 ")
-            _add(packet, target, [text] if target[2] == "Alt" else text.split(";"))
+            if not _add(packet, target, [text] if target[2] == "Alt" else text.split(";")):
+                lacking.add(("image", tag))
     for tag, local in ((0x0002, "GPSLatitude"), (0x0004, "GPSLongitude")):
         _add(packet, (EXIF, local, "text"), [_coordinate(exif, tag)])
-    return [tag for name, one in exif.directories.items() for tag in one.entries if (name, tag) not in _DESCRIBED]
+    _add(packet, (EXIF, "GPSTimeStamp", "text"), [_gps_time(exif)])
+    return [f"{'gps ' if name == 'gps' else ''}0x{tag:04x}" for name, tag in sorted(lacking, key=lambda one: one[1])]
 
 
 def _add_field(
@@ -256,10 +262,9 @@ def _add_field(
     tag: int,
     target: Target,
     read: Callable[[Exif, Field], list[str]],
-) -> None:
+) -> bool:
     field = exif.directories[name].entries.get(tag)
-    if field:
-        _add(packet, target, read(exif, field))
+    return _add(packet, target, read(exif, field)) if field else True
 
 
 def _texts(_: Exif, field: Field) -> list[str]:
@@ -293,6 +298,18 @@ def _numbers(exif: Exif, field: Field) -> list[str]:
     if field.type in (5, 10):
         return [f"{one}/{other}" for one, other in zip(found[::2], found[1::2], strict=False)]
     return found
+
+
+def _gps_time(exif: Exif) -> str:
+    """The date and time of the position in UTC, "" if one of them is not stated."""
+    field, date = exif.directories["gps"].entries.get(0x0007), _first(exif, "gps", 0x001D).replace(":", "-")
+    values = _numbers(exif, field) if field and field.type == 5 else []
+    try:
+        hours, minutes, seconds = (int(one) / int(other) for one, other in (value.split("/") for value in values))
+        clock = f"{hours:02.0f}:{minutes:02.0f}:{seconds:05.2f}".removesuffix(".00")
+        return datetime.fromisoformat(f"{date}T{clock}Z").strftime(f"%Y-%m-%dT{clock}Z")
+    except (ValueError, ZeroDivisionError):
+        return ""
 
 
 def _coordinate(exif: Exif, tag: int) -> str:
