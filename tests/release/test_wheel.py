@@ -22,6 +22,11 @@ from tests.elsewhere.cloud import ministack
 from tests.release.conftest import DIST
 
 SECONDS = 300
+EXISTING = {
+    "ExistingInputBucket": "InputBucketName",
+    "ExistingOutputBucket": "OutputBucketName",
+    "ExistingLedgerTable": "LedgerTableName",
+}
 # The packages of the layer that are compiled, for arm64.
 COMPILED = ("charset_normalizer", "msgspec")
 
@@ -144,6 +149,13 @@ def test_another_emulator_enhances_a_photo_and_updates_the_stack(
         assert (updated["executed"], updated["uploaded"], updated["warnings"]) == (True, [], [])
         assert "SubmitFunction" in {one["logical_id"] for one in updated["changes"]}
         assert updated["outputs"].keys() == created["outputs"].keys()
+        deleted = run("destroy", "--yes")
+        kept = {"DailyTaskLimit": "70", "Resolution": "1K", "ApiBaseUrl": enhancer.url}
+        kept |= {name: created["outputs"][output] for name, output in EXISTING.items()}
+        assert deleted["parameters"] == kept
+        again = run("deploy", "--yes", *(text for one in kept.items() for text in ("--parameter", "=".join(one))))
+        assert {name: again["outputs"][output] for name, output in EXISTING.items()}.items() <= kept.items()
+        assert (run("backfill", "--dry-run")["photos"], run("backfill", "--dry-run")["tasks"]) == (1, 0)
 
 
 class Terminal:
