@@ -11,12 +11,11 @@ from typing import Annotated
 import typer
 from botocore.exceptions import ClientError
 
-from lumendrop_cli import event_source, polling, upload_queue
+from lumendrop_cli import event_source, polling, text, upload_queue
 from lumendrop_cli.errors import CliError, error_code, on_interrupt
 from lumendrop_cli.printer import printer, some_of
 from lumendrop_cli.selection import DryRunOption
 from lumendrop_cli.stack import Stack, load_stack
-from lumendrop_cli.text import to_json
 from lumendrop_cli.versions import delete_versions, versions_and_markers
 from lumendrop_cli.workflow import running_backfills, running_executions
 
@@ -93,16 +92,16 @@ def destroy(
 
 
 def _kept_lines(buckets: dict[str, int], retained: dict[str, str], redeployment: dict[str, str]) -> Iterator[str]:
-    for bucket, count in buckets.items():
+    for bucket, number in buckets.items():
         yield (
-            f"Kept: the bucket {bucket}, with {count:,} object versions. To delete it, empty it in the S3 console, "
-            f"then run `aws s3api delete-bucket --bucket {bucket}`."
+            f"Kept: the bucket {bucket}, with {text.count(number, 'object version')}. To delete it, empty it in the S3 "
+            f"console, then run `aws s3api delete-bucket --bucket {bucket}`."
         )
     yield from (f"Kept: {name} ({one}). {_RETAINED[name].format(one)}" for name, one in retained.items())
     if redeployment:
         yield "To continue with what is kept, so that no photo is paid for again, deploy with this lumendrop.toml:"
         yield "[parameters]"
-        yield from (f"{name} = {to_json(value, indent=None)}" for name, value in redeployment.items())
+        yield from (f"{name} = {text.to_json(value, indent=None)}" for name, value in redeployment.items())
 
 
 def _redeployment(stack: Stack) -> dict[str, str]:
@@ -145,7 +144,7 @@ def _check_deletable(stack: Stack) -> None:
 def _consequence(buckets: dict[str, int], delete_photos: bool) -> str:
     if not buckets:
         return "It has no buckets of its own; yours stay as they are."
-    contents = ", ".join(f"{count:,} object versions in {bucket}" for bucket, count in buckets.items())
+    contents = ", ".join(f"{text.count(number, 'object version')} in {bucket}" for bucket, number in buckets.items())
     return f"It has {contents}. {'They are permanently DELETED' if delete_photos else 'They stay'}."
 
 
