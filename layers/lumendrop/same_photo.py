@@ -10,7 +10,7 @@ from lumendrop import object_properties, outcomes, reports, storage
 from lumendrop.decisions import Photo, Reuse, Twin
 from lumendrop.ledger import RESENDABLE, Copy, Ledger, Row, photo_key
 from lumendrop.object_properties import ObjectProperties
-from lumendrop.storage import DeliveredObject
+from lumendrop.storage import DeliveredObject, Reusable
 from lumendrop.telemetry import count, logger
 from lumendrop.upload_queue import Deferred
 from lumendrop.uploads import Upload
@@ -35,8 +35,18 @@ def with_twin(client: S3Client, ledger: Ledger, photo: Photo) -> Photo:
     holder, row = found
     result = None
     if row and row.status == "enhanced" and row.output:
-        result = storage.find_reusable(client, row.output, payer(row))
+        result = storage.find_reusable(client, row.output, payer(row)) or _own_copy(client, ledger, photo, row)
     return msgspec.structs.replace(photo, twin=Twin(holder, row, result))
+
+
+def _own_copy(client: S3Client, ledger: Ledger, photo: Photo, holder: Row) -> Reusable | None:
+    """The copy that an earlier run made for this upload, and did not record before the holder's photo was deleted."""
+    upload = photo.source.upload
+    copy = ledger.read_copy(upload)
+    if copy is None or copy.same_as != payer(holder):
+        return None
+    found = storage.find_delivered(client, copy.bucket, upload, 1)
+    return storage.find_reusable(client, msgspec.to_builtins(found), copy.same_as) if found else None
 
 
 def payer(row: Row) -> str:

@@ -652,6 +652,32 @@ def test_a_copy_whose_photo_is_deleted_before_the_redelivery_is_recorded(
     assert [run["attempt"] for run in world.executions() if run["upload"]["version_id"] == version(second)] == [2]
 
 
+def test_a_copy_whose_original_is_deleted_before_the_redelivery_is_recorded(
+    world: World, submit: ModuleType, deliver: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, the photo would be paid for although its copy is in the output bucket."""
+    first = paid(world, submit, deliver)
+    second = drop(world, "b.jpg")
+    call_api = BaseClient._make_api_call
+
+    def killed(client: Any, name: str, parameters: dict[str, Any]) -> Any:
+        answer = call_api(client, name, parameters)
+        if name == "CopyObject":
+            raise Killed
+        return answer
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(BaseClient, "_make_api_call", killed)
+        submit.handler(second, Context())
+    world.s3.delete_object(Bucket=OUTPUT, Key=row_of(world, first)["output"]["key"])
+    submit.handler(second, Context())
+
+    row = row_of(world, second)
+    assert (row["status"], row["output"]["key"]) == ("enhanced", "b.jpg.png")
+    assert (row["same_as"], row["attempt"]) == (run_of(world, first)["correlation_id"], 1)
+    assert len(world.enhancer.submits) == 1
+
+
 def test_an_upload_that_was_rejected_stays_rejected_if_no_copy_was_made(
     world: World, submit: ModuleType, deliver: ModuleType, logs: io.StringIO
 ) -> None:
