@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
+from lumendrop.containers import FileReader
+from lumendrop.metadata import transfer, xmp
 from lumendrop.metadata.blocks import LeftOut
 from tests.metadata import judges
 from tests.metadata.delivering import deliver, result
@@ -13,9 +16,11 @@ from tests.metadata.files import (
     block,
     dataset,
     exif_segment,
+    itxt,
     jpeg,
     packet,
     photoshop,
+    png,
     resource,
     segment,
     upload,
@@ -30,7 +35,7 @@ from tests.metadata.test_carry_over import SIGNED
 def test_datasets_that_xmp_has_no_place_for_are_named(extension: str, tmp_path: Path) -> None:
     """Contact, an expiration date, a sender's code, and a headline that differs from that of XMP."""
     iim = dataset(118, b"desk@example.com") + dataset(37, b"20270101") + dataset(30, b"X1", 1) + dataset(105, b"Boats")
-    iim += dataset(62, b"20240714") + dataset(63, b"210308+0200") + dataset(5, b"Harb") + dataset(200, b"\0\x0b")
+    iim += dataset(62, b"20240714") + dataset(63, b"210308+0200") + dataset(5, b"Harbour") + dataset(200, b"\0\x0b")
     own = packet(
         '<photoshop:Headline>Gulls</photoshop:Headline><dc:title><rdf:Alt><rdf:li xml:lang="x-default">'
         "Harbour</rdf:li></rdf:Alt></dc:title>"
@@ -128,3 +133,27 @@ def test_a_licence_that_is_a_map_is_left_out_with_no_location(tmp_path: Path) ->
     found, content = deliver(source, result("jpg"), tmp_path, "no-location", label=False)
     assert b"openstreetmap" not in content
     assert found.left_out == (LeftOut("xmp", "no-location leaves out xmpRights:WebStatement"),)
+
+
+def test_a_text_that_xmp_has_otherwise_is_named(tmp_path: Path) -> None:
+    source = png(itxt("XML:com.adobe.xmp", packet()), itxt("Title", b"Pier"), itxt("Author", b"Ada Example"))
+    found, content = deliver(source, result("jpg"), tmp_path, label=False)
+    assert b"Harbour" in content
+    assert found.left_out == (LeftOut("PNG texts", "XMP has no property or another text for Title"),)
+
+
+def test_thousands_of_properties_and_keywords_are_carried_over(tmp_path: Path) -> None:
+    """The time grew with the square of their number, and more."""
+    many = "".join(f"<photoshop:p{number}>{'v' * 40}</photoshop:p{number}>" for number in range(4000))
+    keywords = b"".join(dataset(25, b"%x" % number) for number in range(20_000))
+    _, content = deliver(png(itxt("XML:com.adobe.xmp", packet(many))), result("jpg"), tmp_path)
+    blocks = transfer.read(FileReader(io.BytesIO(content), len(content)))
+    assert len(xmp.parse(blocks.xmp, blocks.extended_xmp).properties) >= 4000
+    _, content = deliver(jpeg(*_in_segments(resource(0x0404, keywords))), result("png"), tmp_path)
+    assert content.count(b"<rdf:li>") >= 20_000
+    found, _ = deliver(png(itxt("XML:com.adobe.xmp", packet("<dc:source/>" * 20_001))), result("jpg"), tmp_path)
+    assert found.left_out[0] == LeftOut("xmp", "it has too many properties")
+
+
+def _in_segments(data: bytes) -> list[bytes]:
+    return [segment(0xED, b"Photoshop 3.0\0" + data[at : at + 60_000]) for at in range(0, len(data), 60_000)]

@@ -164,7 +164,9 @@ class _Combiner:
         if is_png:
             self._found.texts = texts
         elif others:
-            self._found.left_out.append(LeftOut("PNG texts", f"XMP has no property for {listed(others)}"))
+            self._found.left_out.append(
+                LeftOut("PNG texts", f"XMP has no property or another text for {listed(others)}")
+            )
 
 
 def _read(default: T, read: Callable[..., T], *blocks: bytes) -> T:

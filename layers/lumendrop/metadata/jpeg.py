@@ -112,9 +112,16 @@ def _xmp_segments(packet: xmp.Packet) -> Iterator[bytes]:
     """One segment, or, if the packet is too large for it, its largest properties in an extension."""
     small, large = dict(packet.properties), {}
     main = xmp.serialize(packet)
+    sizes: dict[str, int] = {}
+    empty = len(xmp.serialize(packet, {}))
     while len(main) > _MOST_XMP_BYTES:
-        largest = max(small, key=lambda name: len(xmp.serialize(packet, {name: packet.properties[name]})))
-        large[largest] = small.pop(largest)
+        sizes = sizes or {name: len(xmp.serialize(packet, {name: one})) for name, one in small.items()}
+        wanted = len(main) - _MOST_XMP_BYTES
+        for name in sorted(small, key=sizes.__getitem__, reverse=True):
+            large[name] = small.pop(name)
+            wanted -= sizes[name] - empty  # with the declaration of its namespace: rather too much, so a few may remain
+            if wanted <= 0:
+                break
         extension = xmp.serialize(packet, large)
         guid = hashlib.md5(extension, usedforsecurity=False).hexdigest().upper()
         named = xmp.Packet(dict(small), packet.prefixes)

@@ -5,6 +5,8 @@ Sources: IPTC Photo Metadata Standard 2025.1 (IIM and XMP), CIPA DC-010 (EXIF in
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -55,6 +57,15 @@ _IIM: dict[int, Target] = {
     120: (DC, "description", "Alt"),
     122: (PHOTOSHOP, "CaptionWriter", "text"),
 }
+_IIM_BYTES = {  # the longest texts that IPTC-IIM allows
+    **dict.fromkeys((20, 80, 85, 90, 92, 95, 103, 110, 115, 122), 32),
+    **dict.fromkeys((5, 25, 101), 64),
+    40: 256,
+    105: 256,
+    116: 128,
+    120: 2000,
+}
+_CHARACTER_BYTES = 4  # of UTF-8: a cut leaves out the whole last character
 _IIM_DATES: dict[tuple[int, int], Target] = {  # the numbers of a date and its time
     (55, 60): (PHOTOSHOP, "DateCreated", "text"),
     (62, 63): (XMP, "CreateDate", "text"),
@@ -162,31 +173,48 @@ _DESCRIBED = frozenset(
 )
 
 
-def _add(packet: Packet, target: Target, texts: Iterable[str]) -> bool:
+def _add(packet: Packet, target: Target, texts: Iterable[str], most_bytes: int | None = None) -> bool:
     """Adds a property. If the packet has it already, only a list gets what it lacks.
 
-    Returns whether the property has all of the texts now. One that IPTC-IIM cut short counts.
+    Returns whether the property has all of the texts now. One of `most_bytes` can have been cut short.
     """
     namespace, name, kind = target
     found = [text for text in map(cleaned, texts) if text]
     if not found:
         return True
     existing = packet.properties.get(f"{{{namespace}}}{name}")
-    if existing is None:
-        if kind == "text":
-            set_text(packet, namespace, name, found[0])
-        else:
-            set_list(packet, namespace, name, kind, found[:1] if kind == "Alt" else found)
+    if existing is None and kind == "text":
+        set_text(packet, namespace, name, found[0])
+    elif existing is None:
+        set_list(packet, namespace, name, kind, found[:1] if kind == "Alt" else found)
     elif kind in ("Bag", "Seq"):
-        extend_list(existing, found)
-    stated = [text.strip() for text in packet.properties[f"{{{namespace}}}{name}"].itertext()]
-    return all(any(one.startswith(text) for one in stated) for text in found)
+        extend_list(existing, dict.fromkeys(_lacking(existing, found, most_bytes)))
+    return not _lacking(packet.properties[f"{{{namespace}}}{name}"], found, most_bytes)
+
+
+def _lacking(element: ET.Element, texts: list[str], most_bytes: int | None) -> list[str]:
+    """The texts that a property does not have, not even in full length."""
+    stated = sorted(text.strip() for text in element.itertext())
+    return [text for text in texts if not _is_stated(text, stated, most_bytes)]
+
+
+def _is_stated(text: str, stated: list[str], most_bytes: int | None) -> bool:
+    """`stated` is sorted, so that the texts that begin with this one follow its place."""
+    at = bisect_left(stated, text)
+    if at == len(stated):
+        return False
+    is_cut = most_bytes is not None and len(text.encode()) > most_bytes - _CHARACTER_BYTES
+    return stated[at].startswith(text) if is_cut else stated[at] == text
 
 
 def add_iptc(packet: Packet, data: bytes) -> list[str]:
     """Returns the datasets that XMP has no property or another value for, as in `2:118`. Raises BrokenBlock."""
     texts = iptc.texts(data)
-    added = {(2, number) for number, target in _IIM.items() if _add(packet, target, texts.get((2, number), []))}
+    added = {
+        (2, number)
+        for number, target in _IIM.items()
+        if _add(packet, target, texts.get((2, number), []), _IIM_BYTES.get(number))
+    }
     for (date, time), target in _IIM_DATES.items():
         moment = _moment(*(texts.get((2, number), [""])[0] for number in (date, time)))
         if moment and _add(packet, target, [moment]):
@@ -204,12 +232,15 @@ def _moment(date: str, time: str) -> str:
 
 
 def add_texts(packet: Packet, texts: dict[str, str]) -> list[str]:
-    """Adds the texts that PNG defines keywords for, and those of Photoshop. Returns the other keywords."""
-    for keyword, target in _KEYWORDS.items():
-        _add(packet, target, [texts.get(keyword, "")])
+    """Adds the texts that PNG defines keywords for, and those of Photoshop.
+
+    Returns the keywords that XMP has no property or another text for.
+    """
+    added = {keyword for keyword, target in _KEYWORDS.items() if _add(packet, target, [texts.get(keyword, "")])}
     created = _iso(texts.get(_CREATION_TIME, ""))
-    _add(packet, (XMP, "CreateDate", "text"), [created])
-    return sorted(texts.keys() - _KEYWORDS.keys() - ({_CREATION_TIME} if created else set()))
+    if created and _add(packet, (XMP, "CreateDate", "text"), [created]):
+        added.add(_CREATION_TIME)
+    return sorted(texts.keys() - added)
 
 
 def _iso(text: str) -> str:

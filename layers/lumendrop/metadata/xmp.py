@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
@@ -46,6 +47,7 @@ _PREFIXES = {
 }
 _ENCODINGS = {b"\xff\xfe": "utf-16-le", b"<\0": "utf-16-le", b"\xfe\xff": "utf-16-be", b"\0<": "utf-16-be"}
 _MOST_DEPTH = 50
+_MOST_NODES = 20_000  # elements and attributes; a hostile file can have a million
 _DECLARATION = re.compile(r"<!(?!--|\[CDATA\[)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -132,14 +134,18 @@ class _Builder(ET.TreeBuilder):
         super().__init__()
         self.prefixes: dict[str, str] = {}
         self._depth = 0
+        self._nodes = 0
 
     def start_ns(self, prefix: str, uri: str) -> None:
         self.prefixes.setdefault(uri, prefix)
 
     def start(self, tag: Any, attributes: Any, /) -> ET.Element:
         self._depth += 1
+        self._nodes += 1 + len(attributes)
         if self._depth > _MOST_DEPTH:
             raise BrokenBlock("it is nested too deeply")
+        if self._nodes > _MOST_NODES:
+            raise BrokenBlock("it has too many properties")
         return super().start(tag, attributes)
 
     def end(self, tag: str, /) -> ET.Element:
@@ -274,13 +280,11 @@ def set_list(packet: Packet, namespace: str, name: str, kind: str, texts: list[s
     packet.properties[element.tag] = element
 
 
-def extend_list(element: ET.Element, texts: list[str]) -> None:
-    """Adds texts that a list lacks. One that another starts with is a copy that IPTC-IIM cut short."""
+def extend_list(element: ET.Element, texts: Iterable[str]) -> None:
+    """Adds texts to a list."""
     for items in element:
-        existing = [item.text or "" for item in items]
         for text in texts:
-            if not any(one.startswith(text) for one in existing):
-                ET.SubElement(items, f"{{{RDF}}}li").text = text
+            ET.SubElement(items, f"{{{RDF}}}li").text = text
         return
 
 
@@ -317,12 +321,14 @@ def serialize(packet: Packet, properties: Properties | None = None) -> bytes:
 def _choose_prefixes(packet: Packet, properties: Properties) -> dict[str, str]:
     """A prefix for each namespace: the packet's own, the usual one, or a new one. No two namespaces have the same."""
     chosen = {RDF: "rdf", XML: "xml"}
+    taken = set(chosen.values())
     for root in properties.values():
         for element in root.iter():
             for name in (element.tag, *element.attrib):
                 uri = name[1:].partition("}")[0] if name.startswith("{") else ""
                 if uri and uri not in chosen:
-                    chosen[uri] = _prefix(uri, packet, set(chosen.values()))
+                    chosen[uri] = _prefix(uri, packet, taken)
+                    taken.add(chosen[uri])
     return chosen
 
 
@@ -330,7 +336,7 @@ def _prefix(uri: str, packet: Packet, taken: set[str]) -> str:
     for prefix in (_PREFIXES.get(uri), packet.prefixes.get(uri)):
         if prefix and prefix not in taken and prefix != "x" and _NAME.fullmatch(prefix):
             return prefix
-    return next(one for one in (f"ns{number}" for number in range(len(taken) + 1)) if one not in taken)
+    return next(one for one in (f"ns{number}" for number in itertools.count(len(taken))) if one not in taken)
 
 
 def _as_text(element: ET.Element, prefixes: dict[str, str]) -> str:
