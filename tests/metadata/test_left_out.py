@@ -114,6 +114,22 @@ def test_what_a_sidecar_has_otherwise_is_named(tmp_path: Path) -> None:
     assert LeftOut("exif", "XMP has no property or another text for tags 0x9c9b") in found.left_out
 
 
+def test_a_date_that_a_sidecar_has_otherwise_or_cannot_have_is_named(tmp_path: Path) -> None:
+    """And a comment in an encoding that is not known. Latin 1 is read."""
+    image = directory(
+        [text(0x0132, "2024:05"), Tag(0x8769, LONG, (100).to_bytes(4, "little")), Tag(0x010E, 2, b"Caf\xe9\0")],
+        8,
+        "little",
+    )
+    photo = directory([text(0x9003, "2019:05:01 12:30:00"), Tag(0x9286, 7, b"JIS\0\0\0\0\0\x41\x42")], 100, "little")
+    dated = packet("<exif:DateTimeOriginal>2020-05-01T12:30:00</exif:DateTimeOriginal>")
+    source = jpeg(exif_segment(b"II*\0\x08\0\0\0" + image.ljust(92, b"\0") + photo), xmp_segment(dated))
+    found, _ = deliver(source, SIGNED["png"], tmp_path, label=False)
+    named = LeftOut("exif", "XMP has no property or another text for tags 0x0132, 0x9003, 0x9286")
+    assert named in found.left_out
+    assert "Café".encode() in (found.sidecar or b"")
+
+
 @judges.NEEDED
 def test_the_time_of_a_position_is_in_a_sidecar(tmp_path: Path) -> None:
     """Only if the date is there too: XMP has one property for both."""

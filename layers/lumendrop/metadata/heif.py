@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import msgspec
 
 from lumendrop.containers.heif import Box, Fields, boxes, extents, primary_item, properties
@@ -9,7 +11,7 @@ from lumendrop.containers.readers import Reader, exactly
 from lumendrop.metadata.blocks import MOST_BLOCK_BYTES, Blocks, Kind, LeftOut, strip_exif_header
 
 _XMP_TYPE = b"application/rdf+xml"
-_MOST_EXTENTS = 1000
+_MOST_EXTENTS = 50_000  # of all items together
 _IN_FILE, _IN_ITEM_DATA = 0, 1
 
 
@@ -58,12 +60,13 @@ def _items(reader: Reader, box: Box) -> dict[int, Kind]:
 
 
 def _places(reader: Reader, box: Box) -> dict[int, _Place]:
-    found: dict[int, _Place] = {}
-    for one in extents(reader, box):
+    spans: dict[int, list[tuple[int, int]]] = {}
+    methods: dict[int, int] = {}
+    for one in islice(extents(reader, box), _MOST_EXTENTS):
         if not one.is_external:
-            spans = found[one.item].spans if one.item in found else ()
-            found[one.item] = _Place(one.method, (*spans, (one.start, one.end))[:_MOST_EXTENTS])
-    return found
+            methods[one.item] = one.method
+            spans.setdefault(one.item, []).append((one.start, one.end))
+    return {item: _Place(methods[item], tuple(found)) for item, found in spans.items()}
 
 
 def _add(found: Blocks, reader: Reader, kind: Kind, place: _Place, item_data: Box | None) -> None:

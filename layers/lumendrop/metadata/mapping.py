@@ -262,27 +262,34 @@ def add_exif(packet: Packet, exif: Exif) -> list[str]:
 
     Returns the tags that XMP has no property or another text for, as in `0x9c9f` and `gps 0x0007`.
     """
-    lacking = {(name, tag) for name, one in exif.directories.items() for tag in one.entries} - _DESCRIBED
+    stated: set[tuple[Name, int]] = {(name, tag) for name, one in exif.directories.items() for tag in one.entries}
+    lacking = stated - _DESCRIBED
     for name, tag, target in (*_TEXTS, ("exif", _USER_COMMENT, (EXIF, "UserComment", "Alt"))):
         if not _add_field(packet, exif, name, tag, target, _comment if tag == _USER_COMMENT else _texts):
             lacking.add((name, tag))
     for (name, tag), target in _NUMBERS.items():
-        _add_field(packet, exif, name, tag, target, _numbers)
+        if not _add_field(packet, exif, name, tag, target, _numbers):
+            lacking.add((name, tag))
     for (name, tag), (namespace, local, fraction, zone) in _DATES.items():
         moment = _iso(_first(exif, name, tag))
         digits, offset = _first(exif, "exif", fraction), _first(exif, "exif", zone)
         fractions = f".{digits}" if digits.isdecimal() else ""
-        if moment:
-            _add(packet, (namespace, local, "text"), [moment + fractions + (offset if ":" in offset else "")])
+        text = moment + fractions + (offset if ":" in offset else "")
+        if not (moment and _add(packet, (namespace, local, "text"), [text])):
+            lacking |= {(name, tag), ("exif", fraction), ("exif", zone)} & stated
     for tag, target in _WINDOWS.items():
         field = exif.directories["image"].entries.get(tag)
         if field:
             text = field.data.decode("utf-16-le", errors="replace").strip("\0 ")
             if not _add(packet, target, [text] if target[2] == "Alt" else text.split(";")):
                 lacking.add(("image", tag))
-    for tag, local in ((0x0002, "GPSLatitude"), (0x0004, "GPSLongitude")):
-        _add(packet, (EXIF, local, "text"), [_coordinate(exif, tag)])
-    _add(packet, (EXIF, "GPSTimeStamp", "text"), [_gps_time(exif)])
+    for tags, local, text in (
+        ((0x0001, 0x0002), "GPSLatitude", _coordinate(exif, 0x0002)),
+        ((0x0003, 0x0004), "GPSLongitude", _coordinate(exif, 0x0004)),
+        ((0x0007, 0x001D), "GPSTimeStamp", _gps_time(exif)),
+    ):
+        if not (text and _add(packet, (EXIF, local, "text"), [text])):
+            lacking |= {("gps", tag) for tag in tags} & stated
     return [f"{'gps ' if name == 'gps' else ''}0x{tag:04x}" for name, tag in sorted(lacking, key=lambda one: one[1])]
 
 
@@ -294,23 +301,35 @@ def _add_field(
     target: Target,
     read: Callable[[Exif, Field], list[str]],
 ) -> bool:
+    """Whether the property has the value of the tag now, if there is one."""
     field = exif.directories[name].entries.get(tag)
-    return _add(packet, target, read(exif, field)) if field else True
+    if field is None:
+        return True
+    found = read(exif, field)
+    return bool(found) and _add(packet, target, found)
 
 
 def _texts(_: Exif, field: Field) -> list[str]:
-    return [field.data.decode(errors="replace").partition("\0")[0]]
+    return [_decoded(field.data.partition(b"\0")[0])]
+
+
+def _decoded(data: bytes) -> str:
+    """UTF-8 if the bytes allow it, otherwise Latin 1, as older writers assume."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def _comment(exif: Exif, field: Field) -> list[str]:
     """A comment starts with the name of its encoding. In UTF-16, the byte order is the block's unless it is stated."""
     encoding = _COMMENT_ENCODINGS.get(field.data[:8])
     if encoding is None:
-        return []
+        return [] if field.data.strip(b"\0 ") else [""]
     data = field.data[8:]
     if encoding == "utf-16" and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         encoding = "utf-16-le" if exif.order == "little" else "utf-16-be"
-    return [data.decode(encoding, errors="replace").strip("\0 ")]
+    return [(_decoded(data) if encoding == "utf-8" else data.decode(encoding, errors="replace")).strip("\0 ")]
 
 
 def _first(exif: Exif, name: Name, tag: int) -> str:
@@ -337,7 +356,8 @@ def _gps_time(exif: Exif) -> str:
     values = _numbers(exif, field) if field and field.type == 5 else []
     try:
         hours, minutes, seconds = (int(one) / int(other) for one, other in (value.split("/") for value in values))
-        clock = f"{hours:02.0f}:{minutes:02.0f}:{seconds:05.2f}".removesuffix(".00")
+        hundredths = int(seconds * 100) / 100  # rounded, 59.999 would be 60
+        clock = f"{hours:02.0f}:{minutes:02.0f}:{hundredths:05.2f}".removesuffix(".00")
         return datetime.fromisoformat(f"{date}T{clock}Z").strftime(f"%Y-%m-%dT{clock}Z")
     except (ValueError, ZeroDivisionError):
         return ""
